@@ -1,0 +1,130 @@
+// Package release holds the values that flow through the pipeline: what goes
+// in ([App]), what is fixed before a build ([Lock]), what a build yields
+// ([Image]), what the image says of itself ([Manifest]) and what went live
+// ([Record]). Each is a plain value that prints as JSON and holds no secret.
+package release
+
+import "time"
+
+// App is one Frappe app at one commit.
+type App struct {
+	// Name is the app's Python package and its folder under apps/ in the
+	// bench, for instance "erpnext".
+	Name string `json:"name"`
+	// URL is the repository, without credentials.
+	URL string `json:"url"`
+	// Ref is what apps.json asked for: a tag, a branch or a commit.
+	Ref string `json:"ref"`
+	// Kind says which of them Ref turned out to be.
+	Kind RefKind `json:"kind"`
+	// Commit is the full SHA that Ref resolved to.
+	Commit string `json:"commit"`
+	// CommittedAt is the committer's date of that commit, in UTC.
+	CommittedAt time.Time `json:"committed_at"`
+	// Version is __version__ of the app's package. It is empty until the
+	// source was read.
+	Version string `json:"version,omitempty"`
+}
+
+// RefKind is what a ref names in its repository.
+type RefKind string
+
+// The three kinds of ref.
+const (
+	Tag    RefKind = "tag"
+	Branch RefKind = "branch"
+	Commit RefKind = "commit"
+)
+
+// Lock is everything that decides what an image holds: the same lock makes
+// the same image. frappe is the first of its apps; the others are in install
+// order.
+type Lock struct {
+	// SiteVersion is DE_SITE_VERSION: the tag of the image.
+	SiteVersion string `json:"site_version"`
+	// Python and Node are the runtimes' versions, for instance "3.11.6".
+	Python string `json:"python"`
+	Node   string `json:"node"`
+	Apps   []App  `json:"apps"`
+	// Requirements is the resolution of all apps' Python requirements and
+	// build requirements, in pip's requirements format with hashes. It is
+	// empty until the packages were resolved.
+	Requirements string `json:"requirements,omitempty"`
+}
+
+// Image is a pushed image.
+type Image struct {
+	// Repository is the image's name as the host pulls it, with the
+	// registry in front where it is not Docker Hub.
+	Repository string `json:"repository"`
+	// Tag is the site version.
+	Tag string `json:"tag"`
+	// Digest is the manifest's, for instance "sha256:8d9…".
+	Digest string `json:"digest"`
+}
+
+// String gives name:version@sha256:…, what push prints.
+func (i Image) String() string { return i.Repository + ":" + i.Tag + "@" + i.Digest }
+
+// Pinned gives name@sha256:…, what the compose set on a host refers to.
+func (i Image) Pinned() string { return i.Repository + "@" + i.Digest }
+
+// Package is one Python package of an image.
+type Package struct {
+	Name    string   `json:"name"`
+	Version string   `json:"version"`
+	Hashes  []string `json:"hashes"`
+}
+
+// Manifest is what an image says of itself, in the file
+// /home/frappe/frappe-bench/manifest.json and, without the packages, in its
+// labels: .git is not in the image, so nothing else there knows the commits.
+type Manifest struct {
+	SiteVersion string    `json:"site_version"`
+	Python      string    `json:"python"`
+	Node        string    `json:"node"`
+	Apps        []App     `json:"apps"`
+	Packages    []Package `json:"packages,omitempty"`
+	// PackagesDigest is the SHA-256 of the lock's requirements, with its
+	// algorithm in front, for instance "sha256:1f0…".
+	PackagesDigest string `json:"packages_digest"`
+	// Builder names the program that made the image, with its version.
+	Builder string `json:"builder"`
+}
+
+// Step is one finished step of a deploy.
+type Step struct {
+	Name string `json:"name"`
+	// Seconds is how long it took by the host's own clock.
+	Seconds float64 `json:"seconds"`
+}
+
+// Record is one release that went live: what release.json on the host holds.
+type Record struct {
+	Version string `json:"version"`
+	Image   Image  `json:"image"`
+	// Lock is what the image was made from.
+	Lock Lock `json:"lock"`
+	// Project is the compose project.
+	Project string `json:"project"`
+	// ComposeFiles are the names of the compose set in the release's
+	// folder, in the order in which compose reads them.
+	ComposeFiles []string `json:"compose_files"`
+	// Sites are the sites that were migrated.
+	Sites []string `json:"sites"`
+	// Previous is the version that this release replaced; empty for the
+	// first.
+	Previous string `json:"previous,omitempty"`
+	// Strategy is how the switch was made: "cycle".
+	Strategy string `json:"strategy"`
+	// StartedAt and FinishedAt are in UTC by the client's clock.
+	StartedAt  time.Time `json:"started_at"`
+	FinishedAt time.Time `json:"finished_at"`
+	// Downtime is how long the site did not answer, in seconds, from the
+	// first refused request to the first good one, seen through the proxy.
+	// It is zero for a first release.
+	Downtime float64 `json:"downtime_seconds"`
+	Steps    []Step  `json:"steps"`
+	// Run is the folder under runs/ with the journal of the deploy.
+	Run string `json:"run"`
+}

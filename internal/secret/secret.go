@@ -1,0 +1,47 @@
+// Package secret keeps credentials out of whatever is printed.
+//
+// A [Secret] prints as *** in every format, and [Secret.Reveal] is called
+// only where the value leaves the program: a header, a handshake, a secret
+// mount. As a second line, a [Redactor] in front of every sink removes the
+// values all the same, because errors of libraries quote what they were given.
+package secret
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// Mask is what stands in place of a secret's value.
+const Mask = "***"
+
+// Secret is a credential. The zero value is an unset one.
+type Secret struct{ value string }
+
+// New makes a secret of a value. An empty value is an unset secret, because
+// GitHub Actions renders a missing secret as an empty string.
+func New(value string) Secret { return Secret{value} }
+
+// Reveal gives the value itself, for the edge where it leaves the program.
+func (s Secret) Reveal() string { return s.value }
+
+// IsSet says whether there is a value.
+func (s Secret) IsSet() bool { return s.value != "" }
+
+// String gives the mask, or nothing for an unset secret.
+func (s Secret) String() string {
+	if s.value == "" {
+		return ""
+	}
+	return Mask
+}
+
+// Format prints the mask whatever the verb: %v, %+v, %#v, %s, %q, %x and %d
+// would otherwise reach the value by reflection.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
+
+// MarshalText gives the mask, so that JSON and YAML carry no value.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// LogValue gives the mask to structured logs.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
