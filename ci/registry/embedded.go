@@ -1,0 +1,71 @@
+package registry
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/distribution/distribution/v3/configuration"
+	"github.com/distribution/distribution/v3/registry/handlers"
+	// The blobs lie in a folder.
+	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
+	"github.com/sirupsen/logrus"
+)
+
+// Embedded is a registry inside this process, for the company that has none.
+// It listens on the loopback alone and stores its blobs in a folder, so that
+// the next release sends the host only what it does not have.
+type Embedded struct {
+	address string
+	server  *http.Server
+	app     *handlers.App
+}
+
+// Serve starts the embedded registry over a folder, which it creates.
+func Serve(ctx context.Context, dir string) (*Embedded, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("create registry folder: %w", err)
+	}
+	// distribution logs through logrus' own global logger, and nothing else
+	// here does. What goes wrong reaches us as the answer to a request.
+	logrus.SetLevel(logrus.PanicLevel)
+	config := &configuration.Configuration{Storage: configuration.Storage{
+		"filesystem": {"rootdirectory": dir},
+		"delete":     {"enabled": true},
+		// The process seldom lives long enough to purge anything.
+		"maintenance": {"uploadpurging": map[any]any{"enabled": false}},
+	}}
+	config.HTTP.Secret = rand.Text()
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listen for the embedded registry: %w", err)
+	}
+	e := &Embedded{
+		address: listener.Addr().String(),
+		app:     handlers.NewApp(context.WithoutCancel(ctx), config),
+	}
+	e.server = &http.Server{Handler: e.app, ReadHeaderTimeout: 30 * time.Second}
+	go func() { _ = e.server.Serve(listener) }()
+	return e, nil
+}
+
+// Address is the registry's host and port on the loopback.
+func (e *Embedded) Address() string { return e.address }
+
+// Dial connects to the registry: what the host's pulls are forwarded to.
+func (e *Embedded) Dial(ctx context.Context) (net.Conn, error) {
+	return (&net.Dialer{}).DialContext(ctx, "tcp", e.address)
+}
+
+// Close ends the registry. Its blobs stay.
+func (e *Embedded) Close() error {
+	err := e.server.Close()
+	if shutdown := e.app.Shutdown(); err == nil {
+		err = shutdown
+	}
+	return err
+}

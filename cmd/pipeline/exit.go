@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/desiredeffect/erpnext-pipeline/deploy"
+	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
+)
+
+// Exit codes. Workflows and scripts may rely on them.
+const (
+	exitDone        = 0
+	exitFailed      = 1   // failed, nothing changed on the host
+	exitUsage       = 2   // wrong usage, or a check found problems
+	exitRolledBack  = 3   // the deploy failed and was rolled back
+	exitNeedsPerson = 4   // the host needs a person
+	exitInterrupted = 130 // interrupted before anything changed
+)
+
+// errUsage marks an error of the command line itself.
+var errUsage = errors.New("usage")
+
+// errDeclined is the answer no to the plan.
+var errDeclined = errors.New("declined: nothing was changed")
+
+// report renders an error in the one place where errors are rendered, and
+// gives the exit code that goes with it.
+func (s *streams) report(ctx context.Context, err error) int {
+	if err == nil {
+		return exitDone
+	}
+	var (
+		problems *problem.Error
+		failed   *deploy.Failed
+	)
+	switch {
+	case errors.As(err, &failed):
+		fmt.Fprintf(s.err, "✗ %s\n", failed.Error())
+		s.annotate(failed.Error())
+		if failed.State == deploy.RolledBack {
+			return exitRolledBack
+		}
+		if failed.State == deploy.NeedsPerson {
+			return exitNeedsPerson
+		}
+		return exitFailed
+	case errors.As(err, &problems):
+		_ = problems.Report.Render(s.err)
+		for _, p := range problems.Report {
+			s.annotate(p.Error() + ". Fix: " + p.Remedy)
+		}
+		return exitUsage
+	case ctx.Err() != nil:
+		fmt.Fprintln(s.err, "✗ interrupted: nothing was changed on the host")
+		return exitInterrupted
+	case errors.Is(err, errUsage), errors.Is(err, errDeclined):
+		fmt.Fprintf(s.err, "✗ %v\n", err)
+		return exitUsage
+	default:
+		fmt.Fprintf(s.err, "✗ %v\n", err)
+		s.annotate(err.Error())
+		return exitFailed
+	}
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/term"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
+)
+
+// streams are where the program reads and writes. Results go to out and
+// nothing else does; progress, logs and problems go to err. No secret passes
+// either: a redactor stands before both.
+type streams struct {
+	environ []string
+	in      io.Reader
+	out     io.Writer
+	err     io.Writer
+	log     zerolog.Logger
+
+	redactOut, redactErr *secret.Redactor
+	// terminal says whether a person reads err and can be asked.
+	terminal bool
+	// actions says whether this runs in GitHub Actions.
+	actions bool
+	// summary is the file of the job summary; empty outside Actions.
+	summary string
+}
+
+func newStreams(environ []string, stdin io.Reader, stdout, stderr io.Writer) *streams {
+	s := &streams{
+		environ: environ, in: stdin,
+		redactOut: secret.NewRedactor(stdout), redactErr: secret.NewRedactor(stderr),
+	}
+	s.out, s.err = s.redactOut, s.redactErr
+	s.terminal = isTerminal(stderr) && isTerminal(stdin)
+	s.actions = s.getenv("GITHUB_ACTIONS") == "true"
+	s.summary = s.getenv("GITHUB_STEP_SUMMARY")
+	s.setLog("auto", false)
+	return s
+}
+
+// setLog makes the logger: readable lines for a person on a terminal and in
+// the log of a workflow, JSON otherwise.
+func (s *streams) setLog(format string, verbose bool) {
+	level := zerolog.InfoLevel
+	if verbose {
+		level = zerolog.DebugLevel
+	}
+	var sink io.Writer = s.err
+	if format == "console" || format == "auto" && (isTerminalErr(s) || s.actions) {
+		sink = zerolog.ConsoleWriter{Out: s.err, NoColor: !isTerminalErr(s), TimeFormat: time.TimeOnly}
+	}
+	s.log = zerolog.New(sink).Level(level).With().Timestamp().Logger()
+}
+
+// hide adds secrets whose values must pass neither stream.
+func (s *streams) hide(secrets ...secret.Secret) {
+	s.redactOut.Add(secrets...)
+	s.redactErr.Add(secrets...)
+}
+
+func (s *streams) flush() {
+	_ = s.redactOut.Flush()
+	_ = s.redactErr.Flush()
+}
+
+func (s *streams) getenv(name string) string {
+	for i := len(s.environ) - 1; i >= 0; i-- {
+		if value, found := strings.CutPrefix(s.environ[i], name+"="); found {
+			return value
+		}
+	}
+	return ""
+}
+
+// confirm asks a yes-or-no question. Only yes is yes.
+func (s *streams) confirm(question string) bool {
+	fmt.Fprintf(s.err, "%s [y/N] ", question)
+	_ = s.redactErr.Flush()
+	line, _ := bufio.NewReader(s.in).ReadString('\n')
+	switch strings.ToLower(strings.TrimSpace(line)) {
+	case "y", "yes":
+		return true
+	}
+	return false
+}
+
+// annotate shows an error at the top of a workflow's run.
+func (s *streams) annotate(message string) {
+	if s.actions {
+		escaped := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(message)
+		fmt.Fprintf(s.err, "::error::%s\n", escaped)
+	}
+}
+
+// group folds what f prints in the log of a workflow.
+func (s *streams) group(title string, f func() error) error {
+	if s.actions {
+		fmt.Fprintf(s.err, "::group::%s\n", title)
+		defer fmt.Fprintln(s.err, "::endgroup::")
+	}
+	return f()
+}
+
+// summarize adds Markdown to the page of a workflow's run.
+func (s *streams) summarize(markdown string) {
+	if s.summary == "" {
+		return
+	}
+	file, err := os.OpenFile(s.summary, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		s.log.Warn().Err(err).Msg("job summary was not written")
+		return
+	}
+	defer file.Close()
+	_, _ = io.WriteString(file, markdown+"\n")
+}
+
+func isTerminalErr(s *streams) bool { return s.terminal }
+
+func isTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}
