@@ -103,7 +103,7 @@ func (b *Builder) tools(lock release.Lock) *dagger.Container {
 useradd --create-home --uid 1000 --shell /bin/bash `+user+`
 python3 -m pip install --no-cache-dir --root-user-action=ignore uv==`+uvVersion+`
 node /usr/local/lib/node_modules/npm/bin/npm-cli.js install --global yarn@`+yarnVersion+`
-install -d -o `+user+` -g `+user+` `+benchDir+` `+benchDir+`/apps `+benchDir+`/sites `+benchDir+`/logs `+benchDir+`/config `+benchDir+`/config/pids `+cacheHome+`
+install -d -o `+user+` -g `+user+` `+benchDir+` `+benchDir+`/apps `+benchDir+`/sites `+benchDir+`/logs `+benchDir+`/config `+benchDir+`/config/pids `+cacheHome+` /tmp/requirements
 `).
 		WithWorkdir(benchDir).
 		WithUser(user)
