@@ -16,21 +16,35 @@ import (
 const Mask = "***"
 
 // Secret is a credential. The zero value is an unset one.
-type Secret struct{ value string }
+type Secret struct {
+	// value is a pointer because fmt calls no methods on unexported fields:
+	// of a secret in one it prints what it finds, so let that be an address.
+	value *string
+}
 
 // New makes a secret of a value. An empty value is an unset secret, because
 // GitHub Actions renders a missing secret as an empty string.
-func New(value string) Secret { return Secret{value} }
+func New(value string) Secret {
+	if value == "" {
+		return Secret{}
+	}
+	return Secret{&value}
+}
 
 // Reveal gives the value itself, for the edge where it leaves the program.
-func (s Secret) Reveal() string { return s.value }
+func (s Secret) Reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return *s.value
+}
 
 // IsSet says whether there is a value.
-func (s Secret) IsSet() bool { return s.value != "" }
+func (s Secret) IsSet() bool { return s.value != nil }
 
 // String gives the mask, or nothing for an unset secret.
 func (s Secret) String() string {
-	if s.value == "" {
+	if s.value == nil {
 		return ""
 	}
 	return Mask

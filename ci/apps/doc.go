@@ -1,0 +1,11 @@
+// Package apps reads apps.json and turns every ref in it into a commit.
+//
+// apps.json is a list of {"url", "branch"}: one Frappe app each, where branch
+// is a tag, a branch or a commit, and the url may carry a placeholder for a
+// token, https://${NAME}@github.com/owner/repo. [Load] reads the file and
+// looks the placeholders up, without any network; [Resolve] asks GitHub, all
+// apps side by side. Both collect every problem with its place and remedy.
+//
+// A credential is never part of a URL here, of a problem or of a log line: a
+// [Source] carries its token as a [secret.Secret] beside a clean URL.
+package apps

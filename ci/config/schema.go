@@ -1,0 +1,204 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+)
+
+// Need is a set of things that a command is going to do. It decides which
+// keys must have a value.
+type Need int
+
+// What a command can be going to do.
+const (
+	Build Need = 1 << iota
+	Push
+	Deploy
+)
+
+// String lists what is needed, for instance "build, push".
+func (n Need) String() string {
+	var names []string
+	for _, one := range []struct {
+		need Need
+		name string
+	}{{Build, "build"}, {Push, "push"}, {Deploy, "deploy"}} {
+		if n&one.need != 0 {
+			names = append(names, one.name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// keys are the values of all keys as text. Its tags are the one schema of the
+// configuration: the loader, de-example.env and the table in README.md come
+// from them.
+//
+//	env      the key and its default
+//	alias    an older name of the key
+//	flag     the flag of the same meaning, without dashes
+//	group    the heading that begins here
+//	need     what can't be done without a value
+//	secret   the value is a credential
+//	example  the company's value in de-example.env
+//	doc      what it is for
+type keys struct {
+	SiteVersion string `env:"DE_SITE_VERSION" group:"The release" flag:"version" need:"build push" example:"1.1.5" doc:"Site version: the tag of the image. Raise it for every release; a version names one image for ever."`
+	AppsFile    string `env:"APPS_FILE, default=apps.json" flag:"apps" doc:"File with the apps of the image and their branches, tags or commits."`
+	Token       string `env:"DE_MACRS_PAT" alias:"PAT_DESIRED_EFFECT" secret:"true" doc:"GitHub access token for the private apps: the value of that placeholder in the apps file. The older name PAT_DESIRED_EFFECT works as well."`
+
+	FrappePath   string `env:"FRAPPE_PATH, default=https://github.com/frappe/frappe" group:"The image" doc:"Repository of frappe, where the apps file has none."`
+	FrappeBranch string `env:"FRAPPE_BRANCH" doc:"Branch, tag or commit of frappe, where the apps file has none. Where it has one, they must agree."`
+	Python       string `env:"PYTHON_VERSION, default=3.11.6" example:"3.11.6" doc:"Python in the image, in full."`
+	Node         string `env:"NODE_VERSION, default=18.18.2" example:"18.18.2" doc:"Node.js in the image, in full."`
+	PackagesAsOf string `env:"PACKAGES_AS_OF" doc:"Take no Python package published after this day or time (2024-03-20 or 2024-03-20T12:00:00Z). Without it a first release takes those of the day of its frappe."`
+	ImageName    string `env:"IMAGE_NAME" need:"build push deploy" example:"desiredeffect/erpnext-custom" doc:"Name of the image, without registry and tag."`
+
+	Registry         string `env:"REGISTRY" group:"The registry" doc:"Registry to push to, as host or host:port. Without one the host pulls through the SSH connection from a registry inside the pipeline."`
+	RegistryUsername string `env:"REGISTRY_USERNAME" doc:"User name at the registry. Needs REGISTRY_PASSWORD."`
+	RegistryPassword string `env:"REGISTRY_PASSWORD" secret:"true" doc:"Password or token at the registry. Needs REGISTRY_USERNAME."`
+
+	GitHubAPIURL string `env:"GITHUB_API_URL, default=https://api.github.com" group:"GitHub" doc:"Where GitHub's REST API is. GitHub Actions sets it."`
+	GitHubToken  string `env:"GITHUB_TOKEN" secret:"true" doc:"Token for public repositories, which otherwise share a low rate limit."`
+
+	Host             string `env:"DEPLOY_HOST" group:"The host" flag:"host" need:"deploy" doc:"Host that runs the site. Without one a release ends with the image."`
+	Port             string `env:"DEPLOY_PORT, default=22" doc:"Port of its SSH server."`
+	User             string `env:"DEPLOY_USER" need:"deploy" doc:"User to log in as; it must be able to use Docker."`
+	SSHKey           string `env:"DEPLOY_SSH_KEY" secret:"true" doc:"Private key to log in with, its whole text. Deploying needs this, DEPLOY_SSH_KEY_FILE or an SSH agent."`
+	SSHKeyFile       string `env:"DEPLOY_SSH_KEY_FILE" doc:"File with the private key, readable by nobody else."`
+	SSHKeyPassphrase string `env:"DEPLOY_SSH_KEY_PASSPHRASE" secret:"true" doc:"Passphrase of the private key, if it has one."`
+	KnownHosts       string `env:"DEPLOY_KNOWN_HOSTS" doc:"Host keys that are accepted, in the format of known_hosts, their whole text. Used in place of DEPLOY_KNOWN_HOSTS_FILE."`
+	KnownHostsFile   string `env:"DEPLOY_KNOWN_HOSTS_FILE, default=~/.ssh/known_hosts" doc:"File with the host keys that are accepted."`
+	JumpHost         string `env:"DEPLOY_JUMP_HOST" doc:"Host to connect through, as user@host:port; user and port may be left out."`
+	Dir              string `env:"DEPLOY_DIR, default=/opt/erpnext" doc:"Folder on the host for releases, backups and journals."`
+	PullPort         string `env:"HOST_PULL_PORT, default=5150" doc:"Port on the host's own loopback from which it pulls images while no registry is set."`
+
+	Project      string `env:"COMPOSE_PROJECT_NAME" group:"The compose project" flag:"project" need:"deploy" example:"de-erpnext" doc:"Name of the compose project. Never change it: the volumes with the data carry it."`
+	ComposeFiles string `env:"COMPOSE_FILES, default=deploy/compose/compose-main.yaml" doc:"Compose files in the order in which compose reads them, separated by commas."`
+	SiteName     string `env:"SITE_NAME" flag:"site" need:"deploy" doc:"Name of the site: the host name under which people open it."`
+	HTTPPort     string `env:"HTTP_PORT, default=80" doc:"Port of the host on which the site answers."`
+
+	AdminPassword  string `env:"ADMIN_PASSWORD" secret:"true" need:"deploy" doc:"Password of the site's Administrator, for a new site."`
+	DBRootPassword string `env:"DB_ROOT_PASSWORD" secret:"true" need:"deploy" doc:"Password of the database's root user; restoring a backup needs it."`
+
+	GunicornWorkers   string `env:"GUNICORN_WORKERS, default=2" doc:"Worker processes of the backend."`
+	GunicornThreads   string `env:"GUNICORN_THREADS, default=4" doc:"Threads of each of these processes."`
+	ClientMaxBodySize string `env:"CLIENT_MAX_BODY_SIZE, default=50m" doc:"Largest upload, in nginx's notation."`
+	ProxyReadTimeout  string `env:"PROXY_READ_TIMEOUT, default=120" doc:"How long the frontend waits for an answer of the backend, in seconds or nginx's notation."`
+
+	ResticRepository string `env:"RESTIC_REPOSITORY" doc:"Where restic stores backups. Needs RESTIC_PASSWORD."`
+	ResticPassword   string `env:"RESTIC_PASSWORD" secret:"true" doc:"Password of restic's repository. Needs RESTIC_REPOSITORY."`
+}
+
+// Key is one entry of the schema.
+type Key struct {
+	// Name is the environment variable, Alias an older name of it.
+	Name, Alias string
+	// Flag is the flag of the same meaning, without dashes; empty if there
+	// is none.
+	Flag string
+	// Group is the heading that the key stands under.
+	Group string
+	// Doc says what it is for.
+	Doc string
+	// Default is used where there is no value.
+	Default string
+	// Example is the company's own value.
+	Example string
+	// Need is what can't be done without a value.
+	Need Need
+	// Secret says that the value is a credential.
+	Secret bool
+}
+
+// Schema gives all keys in the order in which a person reads them.
+func Schema() []Key {
+	fields := reflect.TypeFor[keys]()
+	schema := make([]Key, fields.NumField())
+	group := ""
+	for i := range schema {
+		tag := fields.Field(i).Tag
+		name, option, _ := strings.Cut(tag.Get("env"), ",")
+		if heading := tag.Get("group"); heading != "" {
+			group = heading
+		}
+		need := Need(0)
+		for _, word := range strings.Fields(tag.Get("need")) {
+			need |= map[string]Need{"build": Build, "push": Push, "deploy": Deploy}[word]
+		}
+		schema[i] = Key{
+			Name: name, Alias: tag.Get("alias"), Flag: tag.Get("flag"), Group: group, Doc: tag.Get("doc"),
+			Default: strings.TrimPrefix(strings.TrimSpace(option), "default="),
+			Example: tag.Get("example"), Need: need, Secret: tag.Get("secret") != "",
+		}
+	}
+	return schema
+}
+
+// exampleWidth is the width of comments in de-example.env, in characters.
+const exampleWidth = 76
+
+// ExampleEnv gives the text of de-example.env: every key with what it is for,
+// its default and what needs it, and the company's values. A key that may
+// stay without a value is commented out.
+func ExampleEnv() string {
+	var b strings.Builder
+	comment := func(text string) {
+		line := "#"
+		for _, word := range strings.Fields(text) {
+			if len(line)+1+len(word) > exampleWidth {
+				fmt.Fprintln(&b, line)
+				line = "#"
+			}
+			line += " " + word
+		}
+		fmt.Fprintln(&b, line)
+	}
+	comment("Configuration of the pipeline and of the compose project, with every key there is. Copy it to .env and fill it in. Values follow compose's rules for this file, because compose reads it as well: in single quotes nothing is replaced; elsewhere write $$ for a dollar sign. An empty value counts as none.")
+	group := ""
+	for _, k := range Schema() {
+		if k.Group != group {
+			group = k.Group
+			fmt.Fprintf(&b, "\n\n# --- %s ---\n", group)
+		}
+		fmt.Fprintln(&b)
+		comment(k.Doc)
+		var facts []string
+		if k.Need != 0 {
+			facts = append(facts, "Required for: "+k.Need.String()+".")
+		} else {
+			facts = append(facts, "Optional.")
+		}
+		if k.Default != "" {
+			facts = append(facts, "Default: "+k.Default)
+		}
+		comment(strings.Join(facts, " "))
+		switch {
+		case k.Example != "":
+			fmt.Fprintf(&b, "%s=%s\n", k.Name, k.Example)
+		case k.Need != 0:
+			fmt.Fprintf(&b, "%s=\n", k.Name)
+		default:
+			fmt.Fprintf(&b, "# %s=%s\n", k.Name, k.Default)
+		}
+	}
+	return b.String()
+}
+
+// MarkdownTable gives the table of all keys for README.md.
+func MarkdownTable() string {
+	var b strings.Builder
+	b.WriteString("| key | for | default | required for |\n|---|---|---|---|\n")
+	for _, k := range Schema() {
+		name, fallback := "`"+k.Name+"`", ""
+		if k.Flag != "" {
+			name += "<br>`--" + k.Flag + "`"
+		}
+		if k.Default != "" {
+			fallback = "`" + k.Default + "`"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", name, k.Doc, fallback, k.Need)
+	}
+	return b.String()
+}

@@ -1,0 +1,324 @@
+#!/bin/sh
+# Carries out one run on this host, by itself: it needs nobody's connection.
+#
+# It lies in the folder of its run, runs/ID, among its steps. A step NAME is
+# the script NAME.do, and NAME.undo if it can be undone; steps run in the order
+# of their names. The first one that fails ends the run: then the .undo of
+# every step begun is run, the newest first. A .undo that fails means that a
+# person is needed, and nothing more is touched.
+#
+#   runner start     carry out a new run
+#   runner resume    carry on with a run that was interrupted, or that waits
+#                    for a person, from the first step that did not succeed;
+#                    if it was undoing, carry on undoing
+#   runner undo      undo an interrupted or waiting run
+#   runner stop      stop a run that is under way, unless it is too late for
+#                    that; it undoes what it did
+#   runner status    one word: not-started, running, interrupted, done, undone
+#                    or held
+#
+# Beside the steps it keeps
+#   journal    what was begun and ended, one line each:
+#              UTC time, seconds since boot, event, details
+#   child      the process of the step under way
+# and in the folder above runs/ the deploy lock, the file "lock": one run at a
+# time. It belongs to a run and names the process that works on it.
+#
+# The file "critical" names the first step from which on the run can't be
+# stopped any more: SIGTERM before it undoes the run, later it is ignored.
+#
+# Exit codes: 0 done, 3 failed and undone, 4 a person is needed, 10 refused
+# (another run has the lock, or this one is not in a state for the verb).
+set -u
+umask 077
+# Journal and messages are read by programs.
+LC_ALL=C
+export LC_ALL
+
+run=$(cd "$(dirname "$0")" && pwd -P) || exit 10
+id=${run##*/}
+base=${run%/runs/*}
+lock=$base/lock
+cd "$run" || exit 10
+
+# started PID: the tick at which a process started (field 22 of proc(5)'s
+# stat, the 20th after the name, which may have blanks in it), or nothing.
+started() {
+	stat=
+	{ read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
+	# shellcheck disable=SC2086 # to be split
+	set -- ${stat##*) }
+	# A zombie has ended.
+	[ "$1" != Z ] || return 1
+	shift 19
+	echo "$1"
+}
+
+boot() { cat /proc/sys/kernel/random/boot_id; }
+
+# alive PID TICK BOOT: whether it is the same process still.
+alive() {
+	[ "$3" = "$(boot)" ] && tick=$(started "$1") && [ "$tick" = "$2" ]
+}
+
+# journal EVENT DETAILS…: to the journal, and for who follows to the output.
+journal() {
+	read -r seconds _ </proc/uptime
+	entry="$(date -u +%Y-%m-%dT%H:%M:%SZ) $seconds $*"
+	printf '%s\n' "$entry" >>journal
+	written=$?
+	printf '@journal %s\n' "$entry"
+	return "$written"
+}
+
+# field NAME FILE: a value out of a file of NAME=VALUE lines.
+field() { sed -n "s/^$1=//p" "$2" 2>/dev/null | head -n 1; }
+
+# owned: whether this very process has the lock.
+owned() { [ "$(field run "$lock")" = "$id" ] && [ "$(field pid "$lock")" = "$$" ]; }
+
+# acquire VERB: takes the deploy lock. Making a hard link is one step and fails
+# where there is a lock. A lock of this very run whose process has ended is
+# taken over; that of another run is not, whatever became of it.
+acquire() {
+	mine=$run/lock.$$
+	{
+		echo "run=$id"
+		echo "pid=$$"
+		echo "tick=$(started $$)"
+		echo "boot=$(boot)"
+		echo "since=$(date -u +%Y-%m-%dT%H:%M:%SZ)"
+		[ ! -f owner ] || cat owner
+	} >"$mine" || {
+		rm -f "$mine"
+		echo "can't write to $run" >&2
+		return 1
+	}
+	if ! ln "$mine" "$lock" 2>/dev/null; then
+		holder=$(field run "$lock")
+		pid=$(field pid "$lock")
+		if [ "$holder" != "$id" ] || [ "$1" = start ] ||
+			alive "$pid" "$(field tick "$lock")" "$(field boot "$lock")"; then
+			rm -f "$mine"
+			echo "the deploy lock is held by run ${holder:-unknown}, process ${pid:-unknown}" >&2
+			return 1
+		fi
+		# Of two that see the same stale lock, one moves it away; who moved
+		# away something newer puts it back.
+		if mv "$lock" "$run/stale.$$" 2>/dev/null; then
+			[ "$(field pid "$run/stale.$$")" = "$pid" ] || ln "$run/stale.$$" "$lock"
+			rm -f "$run/stale.$$"
+		fi
+		if ! ln "$mine" "$lock" 2>/dev/null; then
+			rm -f "$mine"
+			echo "another runner of this run was quicker" >&2
+			return 1
+		fi
+	fi
+	rm -f "$mine"
+}
+
+release() { if owned; then rm -f "$lock"; fi; }
+
+# state STEP: what became of a step: begun, ok, failed or undone, or nothing.
+state() {
+	[ -f journal ] || return 0
+	awk -v step="$1" '
+		$4 != step { next }
+		$3 == "begin" { state = "begun" }
+		$3 == "end" { state = $5 == 0 ? "ok" : "failed" }
+		$3 == "undo-end" && $5 == 0 { state = "undone" }
+		END { print state }' journal
+}
+
+# begun: the steps that were begun, the newest first.
+begun() {
+	awk '$3 == "begin" { name[NR] = $4; last[$4] = NR }
+		END { for (n = NR; n > 0; n--) if (n in name && last[name[n]] == n) print name[n] }' journal
+}
+
+# outcome: how the run ended last: done, undone, held, or nothing.
+outcome() {
+	[ -f journal ] || return 0
+	awk '$3 == "run-begin" { last = "" } $3 == "run-end" { last = $4 } END { print last }' journal
+}
+
+# working: whether a runner works on this run.
+working() {
+	[ "$(field run "$lock")" = "$id" ] && alive "$(field pid "$lock")" "$(field tick "$lock")" "$(field boot "$lock")"
+}
+
+# under_way: whether a step that an earlier runner began runs still.
+under_way() {
+	[ -f child ] && alive "$(field pid child)" "$(field tick child)" "$(field boot child)"
+}
+
+# terminate PID: SIGTERM to a process and all below it, children first: a
+# shell that gets a signal does not pass it on.
+# shellcheck disable=SC2317 # called by the trap
+terminate() (
+	for file in /proc/[0-9]*/stat; do
+		stat=
+		{ read -r stat <"$file"; } 2>/dev/null || continue
+		# shellcheck disable=SC2086 # to be split
+		set -- "$1" ${stat##*) }
+		if [ "$3" = "$1" ]; then
+			below=${file#/proc/}
+			terminate "${below%/stat}"
+		fi
+	done
+	kill -TERM "$1" 2>/dev/null
+)
+
+child=
+stopping=
+critical=$(cat critical 2>/dev/null)
+reached=
+
+# Nobody's terminal and no lost connection ends a run.
+trap '' HUP INT
+trap 'on_term' TERM
+# shellcheck disable=SC2317 # called by the trap
+on_term() {
+	if [ -n "$reached" ]; then
+		echo "not stopped: the run is past the point where it can be"
+	elif [ -z "$stopping" ]; then
+		stopping=1
+		[ -z "$child" ] || terminate "$child"
+	fi
+}
+
+# execute FILE: runs a script and gives its exit code. It runs beside, so that
+# a signal is heard while it does; and without input, which it could wait for.
+execute() {
+	sh "$run/$1" </dev/null &
+	child=$!
+	printf 'pid=%s\ntick=%s\nboot=%s\n' "$child" "$(started "$child")" "$(boot)" >child
+	# A signal ends wait, not the child.
+	while :; do
+		wait "$child"
+		code=$?
+		started "$child" >/dev/null || break
+	done
+	# After a signal the code is the signal's; the child's own is had by
+	# waiting again, where the shell still knows it.
+	if [ "$code" -gt 128 ]; then
+		wait "$child" 2>/dev/null
+		again=$?
+		[ "$again" = 127 ] || code=$again
+	fi
+	child=
+	rm -f child
+	return "$code"
+}
+
+steps() { for file in [0-9]*.do; do [ -f "$file" ] && echo "${file%.do}"; done; }
+
+# forward: the steps that have not succeeded yet, in order.
+forward() {
+	for step in $(steps); do
+		[ "$step" = "$critical" ] && reached=1
+		[ "$(state "$step")" != ok ] || continue
+		failed=$step
+		[ -z "$stopping" ] || [ -n "$reached" ] || return 1
+		# What can't be written down is not begun.
+		journal begin "$step" || return 1
+		execute "$step.do"
+		code=$?
+		journal end "$step" "$code" || return 1
+		[ "$code" = 0 ] || return 1
+	done
+	failed=
+	[ -z "$stopping" ] || [ -n "$reached" ]
+}
+
+# backward: undoes every step begun and not undone yet, newest first.
+backward() {
+	# From here on there is only one way, also for a signal.
+	reached=1
+	journal undoing
+	for step in $(begun); do
+		[ -f "$step.undo" ] || continue
+		[ "$(state "$step")" != undone ] || continue
+		journal undo-begin "$step"
+		execute "$step.undo"
+		code=$?
+		journal undo-end "$step" "$code"
+		if [ "$code" != 0 ]; then
+			failed_undo=$step
+			return 1
+		fi
+	done
+}
+
+finish() {
+	journal run-end "$@"
+	release
+	case $1 in
+	done) exit 0 ;;
+	undone) exit 3 ;;
+	*) exit 4 ;;
+	esac
+}
+
+undo_all() {
+	if backward; then finish undone "${failed:-none}"; else finish held "$failed_undo"; fi
+}
+
+refuse() {
+	echo "$*" >&2
+	exit 10
+}
+
+failed=
+verb=${1:-status}
+case $verb in
+start)
+	[ ! -f journal ] || refuse "run $id was started already; see: $0 status"
+	;;
+resume | undo)
+	[ -f journal ] || refuse "run $id was never started"
+	case $(outcome) in
+	done | undone) refuse "run $id has ended: $(outcome)" ;;
+	esac
+	! under_way || refuse "a step of run $id still runs as process $(field pid child); wait until it has ended"
+	;;
+stop)
+	working || refuse "run $id is not under way"
+	kill -TERM "$(field pid "$lock")"
+	exit 0
+	;;
+status)
+	if working; then
+		echo running
+	elif [ ! -f journal ]; then
+		echo not-started
+	elif [ -n "$(outcome)" ]; then
+		outcome
+	else
+		echo interrupted
+	fi
+	exit 0
+	;;
+*)
+	refuse "usage: $0 start | resume | undo | stop | status"
+	;;
+esac
+
+acquire "$verb" || exit 10
+journal run-begin "$verb" "$$" "$(boot)" || { release; refuse "can't write the journal"; }
+
+case $verb in
+undo) undo_all ;;
+resume)
+	# A run that was undoing when it was interrupted goes on with that; one
+	# that is held was asked to try again.
+	if [ "$(awk '$3 == "run-end" { u = 0 } $3 == "undoing" { u = 1 } END { print u + 0 }' journal)" = 1 ]; then
+		undo_all
+	fi
+	;;
+esac
+if forward; then
+	finish "done"
+fi
+undo_all

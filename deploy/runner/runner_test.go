@@ -1,0 +1,587 @@
+package runner_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/desiredeffect/erpnext-pipeline/deploy/runner"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
+)
+
+// install makes sure of what a test needs from the machine.
+func install(t *testing.T, packages ...string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs " + strings.Join(packages, ", "))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	err := debian.Install(ctx, packages...)
+	if errors.Is(err, debian.ErrUnsupported) && os.Getenv("CI") != "true" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// shells are those that a host may have as sh. With busybox everything else
+// that the runner calls is busybox's as well.
+func shells(t *testing.T) map[string][]string {
+	install(t, "dash", "busybox")
+	tools := t.TempDir()
+	if out, err := exec.Command("busybox", "--install", "-s", tools).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return map[string][]string{
+		"dash":    nil,
+		"busybox": {"PATH=" + tools},
+	}
+}
+
+// host is a folder as it is on a host, with one run in it.
+type host struct {
+	t   *testing.T
+	dir string
+	run string
+	env []string
+}
+
+// steps are the contents of step files by their names.
+type steps map[string]string
+
+func newHost(t *testing.T, env []string, s steps) *host {
+	dir := t.TempDir()
+	h := &host{t: t, dir: dir, run: filepath.Join(dir, "runs", "0001-1.0.0"), env: append(os.Environ(), env...)}
+	h.add(h.run, s)
+	return h
+}
+
+func (h *host) add(run string, s steps) {
+	h.t.Helper()
+	if err := os.MkdirAll(run, 0o700); err != nil {
+		h.t.Fatal(err)
+	}
+	for name, text := range s {
+		if err := os.WriteFile(filepath.Join(run, name), []byte(text), 0o600); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(run, runner.Name), runner.Script, 0o700); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// command is the runner on a run, with the sh that the test is about.
+func (h *host) command(run, verb string) *exec.Cmd {
+	argv := runner.Command(run, verb)
+	cmd := exec.Command(h.sh(), argv[1:]...)
+	cmd.Env = h.env
+	return cmd
+}
+
+func (h *host) sh() string {
+	for _, v := range h.env[len(os.Environ()):] {
+		if tools, ok := strings.CutPrefix(v, "PATH="); ok {
+			return filepath.Join(tools, "sh")
+		}
+	}
+	return "/bin/sh"
+}
+
+// do runs a verb to its end.
+func (h *host) do(verb string) (exit int, output string) {
+	h.t.Helper()
+	out, err := h.command(h.run, verb).CombinedOutput()
+	var ended *exec.ExitError
+	if err != nil && !errors.As(err, &ended) {
+		h.t.Fatal(err)
+	}
+	if ended != nil {
+		exit = ended.ExitCode()
+	}
+	return exit, string(out)
+}
+
+func (h *host) read(name string) string {
+	data, err := os.ReadFile(filepath.Join(h.run, name))
+	if err != nil && !os.IsNotExist(err) {
+		h.t.Fatal(err)
+	}
+	return string(data)
+}
+
+func (h *host) journal() runner.Journal {
+	h.t.Helper()
+	j, err := runner.ParseJournal(h.read("journal"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return j
+}
+
+// events gives the journal without its times and process numbers.
+func (h *host) events() string {
+	var lines []string
+	for _, e := range h.journal() {
+		line := string(e.Event) + " " + e.Name
+		switch e.Event {
+		case runner.End, runner.UndoEnd:
+			line += " " + strconv.Itoa(e.Exit)
+		case runner.RunEnd:
+			line += " " + strings.Join(e.Rest, " ")
+		}
+		lines = append(lines, strings.TrimSpace(line))
+	}
+	return strings.Join(lines, ", ")
+}
+
+func (h *host) locked() bool {
+	_, err := os.Lstat(filepath.Join(h.dir, "lock"))
+	return err == nil
+}
+
+// until waits for a condition that another process brings about.
+func until(t *testing.T, what string, met func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !met(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+func TestRunner(t *testing.T) {
+	for shell, env := range shells(t) {
+		t.Run(shell, func(t *testing.T) {
+			for _, tc := range []struct {
+				name   string
+				steps  steps
+				exit   int
+				events string
+				trace  string
+			}{
+				{
+					name: "every step succeeds, in order",
+					steps: steps{
+						"10-a.do": "echo a >>trace", "10-a.undo": "echo undo-a >>trace",
+						"20-b.do": "echo b >>trace", "notes.txt": "no step",
+						"30-c.do": "echo c >>trace", "critical": "20-b",
+					},
+					exit:   runner.ExitDone,
+					events: "run-begin start, begin 10-a, end 10-a 0, begin 20-b, end 20-b 0, begin 30-c, end 30-c 0, run-end done",
+					trace:  "a b c",
+				},
+				{
+					name: "a failing step has those begun undone, newest first, itself included",
+					steps: steps{
+						"10-a.do": "echo a >>trace", "10-a.undo": "echo undo-a >>trace",
+						"20-b.do": "echo b >>trace",
+						"30-c.do": "echo c >>trace; exit 7", "30-c.undo": "echo undo-c >>trace",
+						"40-d.do": "echo d >>trace", "40-d.undo": "echo undo-d >>trace",
+					},
+					exit:   runner.ExitUndone,
+					events: "run-begin start, begin 10-a, end 10-a 0, begin 20-b, end 20-b 0, begin 30-c, end 30-c 7, undoing, undo-begin 30-c, undo-end 30-c 0, undo-begin 10-a, undo-end 10-a 0, run-end undone 30-c",
+					trace:  "a b c undo-c undo-a",
+				},
+				{
+					name: "a failing undo stops everything",
+					steps: steps{
+						"10-a.do": "echo a >>trace", "10-a.undo": "echo undo-a >>trace",
+						"20-b.do": "echo b >>trace", "20-b.undo": "echo hold >>trace; exit 4",
+						"30-c.do": "exit 1", "30-c.undo": "echo undo-c >>trace",
+					},
+					exit:   runner.ExitHeld,
+					events: "run-begin start, begin 10-a, end 10-a 0, begin 20-b, end 20-b 0, begin 30-c, end 30-c 1, undoing, undo-begin 30-c, undo-end 30-c 0, undo-begin 20-b, undo-end 20-b 4, run-end held 20-b",
+					trace:  "a b undo-c hold",
+				},
+				{
+					name:   "a step is given no input",
+					steps:  steps{"10-a.do": "cat >>trace; echo a >>trace"},
+					exit:   runner.ExitDone,
+					events: "run-begin start, begin 10-a, end 10-a 0, run-end done",
+					trace:  "a",
+				},
+				{
+					name:   "a step that is killed has failed",
+					steps:  steps{"10-a.do": "kill -9 $$", "10-a.undo": "echo undo-a >>trace"},
+					exit:   runner.ExitUndone,
+					events: "run-begin start, begin 10-a, end 10-a 137, undoing, undo-begin 10-a, undo-end 10-a 0, run-end undone 10-a",
+					trace:  "undo-a",
+				},
+			} {
+				t.Run(tc.name, func(t *testing.T) {
+					h := newHost(t, env, tc.steps)
+					exit, output := h.do("start")
+					if exit != tc.exit {
+						t.Errorf("exit code %d, want %d\n%s", exit, tc.exit, output)
+					}
+					if got := h.events(); got != tc.events {
+						t.Errorf("journal:\n got %s\nwant %s", got, tc.events)
+					}
+					if got := strings.Join(strings.Fields(h.read("trace")), " "); got != tc.trace {
+						t.Errorf("trace %q, want %q", got, tc.trace)
+					}
+					if h.locked() {
+						t.Error("the lock is left")
+					}
+					// Who follows the output sees the whole journal.
+					var followed runner.Journal
+					for line := range strings.Lines(output) {
+						if e, ok := runner.ParseLine(strings.TrimSpace(line)); ok {
+							followed = append(followed, e)
+						}
+					}
+					if len(followed) != len(h.journal()) || followed.Outcome() != h.journal().Outcome() {
+						t.Errorf("the output tells another story:\n%s", output)
+					}
+				})
+			}
+		})
+	}
+}
+
+func TestRunnerRefuses(t *testing.T) {
+	for shell, env := range shells(t) {
+		t.Run(shell, func(t *testing.T) {
+			h := newHost(t, env, steps{"10-a.do": "echo a >>trace"})
+			if exit, out := h.do("resume"); exit != runner.ExitRefused || !strings.Contains(out, "run 0001-1.0.0 was never started") {
+				t.Errorf("resume of a new run: exit code %d, %s", exit, out)
+			}
+			if exit, out := h.do("start"); exit != 0 {
+				t.Fatalf("exit code %d: %s", exit, out)
+			}
+			for verb, want := range map[string]string{
+				"start":  "run 0001-1.0.0 was started already",
+				"resume": "run 0001-1.0.0 has ended: done",
+				"undo":   "run 0001-1.0.0 has ended: done",
+				"stop":   "run 0001-1.0.0 is not under way",
+				"dance":  "usage: ",
+			} {
+				if exit, out := h.do(verb); exit != runner.ExitRefused || !strings.Contains(out, want) {
+					t.Errorf("%s of a run that is done: exit code %d, %s", verb, exit, out)
+				}
+			}
+			if _, out := h.do("status"); strings.TrimSpace(out) != "done" {
+				t.Errorf("status: %s", out)
+			}
+			if got := h.read("trace"); got != "a\n" {
+				t.Errorf("steps ran again: %q", got)
+			}
+		})
+	}
+}
+
+func TestLock(t *testing.T) {
+	for shell, env := range shells(t) {
+		t.Run(shell, func(t *testing.T) {
+			h := newHost(t, env, steps{"10-a.do": "echo a >>trace; while [ ! -e go ]; do sleep 0.02; done"})
+			first := h.command(h.run, "start")
+			if err := first.Start(); err != nil {
+				t.Fatal(err)
+			}
+			until(t, "the first run", func() bool { return h.read("trace") != "" })
+
+			other := filepath.Join(h.dir, "runs", "0002-1.0.1")
+			h.add(other, steps{"10-a.do": "echo a >>trace"})
+			out, err := h.command(other, "start").CombinedOutput()
+			if exitCode(err) != runner.ExitRefused ||
+				!strings.Contains(string(out), "the deploy lock is held by run 0001-1.0.0, process "+strconv.Itoa(first.Process.Pid)) {
+				t.Errorf("a second run: %v: %s", err, out)
+			}
+			if _, err := os.Stat(filepath.Join(other, "journal")); err == nil {
+				t.Error("the refused run has a journal")
+			}
+			if exit, out := h.do("resume"); exit != runner.ExitRefused {
+				t.Errorf("resume of a run under way: exit code %d: %s", exit, out)
+			}
+			if _, out := h.do("status"); strings.TrimSpace(out) != "running" {
+				t.Errorf("status: %s", out)
+			}
+			if err := os.WriteFile(filepath.Join(h.run, "go"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := first.Wait(); err != nil {
+				t.Errorf("the first run was disturbed: %v", err)
+			}
+			// Now the other one gets its turn.
+			if out, err := h.command(other, "start").CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+			if left, _ := filepath.Glob(filepath.Join(h.dir, "runs", "*", "lock.*")); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+func exitCode(err error) int {
+	var ended *exec.ExitError
+	if errors.As(err, &ended) {
+		return ended.ExitCode()
+	}
+	return 0
+}
+
+// TestKilled ends the runner with a signal that it can't notice, in the middle
+// of a step, and has a person carry on or go back.
+func TestKilled(t *testing.T) {
+	for shell, env := range shells(t) {
+		for _, tc := range []struct{ verb, events, trace string }{
+			{"resume", "run-begin start, begin 10-a, end 10-a 0, begin 20-b, run-begin resume, begin 20-b, end 20-b 0, begin 30-c, end 30-c 0, run-end done", "a b b c"},
+			{"undo", "run-begin start, begin 10-a, end 10-a 0, begin 20-b, run-begin undo, undoing, undo-begin 20-b, undo-end 20-b 0, undo-begin 10-a, undo-end 10-a 0, run-end undone none", "a b undo-b undo-a"},
+		} {
+			t.Run(shell+" "+tc.verb, func(t *testing.T) {
+				h := newHost(t, env, steps{
+					"10-a.do": "echo a >>trace", "10-a.undo": "echo undo-a >>trace",
+					"20-b.do": "echo b >>trace; while [ ! -e go ]; do sleep 0.02; done", "20-b.undo": "echo undo-b >>trace",
+					"30-c.do": "echo c >>trace", "critical": "20-b",
+				})
+				cmd := h.command(h.run, "start")
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				until(t, "the second step", func() bool { return strings.Contains(h.read("trace"), "b") })
+				until(t, "the note about its process", func() bool { return strings.Contains(h.read("child"), "boot=") })
+				if err := cmd.Process.Kill(); err != nil {
+					t.Fatal(err)
+				}
+				_ = cmd.Wait()
+				if _, out := h.do("status"); strings.TrimSpace(out) != "interrupted" {
+					t.Errorf("status: %s", out)
+				}
+				if !h.locked() {
+					t.Error("the lock is gone with its owner")
+				}
+				// The step is at it still: nothing else may be.
+				if exit, out := h.do(tc.verb); exit != runner.ExitRefused || !strings.Contains(out, "still runs as process ") {
+					t.Errorf("exit code %d: %s", exit, out)
+				}
+				// Somebody else's run does not get the lock.
+				other := filepath.Join(h.dir, "runs", "0002-1.0.1")
+				h.add(other, steps{"10-a.do": "true"})
+				if out, err := h.command(other, "start").CombinedOutput(); exitCode(err) != runner.ExitRefused {
+					t.Errorf("another run took the lock: %s", out)
+				}
+				if err := os.WriteFile(filepath.Join(h.run, "go"), nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				pid, _ := strconv.Atoi(strings.TrimPrefix(strings.SplitN(h.read("child"), "\n", 2)[0], "pid="))
+				until(t, "the end of the step", func() bool { return ended(pid) })
+
+				h.do(tc.verb)
+				if got := h.events(); got != tc.events {
+					t.Errorf("journal:\n got %s\nwant %s", got, tc.events)
+				}
+				if got := strings.Join(strings.Fields(h.read("trace")), " "); got != tc.trace {
+					t.Errorf("trace %q, want %q", got, tc.trace)
+				}
+				if h.locked() {
+					t.Error("the lock is left")
+				}
+			})
+		}
+	}
+}
+
+// ended says whether a process is gone, or a zombie that nobody waits for.
+func ended(pid int) bool {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	return err != nil || strings.HasPrefix(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " Z")
+}
+
+// TestRestartedWhileUndoing: a run that was going back goes on going back.
+func TestRestartedWhileUndoing(t *testing.T) {
+	for shell, env := range shells(t) {
+		t.Run(shell, func(t *testing.T) {
+			h := newHost(t, env, steps{
+				"10-a.do": "echo a >>trace", "10-a.undo": "echo undo-a >>trace; [ -e again ] || { touch again; kill -9 $PPID; }",
+				"20-b.do": "exit 1", "20-b.undo": "echo undo-b >>trace",
+			})
+			h.do("start")
+			until(t, "the end of the step", func() bool {
+				pid, _ := strconv.Atoi(strings.TrimPrefix(strings.SplitN(h.read("child"), "\n", 2)[0], "pid="))
+				return pid == 0 || ended(pid)
+			})
+			if exit, out := h.do("resume"); exit != runner.ExitUndone {
+				t.Errorf("exit code %d: %s", exit, out)
+			}
+			if got := strings.Join(strings.Fields(h.read("trace")), " "); got != "a undo-b undo-a undo-a" {
+				t.Errorf("trace %q", got)
+			}
+		})
+	}
+}
+
+// TestHeldThenResumed: a person removes the cause and has the run try again.
+func TestHeldThenResumed(t *testing.T) {
+	for shell, env := range shells(t) {
+		t.Run(shell, func(t *testing.T) {
+			h := newHost(t, env, steps{
+				"10-a.do": "echo a >>trace", "10-a.undo": "echo undo-a >>trace",
+				"20-b.do": "echo b >>trace; [ -e mended ]", "20-b.undo": "echo hold >>trace; exit 4",
+				"30-c.do": "echo c >>trace", "30-c.undo": "echo undo-c >>trace",
+			})
+			if exit, _ := h.do("start"); exit != runner.ExitHeld {
+				t.Fatalf("exit code %d", exit)
+			}
+			if err := os.WriteFile(filepath.Join(h.run, "mended"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if exit, out := h.do("resume"); exit != runner.ExitDone {
+				t.Errorf("exit code %d: %s", exit, out)
+			}
+			if got := strings.Join(strings.Fields(h.read("trace")), " "); got != "a b hold b c" {
+				t.Errorf("trace %q", got)
+			}
+		})
+	}
+}
+
+func TestStop(t *testing.T) {
+	for shell, env := range shells(t) {
+		t.Run(shell+" before the critical part", func(t *testing.T) {
+			// What the step started is ended with it.
+			h := newHost(t, env, steps{
+				"10-a.do": "sleep 600 & echo $! >sleeping; wait; echo survived >>trace", "10-a.undo": "echo undo-a >>trace",
+				"20-b.do": "echo b >>trace", "critical": "20-b",
+			})
+			cmd := h.command(h.run, "start")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			until(t, "the step", func() bool { return strings.HasSuffix(h.read("sleeping"), "\n") })
+			if exit, out := h.do("stop"); exit != 0 {
+				t.Fatalf("exit code %d: %s", exit, out)
+			}
+			if code := exitCode(cmd.Wait()); code != runner.ExitUndone {
+				t.Errorf("exit code %d", code)
+			}
+			if got := h.read("trace"); got != "undo-a\n" {
+				t.Errorf("trace %q", got)
+			}
+			if got, want := h.events(), "run-begin start, begin 10-a, end 10-a 143, undoing, undo-begin 10-a, undo-end 10-a 0, run-end undone 10-a"; got != want {
+				t.Errorf("journal:\n got %s\nwant %s", got, want)
+			}
+			pid, err := strconv.Atoi(strings.TrimSpace(h.read("sleeping")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			until(t, "the end of what the step started", func() bool { return ended(pid) })
+		})
+		t.Run(shell+" in the critical part", func(t *testing.T) {
+			h := newHost(t, env, steps{
+				"10-a.do": "echo a >>trace; while [ ! -e go ]; do sleep 0.02; done; echo b >>trace", "10-a.undo": "echo undo-a >>trace",
+				"critical": "10-a",
+			})
+			cmd := h.command(h.run, "start")
+			var out bytes.Buffer
+			cmd.Stdout = &out
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			until(t, "the step", func() bool { return h.read("trace") != "" })
+			for range 2 {
+				if exit, out := h.do("stop"); exit != 0 {
+					t.Fatalf("exit code %d: %s", exit, out)
+				}
+				time.Sleep(50 * time.Millisecond)
+			}
+			for _, signal := range []os.Signal{syscall.SIGHUP, syscall.SIGINT} {
+				if err := cmd.Process.Signal(signal); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.WriteFile(filepath.Join(h.run, "go"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("%v", err)
+			}
+			if got := h.read("trace"); got != "a\nb\n" {
+				t.Errorf("trace %q", got)
+			}
+			if !strings.Contains(out.String(), "not stopped: the run is past the point where it can be") {
+				t.Errorf("output: %s", out.String())
+			}
+		})
+	}
+}
+
+// TestJournalCantBeWritten: what can't be written down is not begun.
+func TestJournalCantBeWritten(t *testing.T) {
+	for shell, env := range shells(t) {
+		t.Run(shell, func(t *testing.T) {
+			// A full disk for the journal alone.
+			h := newHost(t, env, steps{
+				"10-a.do": "echo a >>trace; mv journal kept; ln -s /dev/full journal", "10-a.undo": "mv kept journal; echo undo-a >>trace",
+				"20-b.do": "echo b >>trace",
+			})
+			h.do("start")
+			if got := h.read("trace"); strings.Contains(got, "b\n") {
+				t.Errorf("trace %q", got)
+			}
+		})
+	}
+}
+
+func TestShellcheck(t *testing.T) {
+	install(t, "shellcheck")
+	if out, err := exec.Command("shellcheck", "--shell=sh", "runner.sh").CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestParseJournal(t *testing.T) {
+	text := `2026-11-23T23:00:00Z 100.00 run-begin start 77 b00t
+2026-11-23T23:00:00Z 100.10 begin 10-a
+2026-11-23T23:00:02Z 102.35 end 10-a 0
+2026-11-23T23:00:02Z 102.35 begin 20-b
+2026-11-23T23:00:03Z 103.00 end 20-b 5
+2026-11-23T23:00:03Z 103.00 undoing
+2026-11-23T23:00:03Z 103.00 undo-begin 20-b
+2026-11-23T23:00:04Z 104.00 undo-end 20-b 4
+2026-11-23T23:00:04Z 104.00 run-end held 20-b
+2026-11-23T23:00:0`
+	j, err := runner.ParseJournal(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if j.Outcome() != runner.Held {
+		t.Errorf("outcome %q", j.Outcome())
+	}
+	if step, exit := j.Failed(); step != "20-b" || exit != 5 {
+		t.Errorf("failed: %s with %d", step, exit)
+	}
+	took := j.Took()
+	if len(took) != 1 || took[0].Step != "10-a" || took[0].Seconds < 2.24 || took[0].Seconds > 2.26 {
+		t.Errorf("took %v", took)
+	}
+	if !j.Began("20-b") || j.Began("30-c") {
+		t.Error("does not know what was begun")
+	}
+	if j[:4].Current() != "20-b" || j[:4].Outcome() != "" || j.Current() != "" {
+		t.Error("does not know what is under way")
+	}
+	if !slices.Equal(j[0].Rest, []string{"77", "b00t"}) {
+		t.Errorf("rest %v", j[0].Rest)
+	}
+	for _, bad := range []string{"hello\n", "now 1 begin x\n", "2026-11-23T23:00:00Z soon begin x\n", "2026-11-23T23:00:00Z 1 end x y\n"} {
+		if _, err := runner.ParseJournal(bad); err == nil || !strings.Contains(err.Error(), "is no line of a journal") {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+	if _, ok := runner.ParseLine("Executing a patch"); ok {
+		t.Error("a step's own line is taken for the journal's")
+	}
+}

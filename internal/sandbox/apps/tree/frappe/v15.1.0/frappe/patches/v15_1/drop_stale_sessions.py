@@ -1,0 +1,5 @@
+import frappe
+
+
+def execute():
+    frappe.db.sql("drop table if exists tabSessions")

@@ -1,0 +1,3 @@
+import { address } from "./socket";
+
+document.getElementById("app").textContent = `Frappe HR listens at ${address}`;

@@ -1,0 +1,3 @@
+import { announce } from "frappe/public/js/brand";
+
+announce("hrms");

@@ -1,0 +1,199 @@
+package github_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/github"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/github/githubtest"
+)
+
+// strictly holds what the description says of formats as well. The library
+// knows uri and date-time by name only if it is told what they mean.
+var strictly = &openapi3filter.Options{
+	IncludeResponseStatus: true,
+	MultiError:            true,
+	SchemaValidationOptions: []openapi3.SchemaValidationOption{
+		openapi3.EnableFormatValidation(),
+		openapi3.WithStringFormatValidator("uri", openapi3.NewCallbackValidator(func(s string) error {
+			if u, err := url.Parse(s); err != nil || !u.IsAbs() || u.Host == "" {
+				return fmt.Errorf("%q is no absolute URL", s)
+			}
+			return nil
+		})),
+		openapi3.WithStringFormatValidator("date-time", openapi3.NewCallbackValidator(func(s string) error {
+			_, err := time.Parse(time.RFC3339, s)
+			return err
+		})),
+	},
+}
+
+// held asks the server one call and holds the answer against the description.
+func held(t *testing.T, described *openapi3.T, server *github.Server, template, path, token string) (status int, body []byte, header http.Header) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.APIURL()+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if body, err = io.ReadAll(response.Body); err != nil {
+		t.Fatal(err)
+	}
+	if err := against(t, described, template, request, response.StatusCode, response.Header, body); err != nil {
+		t.Errorf("GET %s: %d is not as GitHub describes it: %v", path, response.StatusCode, err)
+	}
+	return response.StatusCode, body, response.Header
+}
+
+func against(t *testing.T, described *openapi3.T, template string, request *http.Request, status int, header http.Header, body []byte) error {
+	t.Helper()
+	item := described.Paths.Value(template)
+	if item == nil || item.Get == nil {
+		t.Fatalf("GitHub describes no GET %s", template)
+	}
+	input := &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: &openapi3filter.RequestValidationInput{
+			Request: request,
+			Route:   &routers.Route{Spec: described, Path: template, PathItem: item, Method: http.MethodGet, Operation: item.Get},
+		},
+		Status: status, Header: header, Options: strictly,
+	}
+	input.SetBodyBytes(body)
+	return openapi3filter.ValidateResponse(t.Context(), input)
+}
+
+func TestAnswersAsGitHubDescribes(t *testing.T) {
+	root := t.TempDir()
+	server := githubtest.Start(t, github.Options{Root: root, Private: map[string][]string{"acme/secret": {"good"}}})
+	described := description(t)
+
+	app := githubtest.New(t, root, "acme/app")
+	first := app.Commit("main", "README.md", "one\n")
+	second := app.Commit("main", "README.md", "two\n")
+	app.Commit("feature/x", "README.md", "three\n")
+	app.Tag(first, "v1.0.0")
+	app.AnnotatedTag(second, "v1.1.0")
+	githubtest.New(t, root, "acme/secret").Commit("main", "README.md", "hidden\n")
+	githubtest.New(t, root, "acme/empty")
+
+	const repo = "/repos/{owner}/{repo}"
+	for _, test := range []struct {
+		name, template, path, token string
+		status                      int
+	}{
+		{"repository", repo, "/repos/acme/app", "", 200},
+		{"private repository with its token", repo, "/repos/acme/secret", "good", 200},
+		{"private repository without a token", repo, "/repos/acme/secret", "", 404},
+		{"missing repository", repo, "/repos/acme/none", "", 404},
+		{"commit of a tag", repo + "/commits/{ref}", "/repos/acme/app/commits/tags/v1.0.0", "", 200},
+		{"commit of an annotated tag", repo + "/commits/{ref}", "/repos/acme/app/commits/tags%2Fv1.1.0", "", 200},
+		{"commit of a branch with a slash", repo + "/commits/{ref}", "/repos/acme/app/commits/heads/feature/x", "", 200},
+		{"commit by SHA", repo + "/commits/{ref}", "/repos/acme/app/commits/" + first, "", 200},
+		{"commit that is not there", repo + "/commits/{ref}", "/repos/acme/app/commits/tags/v9", "", 422},
+		{"commit of an empty repository", repo + "/commits/{ref}", "/repos/acme/empty/commits/main", "", 409},
+		{"commit of a missing repository", repo + "/commits/{ref}", "/repos/acme/none/commits/main", "", 404},
+		{"tags", repo + "/tags", "/repos/acme/app/tags", "", 200},
+		{"tags of an empty repository", repo + "/tags", "/repos/acme/empty/tags", "", 200},
+		{"branches", repo + "/branches", "/repos/acme/app/branches", "", 200},
+		{"branches of a missing repository", repo + "/branches", "/repos/acme/none/branches", "", 404},
+		{"ref of a tag", repo + "/git/ref/{ref}", "/repos/acme/app/git/ref/tags/v1.1.0", "", 200},
+		{"ref of a branch", repo + "/git/ref/{ref}", "/repos/acme/app/git/ref/heads/feature/x", "", 200},
+		{"ref that is not there", repo + "/git/ref/{ref}", "/repos/acme/app/git/ref/heads/none", "", 404},
+		{"ref of an empty repository", repo + "/git/ref/{ref}", "/repos/acme/empty/git/ref/heads/main", "", 409},
+		{"matching refs", repo + "/git/matching-refs/{ref}", "/repos/acme/app/git/matching-refs/tags/v1", "", 200},
+		{"no matching refs", repo + "/git/matching-refs/{ref}", "/repos/acme/app/git/matching-refs/tags/x", "", 200},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			status, body, header := held(t, described, server, test.template, test.path, test.token)
+			if status != test.status {
+				t.Errorf("GET %s: status %d, want %d: %s", test.path, status, test.status, body)
+			}
+			if got := header.Get("Content-Type"); got != "application/json; charset=utf-8" {
+				t.Errorf("Content-Type %q", got)
+			}
+		})
+	}
+}
+
+// TestBadCredentialsBody holds the one answer that is not described per call:
+// GitHub's page on authentication gives its status and message.
+func TestBadCredentialsBody(t *testing.T) {
+	server := githubtest.Start(t, github.Options{Root: t.TempDir()})
+	described := description(t)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.APIURL()+"/repos/acme/app", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer wrong")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	var body map[string]any
+	if err := json.NewDecoder(response.Body).Decode(&body); err != nil {
+		t.Fatal(err)
+	}
+	if response.StatusCode != http.StatusUnauthorized || body["message"] != "Bad credentials" {
+		t.Errorf("got %d %v, want 401 Bad credentials", response.StatusCode, body)
+	}
+	if err := described.Components.Schemas["basic-error"].Value.VisitJSON(body); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDescriptionFindsFaults makes sure that the contract can be broken: an
+// answer that lacks a field, has a wrong type or a wrong format is noticed.
+func TestDescriptionFindsFaults(t *testing.T) {
+	root := t.TempDir()
+	server := githubtest.Start(t, github.Options{Root: root})
+	described := description(t)
+	githubtest.New(t, root, "acme/app").Commit("main", "README.md", "one\n")
+	const template, path = "/repos/{owner}/{repo}/commits/{ref}", "/repos/acme/app/commits/heads/main"
+	status, good, header := held(t, described, server, template, path, "")
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.APIURL()+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, fault := range map[string]struct {
+		status   int
+		old, new string
+		says     string
+	}{
+		"field missing":     {status, `"comments_url"`, `"other_url"`, "comments_url"},
+		"wrong type":        {status, `"comment_count":0`, `"comment_count":"none"`, "comment_count"},
+		"wrong format":      {status, `"url":"http:`, `"url":"no address:`, "uri"},
+		"status unheard of": {418, "", "", "status"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bad := bytes.ReplaceAll(good, []byte(fault.old), []byte(fault.new))
+			if fault.old == "" {
+				bad = good
+			} else if bytes.Equal(bad, good) {
+				t.Fatalf("answer has no %s", fault.old)
+			}
+			err := against(t, described, template, request, fault.status, header, bad)
+			if err == nil || !strings.Contains(err.Error(), fault.says) {
+				t.Errorf("got %v, want an error about %s", err, fault.says)
+			}
+		})
+	}
+}

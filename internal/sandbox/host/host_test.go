@@ -1,0 +1,305 @@
+package host_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"dagger.io/dagger"
+	"github.com/rs/zerolog"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/engine"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/host"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/images"
+)
+
+// TestHost takes a host through its life: a login, containers from the
+// mirror, a published port, a restart, a power cut, a jump host, the end.
+func TestHost(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a deploy host")
+	}
+	client, mirror, compose := sandbox(t)
+	ctx := t.Context()
+	log := zerolog.New(zerolog.NewTestWriter(t))
+	if _, err := images.Ensure(ctx, client, mirror, images.Set{"debian:bookworm-slim", "redis:7.2", "python:3.11.6-slim-bookworm"}, log); err != nil {
+		t.Fatal(err)
+	}
+
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	login, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := host.Options{
+		Client:        client,
+		Mirror:        mirror,
+		ComposePlugin: compose,
+		AuthorizedKey: string(ssh.MarshalAuthorizedKey(login.PublicKey())),
+		Name:          "host-test",
+		HTTPPort:      8093,
+		Fresh:         true,
+		Jump:          true,
+		Log:           log,
+	}
+	h, err := host.Start(ctx, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := false
+	t.Cleanup(func() {
+		if t.Failed() && !closed {
+			logs, err := h.Logs(context.Background())
+			t.Logf("logs of the host (%v):\n%s", err, logs)
+		}
+		if !closed {
+			if err := h.Close(context.Background()); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+
+	config := &ssh.ClientConfig{
+		User:            host.User,
+		Auth:            []ssh.AuthMethod{ssh.PublicKeys(login)},
+		HostKeyCallback: ssh.FixedHostKey(h.HostKey()),
+		Timeout:         10 * time.Second,
+	}
+	dial := func(t *testing.T) *ssh.Client {
+		t.Helper()
+		connection, err := ssh.Dial("tcp", h.SSHAddress(), config)
+		if err != nil {
+			t.Fatalf("log in: %v", err)
+		}
+		return connection
+	}
+	expect := func(t *testing.T, connection *ssh.Client, command, want string) {
+		t.Helper()
+		if got := run(t, connection, command); !strings.Contains(got, want) {
+			t.Fatalf("%s printed %q, want it to contain %q", command, got, want)
+		}
+	}
+
+	connection := dial(t)
+	t.Run("versions", func(t *testing.T) {
+		expect(t, connection, "docker version --format '{{.Server.Version}}'", "20.10.")
+		expect(t, connection, "docker compose version", "Docker Compose version")
+		expect(t, connection, "docker info --format '{{.Driver}}'", "overlay2")
+	})
+	t.Run("a container of the mirror", func(t *testing.T) {
+		run(t, connection, "docker run --detach --name store --restart always redis:7.2 --save '' --appendonly yes")
+		expect(t, connection, ping("store"), "PONG")
+		expect(t, connection, "docker exec store redis-cli set kept yes", "OK")
+	})
+	t.Run("compose, names in its network, a published port", func(t *testing.T) {
+		run(t, connection, "mkdir -p site && cat >site/compose.yaml <<'YAML'\n"+project+"YAML\n"+
+			"docker compose -p site -f site/compose.yaml up --detach --quiet-pull 2>&1")
+		expect(t, connection, "docker compose -p site exec -T web python -c \"import socket; socket.create_connection(('queue', 6379)); print('reached')\" </dev/null", "reached")
+		get(t, h.SiteAddress(), "home of the site")
+	})
+	t.Run("jump host", func(t *testing.T) {
+		jump, err := ssh.Dial("tcp", h.JumpAddress(), config)
+		if err != nil {
+			t.Fatalf("log in to the jump host: %v", err)
+		}
+		defer jump.Close()
+		through, err := jump.Dial("tcp", h.InnerAddress())
+		if err != nil {
+			t.Fatalf("reach the host from the jump host: %v", err)
+		}
+		c, channels, requests, err := ssh.NewClientConn(through, h.InnerAddress(), config)
+		if err != nil {
+			t.Fatalf("log in through the jump host: %v", err)
+		}
+		inner := ssh.NewClient(c, channels, requests)
+		defer inner.Close()
+		expect(t, inner, "docker ps --format '{{.Names}}'", "store")
+	})
+	t.Run("only the key opens it", func(t *testing.T) {
+		denied := *config
+		denied.Auth = []ssh.AuthMethod{ssh.Password("deploy")}
+		if _, err := ssh.Dial("tcp", h.SSHAddress(), &denied); err == nil || !strings.Contains(err.Error(), "unable to authenticate") {
+			t.Fatalf("login by password gave %v, want a refusal", err)
+		}
+	})
+
+	site := h.SiteAddress()
+	for _, end := range []struct {
+		name string
+		stop func(context.Context) error
+	}{{"after a stop", h.Stop}, {"after a power cut", h.Cut}} {
+		t.Run(end.name, func(t *testing.T) {
+			begun := time.Now()
+			if err := end.stop(ctx); err != nil {
+				t.Fatal(err)
+			}
+			down := time.Now()
+			_ = connection.Close()
+			if _, err := ssh.Dial("tcp", h.SSHAddress(), config); err == nil {
+				t.Fatal("the host answers although it is down")
+			}
+			up := time.Now()
+			if err := h.Start(ctx); err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("down in %v, up again in %v", down.Sub(begun), time.Since(up))
+			if true { l, _ := h.Logs(ctx); t.Log(l) } // DEV
+			connection = dial(t)
+			expect(t, connection, "cat site/compose.yaml", "queue")
+			expect(t, connection, ping("store"), "PONG")
+			expect(t, connection, "docker exec store redis-cli get kept", "yes")
+			get(t, site, "home of the site")
+		})
+	}
+
+	t.Run("logs", func(t *testing.T) {
+		logs, err := h.Logs(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"boot.log", "API listen on /var/run/docker.sock", "Accepted publickey for deploy", "Server listening on"} {
+			if !strings.Contains(logs, want) {
+				t.Errorf("logs lack %q:\n%s", want, logs)
+			}
+		}
+	})
+	t.Run("nothing is left", func(t *testing.T) {
+		_ = connection.Close()
+		begun := time.Now()
+		if err := h.Close(ctx); err != nil {
+			t.Fatal(err)
+		}
+		closed = true
+		t.Logf("closed in %v", time.Since(begun))
+		for _, address := range []string{h.SSHAddress(), h.SiteAddress(), h.JumpAddress()} {
+			if c, err := net.DialTimeout("tcp", address, time.Second); err == nil {
+				_ = c.Close()
+				t.Errorf("something still listens on %s", address)
+			}
+		}
+		left, err := client.Container().From("debian:bookworm-slim").
+			WithMountedCache("/disk", client.CacheVolume("sandbox-host-"+options.Name)).
+			WithEnvVariable("NOW", rand.Text()).
+			WithExec([]string{"ls", "-A", "/disk"}).Stdout(ctx)
+		if err != nil || left != "" {
+			t.Errorf("the disk still has %q (%v)", left, err)
+		}
+	})
+}
+
+// project is a compose project with a published port, a volume and two
+// services that see each other.
+const project = `services:
+  queue:
+    image: redis:7.2
+    restart: unless-stopped
+  web:
+    image: python:3.11.6-slim-bookworm
+    restart: unless-stopped
+    init: true
+    ports: ["8093:80"]
+    working_dir: /pages
+    volumes: ["pages:/pages"]
+    command: sh -c "echo home of the site >index.html; exec python -m http.server 80"
+volumes:
+  pages: {}
+`
+
+// ping asks the Redis of a container until it answers.
+func ping(container string) string {
+	return "for i in $(seq 100); do docker exec " + container + " redis-cli ping 2>&1 && break; sleep 0.1; done"
+}
+
+// run gives what a command on the host prints.
+func run(t *testing.T, connection *ssh.Client, command string) string {
+	t.Helper()
+	session, err := connection.NewSession()
+	if err != nil {
+		t.Fatalf("open session: %v", err)
+	}
+	defer session.Close()
+	out, err := session.CombinedOutput(command)
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", command, err, out)
+	}
+	return string(out)
+}
+
+// get waits for a page that contains a text.
+func get(t *testing.T, address, want string) {
+	t.Helper()
+	var last error
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Close = true
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			last = err
+			continue
+		}
+		body, err := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if err == nil && strings.Contains(string(body), want) {
+			return
+		}
+		last = fmt.Errorf("%s: %q (%v)", response.Status, body, err)
+	}
+	t.Fatalf("get http://%s/: %v, want %q", address, last, want)
+}
+
+// sandbox starts an engine and gives a session with it, its mirror, and the
+// compose plugin.
+func sandbox(t *testing.T) (client *dagger.Client, mirror, compose string) {
+	t.Helper()
+	if os.Getenv("DEV") != "" { // DEV
+		e, _ := engine.FromEnvironment(os.Environ()) // DEV
+		client, err := e.Connect(context.Background(), io.Discard) // DEV
+		if err != nil { t.Fatal(err) } // DEV
+		t.Cleanup(func() { client.Close() }) // DEV
+		return client, "localhost:5999", "/tmp/docker-compose" // DEV
+	} // DEV
+	dir, err := engine.DefaultCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := engine.Start(t.Context(), engine.Options{CacheDir: dir, Log: zerolog.New(zerolog.NewTestWriter(t))})
+	if errors.Is(err, debian.ErrUnsupported) && os.Getenv("CI") != "true" {
+		t.Skipf("no engine here: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	// The session outlives the test's context: clean-up needs it.
+	client, err = e.Endpoint().Connect(context.Background(), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return client, e.Mirror(), e.Tools().Compose
+}

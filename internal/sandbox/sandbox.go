@@ -1,0 +1,226 @@
+// Package sandbox is the pipeline's whole world on one machine, out of real
+// parts: a Dagger engine, a registry, GitHub with git repositories, and a host
+// with SSH and Docker. The demo and the end-to-end tests run against it.
+//
+// It starts what it needs and leaves nothing behind but a cache.
+package sandbox
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"dagger.io/dagger"
+	"github.com/rs/zerolog"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/apps"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/engine"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/github"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/host"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/images"
+	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
+)
+
+// What every sandbox calls itself.
+const (
+	Project = "demo"
+	Site    = "erp.localhost"
+)
+
+// Options say what world to make.
+type Options struct {
+	// CacheDir outlives the sandbox; engine.DefaultCacheDir is the usual one.
+	CacheDir string
+	// Repositories is a folder of bare repositories, OWNER/NAME.git, to serve
+	// in place of the fixture apps. They are all public.
+	Repositories string
+	// Name tells apart sandboxes that run at the same time.
+	Name string
+	// HTTPPort is the port of the host on which the site answers, and the
+	// port of this machine that leads there, if it is free.
+	HTTPPort int
+	// Jump puts a jump host in front of the host.
+	Jump bool
+	Log  zerolog.Logger
+	// EngineLog gets the engine's own account of the sandbox's session. It
+	// may be nil.
+	EngineLog io.Writer
+}
+
+// World is a running sandbox.
+type World struct {
+	Engine *engine.Engine
+	Client *dagger.Client
+	GitHub *github.Server
+	Host   *host.Host
+	// StandIns are the base images that are not the public ones.
+	StandIns []images.StandIn
+	// Dir is a folder of the sandbox's own, which Close removes.
+	Dir string
+	// Token opens the private repositories.
+	Token secret.Secret
+	// Key is the private key that may log in to the host.
+	Key secret.Secret
+	// Repositories are the fixture apps; nil where others are served.
+	Repositories apps.Repositories
+
+	options Options
+}
+
+// Start makes a world. Where that can't be done on this machine the error is
+// debian.ErrUnsupported. The caller closes it.
+func Start(ctx context.Context, options Options) (_ *World, err error) {
+	w := &World{options: options}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.Close(context.WithoutCancel(ctx)))
+		}
+	}()
+	log := options.Log
+	if w.Dir, err = os.MkdirTemp("", "erpnext-pipeline-"); err != nil {
+		return w, fmt.Errorf("make sandbox folder: %w", err)
+	}
+	log.Info().Str("cache", options.CacheDir).Msg("starting a Dagger engine; the first time it is built from source, which takes minutes")
+	if w.Engine, err = engine.Start(ctx, engine.Options{CacheDir: options.CacheDir, Log: log}); err != nil {
+		return w, err
+	}
+	if w.Client, err = w.Engine.Endpoint().Connect(context.WithoutCancel(ctx), options.EngineLog); err != nil {
+		return w, err
+	}
+	if err = w.startGitHub(ctx); err != nil {
+		return w, err
+	}
+	log.Info().Msg("looking after base images; the first time they are made from Debian packages")
+	if w.StandIns, err = images.Ensure(ctx, w.Client, w.Engine.Mirror(), images.All(), log); err != nil {
+		return w, err
+	}
+	log.Info().Msg("starting the host")
+	return w, w.startHost(ctx)
+}
+
+func (w *World) startGitHub(ctx context.Context) (err error) {
+	root := w.options.Repositories
+	options := github.Options{Root: root, Log: w.options.Log}
+	if root == "" {
+		options.Root = filepath.Join(w.Dir, "repositories")
+		w.Token = secret.New("ghp_" + rand.Text() + rand.Text())
+		if w.Repositories, err = apps.Write(ctx, options.Root); err != nil {
+			return err
+		}
+		options.Private = map[string][]string{}
+		for _, repository := range w.Repositories {
+			if repository.Private {
+				options.Private[repository.Owner+"/"+repository.Name] = []string{w.Token.Reveal()}
+			}
+		}
+	}
+	w.GitHub, err = github.Start(context.WithoutCancel(ctx), options)
+	return err
+}
+
+func (w *World) startHost(ctx context.Context) error {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return fmt.Errorf("make login key: %w", err)
+	}
+	block, err := ssh.MarshalPrivateKey(private, "")
+	if err != nil {
+		return fmt.Errorf("make login key: %w", err)
+	}
+	w.Key = secret.New(string(pem.EncodeToMemory(block)))
+	authorized, err := ssh.NewPublicKey(public)
+	if err != nil {
+		return fmt.Errorf("make login key: %w", err)
+	}
+	w.Host, err = host.Start(ctx, host.Options{
+		Client: w.Client, Mirror: w.Engine.Mirror(), ComposePlugin: w.Engine.Tools().Compose,
+		AuthorizedKey: string(ssh.MarshalAuthorizedKey(authorized)),
+		Name:          w.options.Name, HTTPPort: w.options.HTTPPort,
+		Fresh: true, Jump: w.options.Jump, Log: w.options.Log,
+	})
+	return err
+}
+
+// KnownHosts are the host keys of the sandbox's SSH servers, in the format of
+// known_hosts.
+func (w *World) KnownHosts() string {
+	text := ""
+	for _, address := range []string{w.Host.SSHAddress(), w.Host.JumpAddress(), w.Host.InnerAddress()} {
+		if address != "" {
+			text += knownhosts.Line([]string{knownhosts.Normalize(address)}, w.Host.HostKey()) + "\n"
+		}
+	}
+	return text
+}
+
+// Environment is what a user of the pipeline would have in .env to release to
+// this world, as os.Environ gives it, with the engine to use.
+func (w *World) Environment() ([]string, error) {
+	hostName, port, err := net.SplitHostPort(w.Host.SSHAddress())
+	if err != nil {
+		return nil, fmt.Errorf("read host address: %w", err)
+	}
+	environ := append(w.Engine.Endpoint().Environ(),
+		"PATH="+os.Getenv("PATH"), "HOME="+w.Dir,
+		"GITHUB_API_URL="+w.GitHub.APIURL(),
+		"DE_MACRS_PAT="+w.Token.Reveal(),
+		"IMAGE_NAME=desiredeffect/erpnext-custom",
+		"DEPLOY_USER="+host.User,
+		"DEPLOY_SSH_KEY="+w.Key.Reveal(),
+		"DEPLOY_KNOWN_HOSTS="+w.KnownHosts(),
+		"DEPLOY_DIR=/srv/"+Project,
+		"COMPOSE_PROJECT_NAME="+Project,
+		"SITE_NAME="+Site,
+		"HTTP_PORT="+strconv.Itoa(w.options.HTTPPort),
+		"ADMIN_PASSWORD="+rand.Text(),
+		"DB_ROOT_PASSWORD="+rand.Text(),
+	)
+	if w.options.Jump {
+		inner, innerPort, err := net.SplitHostPort(w.Host.InnerAddress())
+		if err != nil {
+			return nil, fmt.Errorf("read host address: %w", err)
+		}
+		hostName, port = inner, innerPort
+		environ = append(environ, "DEPLOY_JUMP_HOST="+host.User+"@"+w.Host.JumpAddress())
+	}
+	return append(environ, "DEPLOY_HOST="+hostName, "DEPLOY_PORT="+port), nil
+}
+
+// closeTime is how long everything may take to end.
+const closeTime = 2 * time.Minute
+
+// Close ends everything that the sandbox started.
+func (w *World) Close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, closeTime)
+	defer cancel()
+	var side errgroup.Group
+	if w.Host != nil {
+		side.Go(func() error { return w.Host.Close(ctx) })
+	}
+	if w.GitHub != nil {
+		side.Go(w.GitHub.Close)
+	}
+	errs := []error{side.Wait()}
+	if w.Client != nil {
+		errs = append(errs, w.Client.Close())
+	}
+	if w.Engine != nil {
+		errs = append(errs, w.Engine.Close())
+	}
+	if w.Dir != "" {
+		errs = append(errs, os.RemoveAll(w.Dir))
+	}
+	return errors.Join(errs...)
+}
