@@ -164,7 +164,10 @@ func TestRequestProblems(t *testing.T) {
 			test.opts.Log = zerolog.New(&log)
 			source := sourceAt(server.URL, "app", "v1")
 			source.Token, source.TokenName = test.token.Token, test.token.TokenName
-			_, err := resolverAt(t, server.URL+"/api/v3", test.opts).ResolveRef(t.Context(), source)
+			// None of them is worth a long wait.
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			_, err := resolverAt(t, server.URL+"/api/v3", test.opts).ResolveRef(ctx, source)
 			var found problem.Problem
 			if !errors.As(err, &found) {
 				t.Fatalf("got %v, want a problem", err)
@@ -184,6 +187,18 @@ func TestRequestProblems(t *testing.T) {
 				t.Errorf("the token is in the log: %s", &log)
 			}
 		})
+	}
+}
+
+// TestShortCommitIsNoOtherCommit: GitHub answers a bare name also with what is
+// called so, and not only with a commit that begins so.
+func TestShortCommitIsNoOtherCommit(t *testing.T) {
+	missing := answer(422, `{"message": "No commit found for SHA"}`)
+	server := newAnswering(t, missing, missing, answer(200, someCommit), answer(200, "[]"))
+	_, err := resolverAt(t, server.URL, GitHubOptions{}).ResolveRef(t.Context(), sourceAt(server.URL, "app", "1234567"))
+	var found problem.Problem
+	if !errors.As(err, &found) || found.Code != "apps.ref-missing" {
+		t.Errorf("got %v, want apps.ref-missing", err)
 	}
 }
 

@@ -106,7 +106,7 @@ func (t *transport) again(response *http.Response, wait time.Duration) (time.Dur
 	after := response.Header.Get("Retry-After")
 	if seconds, err := strconv.Atoi(after); err == nil && seconds >= 0 {
 		asked := time.Duration(seconds) * time.Second
-		return max(asked, wait), true
+		return max(asked, wait), asked <= longestWait
 	}
 	if limited {
 		return wait, response.StatusCode == http.StatusTooManyRequests && response.Header.Get("X-RateLimit-Remaining") != "0"

@@ -144,8 +144,12 @@ func (w *World) startHost(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make login key: %w", err)
 	}
+	plugin, err := engine.ComposePlugin(ctx, w.options.CacheDir, w.options.Log)
+	if err != nil {
+		return err
+	}
 	w.Host, err = host.Start(ctx, host.Options{
-		Client: w.Client, Mirror: w.Engine.Mirror(), ComposePlugin: w.Engine.Tools().Compose,
+		Client: w.Client, Mirror: w.Engine.Mirror(), ComposePlugin: plugin,
 		AuthorizedKey: string(ssh.MarshalAuthorizedKey(authorized)),
 		Name:          w.options.Name, HTTPPort: w.options.HTTPPort,
 		Fresh: true, Jump: w.options.Jump, Log: w.options.Log,

@@ -80,7 +80,11 @@ func serve(t *testing.T, e *Engine) *dagger.Client {
 		WithFile("/mirror", client.Host().File(e.commands.mirror)).
 		WithExposedPort(5000).
 		AsService(dagger.ContainerAsServiceOpts{Args: []string{"/mirror", "-listen", "0.0.0.0:5000", "-content", "/content"}})
-	address, err := client.Host().Tunnel(service).Endpoint(ctx)
+	tunnel, err := client.Host().Tunnel(service).Start(ctx)
+	if err != nil {
+		t.Fatalf("start service: %v\n%s", err, &progress)
+	}
+	address, err := tunnel.Endpoint(ctx)
 	if err != nil {
 		t.Fatalf("start service: %v\n%s", err, &progress)
 	}

@@ -193,9 +193,10 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 apt-get install -qq --yes --no-install-recommends openssh-server docker.io iptables cron procps ca-certificates
 rm -rf /etc/ssh/ssh_host_* /var/lib/apt/lists/* /var/cache/apt/*
-update-ca-certificates --fresh --localcertsdir /nonexistent >/dev/null
 useradd --create-home --shell /bin/bash --groups docker --password '*' ` + User + `
 install -d -m 700 -o ` + User + ` -g ` + User + ` /home/` + User + `/.ssh
+find /etc/ssl/certs -lname '/usr/local/share/ca-certificates/*' -delete
+find -L /etc/ssl/certs -type l -delete
 `
 
 func (h *Host) disk() *dagger.CacheVolume {

@@ -157,7 +157,6 @@ func TestHost(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Logf("down in %v, up again in %v", down.Sub(begun), time.Since(up))
-			if true { l, _ := h.Logs(ctx); t.Log(l) } // DEV
 			connection = dial(t)
 			expect(t, connection, "cat site/compose.yaml", "queue")
 			expect(t, connection, ping("store"), "PONG")
@@ -268,13 +267,6 @@ func get(t *testing.T, address, want string) {
 // compose plugin.
 func sandbox(t *testing.T) (client *dagger.Client, mirror, compose string) {
 	t.Helper()
-	if os.Getenv("DEV") != "" { // DEV
-		e, _ := engine.FromEnvironment(os.Environ()) // DEV
-		client, err := e.Connect(context.Background(), io.Discard) // DEV
-		if err != nil { t.Fatal(err) } // DEV
-		t.Cleanup(func() { client.Close() }) // DEV
-		return client, "localhost:5999", "/tmp/docker-compose" // DEV
-	} // DEV
 	dir, err := engine.DefaultCacheDir()
 	if err != nil {
 		t.Fatal(err)
@@ -301,5 +293,9 @@ func sandbox(t *testing.T) (client *dagger.Client, mirror, compose string) {
 			t.Error(err)
 		}
 	})
-	return client, e.Mirror(), e.Tools().Compose
+	compose, err = engine.ComposePlugin(t.Context(), dir, zerolog.New(zerolog.NewTestWriter(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client, e.Mirror(), compose
 }

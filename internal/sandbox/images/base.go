@@ -47,6 +47,8 @@ var bootstrapOptions = []string{
 	"--mode=root",
 	"--format=tar",
 	"--quiet",
+	// Without this a package comes in that merges /usr, and all of Perl.
+	"--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
 	`--dpkgopt=path-exclude=/usr/share/man/*`,
 	`--dpkgopt=path-exclude=/usr/share/info/*`,
 	`--dpkgopt=path-exclude=/usr/share/locale/*`,
@@ -56,7 +58,7 @@ var bootstrapOptions = []string{
 	`--aptopt=Acquire::Retries "3"`,
 	`--customize-hook=cat >"$1/etc/apt/apt.conf.d/90container" <<'CONF'` + containerApt + "CONF",
 	`--customize-hook=printf '#!/bin/sh\nexit 101\n' >"$1/usr/sbin/policy-rc.d" && chmod 755 "$1/usr/sbin/policy-rc.d"`,
-	`--customize-hook=rm -rf "$1"/var/log/*.log "$1"/var/log/apt "$1"/etc/hostname "$1"/etc/resolv.conf`,
+	`--customize-hook=rm -rf "$1"/var/log/*.log "$1"/var/log/apt "$1"/var/cache/apt/*.bin "$1"/etc/hostname "$1"/etc/resolv.conf`,
 }
 
 // containerApt is apt's configuration in the base. It can't be given to

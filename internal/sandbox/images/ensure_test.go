@@ -221,15 +221,6 @@ func TestEntrypoints(t *testing.T) {
 // sandbox starts an engine and gives a session with it and its mirror.
 func sandbox(t *testing.T) (client *dagger.Client, mirror string) {
 	t.Helper()
-	if os.Getenv("DEV") != "" { // DEV
-		e, _ := engine.FromEnvironment(os.Environ())               // DEV
-		client, err := e.Connect(context.Background(), io.Discard) // DEV
-		if err != nil {                                            // DEV
-			t.Fatal(err) // DEV
-		} // DEV
-		t.Cleanup(func() { client.Close() }) // DEV
-		return client, "localhost:5999"      // DEV
-	} // DEV
 	dir, err := engine.DefaultCacheDir()
 	if err != nil {
 		t.Fatal(err)

@@ -72,8 +72,9 @@ fi
 // other command may follow in an image that has ca-certificates.
 const clean = `
 rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log /var/log/alternatives.log
-if command -v update-ca-certificates >/dev/null; then
-	update-ca-certificates --fresh --localcertsdir /nonexistent >/dev/null
+if [ -d /etc/ssl/certs ]; then
+	find /etc/ssl/certs -lname '/usr/local/share/ca-certificates/*' -delete
+	find -L /etc/ssl/certs -type l -delete
 fi
 `
 
