@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -128,8 +127,9 @@ func read(lines []string, before map[string]string, environ func(string) (string
 		}
 	}
 	if err == nil && len(unset) > 0 {
-		if plain := referredTo(text, unset); len(plain) > 0 {
-			s.problem = fmt.Sprintf("the value refers to $%s, which is not set", strings.Join(plain, " and $"))
+		if refersPlainly(text, unset) {
+			// The name itself may be the rest of a password.
+			s.problem = "after a $ the value names a variable that is not set"
 			s.remedy = "for a dollar sign write $$, or put the value in single quotes"
 		} else {
 			// Only with a default or a condition: now as it is.
@@ -152,7 +152,7 @@ func read(lines []string, before map[string]string, environ func(string) (string
 		s.problem, s.remedy = "compose can't read what follows a $ in the value", "for a dollar sign write $$, or put the value in single quotes"
 		return s
 	case errors.As(err, &missing):
-		s.problem, s.remedy = fmt.Sprintf("the value requires $%s, which is not set", missing.Variable), "set it further up or in the environment"
+		s.problem, s.remedy = "the value requires a variable that is not set", "set it further up or in the environment"
 		return s
 	default:
 		s.problem = notAssignment
@@ -183,17 +183,15 @@ func unterminated(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "unterminated quoted value")
 }
 
-// referredTo gives which of the names a text refers to as $NAME or ${NAME},
-// with neither default nor condition.
-func referredTo(text string, names map[string]bool) []string {
-	var plain []string
+// refersPlainly says whether a text refers to one of the names as $NAME or
+// ${NAME}, with neither default nor condition.
+func refersPlainly(text string, names map[string]bool) bool {
 	for name := range names {
 		if regexp.MustCompile(`(^|[^$\\])(\$\$)*(\$` + regexp.QuoteMeta(name) + `([^A-Za-z0-9_]|$)|\$\{` + regexp.QuoteMeta(name) + `\})`).MatchString(text) {
-			plain = append(plain, name)
+			return true
 		}
 	}
-	slices.Sort(plain)
-	return plain
+	return false
 }
 
 // keyOf gives the key of a statement.

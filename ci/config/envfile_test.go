@@ -104,15 +104,15 @@ func TestParseEnvReports(t *testing.T) {
 			"✗ .env:1: something follows the closing quote of the value\n  fix: write a quote within the value as \\\", and each key on a line of its own\n" +
 				"✗ .env:2: something follows the closing quote of the value\n  fix: write a quote within the value as \\\", and each key on a line of its own\n"},
 		{"a dollar sign in a password", "A=pa$word\nB=\"x${y}z\"\nC=$a$b\n",
-			"✗ .env:1: the value refers to $word, which is not set\n" + dollar +
-				"✗ .env:2: the value refers to $y, which is not set\n" + dollar +
-				"✗ .env:3: the value refers to $a and $b, which is not set\n" + dollar},
+			"✗ .env:1: after a $ the value names a variable that is not set\n" + dollar +
+				"✗ .env:2: after a $ the value names a variable that is not set\n" + dollar +
+				"✗ .env:3: after a $ the value names a variable that is not set\n" + dollar},
 		{"a dollar sign and a brace", "A=pa${word\nB=${}\n",
 			"✗ .env:1: compose can't read what follows a $ in the value\n" + dollar +
 				"✗ .env:2: compose can't read what follows a $ in the value\n" + dollar},
 		{"a required variable", "A=${X:?set it}\nB=${Y?}\n",
-			"✗ .env:1: the value requires $X, which is not set\n  fix: set it further up or in the environment\n" +
-				"✗ .env:2: the value requires $Y, which is not set\n  fix: set it further up or in the environment\n"},
+			"✗ .env:1: the value requires a variable that is not set\n  fix: set it further up or in the environment\n" +
+				"✗ .env:2: the value requires a variable that is not set\n  fix: set it further up or in the environment\n"},
 		{"not UTF-8", "A=1\nB=\xfc\n", "✗ .env:2: this is not UTF-8 text\n  fix: save the file as UTF-8\n"},
 		{"UTF-16", "\xff\xfeA\x00=\x001\x00", "✗ .env:1: this is not UTF-8 text\n  fix: save the file as UTF-8\n"},
 	} {
@@ -130,7 +130,7 @@ func TestParseEnvQuotesNoValue(t *testing.T) {
 	const value = "hunter2secret"
 	for _, text := range []string{
 		"A=\"%s\n", "A='%s\n", "%s\n", "%s=\n=x\n%s=1\n", "A B=%s\n", "A=%s${\n", "A=\"${%s\"\n", "=%s\n", "a %s b\n", "A=\"x\" %s\n", "A='x'%s\n",
-		"A=${X:?%s}\n", "A=1\nA=%s\n", "%s: x\n%s: y\n", "\xff%s\n", "export %s\n",
+		"A=${X:?%s}\n", "A=${%s:?x}\n", "A=pa$%s\n", "A=\"pa${%s}\"\n", "A=1\nA=%s\n", "%s: x\n%s: y\n", "\xff%s\n", "export %s\n",
 	} {
 		text = strings.ReplaceAll(text, "%s", value)
 		_, report := parseEnv(".env", []byte(text), environ())

@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 
@@ -133,7 +134,7 @@ func (l *loader) knownHosts(key, file, text string) {
 		if file != "" {
 			p.Subject, p.Detail = place(file, i+1), "this is not a line of a known_hosts file"
 		} else {
-			p.Subject, p.Detail = l.where(key), key+" is not in the format of known_hosts: see its line "+place("", i+1)[1:]
+			p.Subject, p.Detail = l.where(key), fmt.Sprintf("%s is not in the format of known_hosts: see its line %d", key, i+1)
 		}
 		l.report.Add(p)
 	}

@@ -89,7 +89,9 @@ chown -R `+user+`: /etc/nginx/conf.d /var/log/nginx /var/lib/nginx
 		}
 		entrypoints = entrypoints.WithNewFile(name, string(text), dagger.DirectoryWithNewFileOpts{Permissions: mode})
 	}
-	return script(c.WithDirectory("/", entrypoints), "ln -s /opt/bench/bin/bench /usr/local/bin/bench")
+	// A new volume takes owner and content from the folder that it covers, and
+	// bench knows a bench by these folders.
+	return script(c.WithDirectory("/", entrypoints), "ln -s /opt/bench/bin/bench /usr/local/bin/bench\n"+benchFolders)
 }
 
 // tools is the container in which everything is built. It has the same
@@ -103,11 +105,18 @@ func (b *Builder) tools(lock release.Lock) *dagger.Container {
 useradd --create-home --uid 1000 --shell /bin/bash `+user+`
 python3 -m pip install --no-cache-dir --root-user-action=ignore uv==`+uvVersion+`
 node /usr/local/lib/node_modules/npm/bin/npm-cli.js install --global yarn@`+yarnVersion+`
-install -d -o `+user+` -g `+user+` `+benchDir+` `+benchDir+`/apps `+benchDir+`/sites `+benchDir+`/logs `+benchDir+`/config `+benchDir+`/config/pids `+cacheHome+` /tmp/requirements
-`).
+install -d -o `+user+` -g `+user+` `+cacheHome+` /tmp/requirements
+`+benchFolders).
 		WithWorkdir(benchDir).
 		WithUser(user)
 }
+
+// benchFolders makes the folders of an empty bench.
+const benchFolders = `
+for folder in "" apps sites logs config config/pids; do
+	install -d -o ` + user + ` -g ` + user + ` "` + benchDir + `/$folder"
+done
+`
 
 // benchCommand has the bench command in a virtualenv of its own, so that its
 // packages and frappe's never meet.

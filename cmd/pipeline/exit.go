@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/desiredeffect/erpnext-pipeline/deploy"
+	"github.com/desiredeffect/erpnext-pipeline/deploy2"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 )
 

@@ -24,6 +24,9 @@ type Set struct {
 	// Variables are the names that the files refer to, in order: nothing else
 	// of an environment is needed on the host.
 	Variables []string
+	// SecretVariables are those of them that secrets and configs are made of.
+	// Compose wants to find these set, if only to nothing.
+	SecretVariables []string
 	// Services are the names of the services without those of a profile.
 	Services []string
 	// Images are the images of these services, each once.
@@ -59,6 +62,9 @@ func Load(ctx context.Context, name string, files []File, variables map[string]s
 	set := &Set{Files: files, Volumes: map[string]string{}}
 	for _, ref := range references {
 		set.Variables = append(set.Variables, ref.name)
+		if ref.file {
+			set.SecretVariables = append(set.SecretVariables, ref.name)
+		}
 		value, ok := variables[ref.name]
 		if ref.required && value == "" || !ok && !ref.optional {
 			report.Addf("compose.variable-missing", ref.place, "set "+ref.name+" in .env",
@@ -321,6 +327,8 @@ type reference struct {
 	// required means that an empty value is an error for compose, optional
 	// that it has a default or need not be there.
 	required, optional bool
+	// file means that a secret or a config is made of it.
+	file bool
 }
 
 // references gives every variable once, in order of names.
@@ -334,6 +342,7 @@ func (d documents) references() []reference {
 			r.place = old.place
 			r.required = r.required || old.required
 			r.optional = r.optional && old.optional
+			r.file = r.file || old.file
 		}
 		found[r.name] = r
 	}
@@ -357,7 +366,7 @@ func (d documents) references() []reference {
 		for _, name := range d.keys(kind) {
 			place, node, depth := d.find(kind, name, "environment")
 			if depth == 3 {
-				add(reference{name: node.Value, place: place, required: used[name], optional: !used[name]})
+				add(reference{name: node.Value, place: place, required: used[name], optional: !used[name], file: true})
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"crypto/rand"
+	"crypto/rsa"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -176,6 +177,11 @@ func TestConfigProblems(t *testing.T) {
 // TestHostKey: whose key is not the known one is refused, and sees no login.
 func TestHostKey(t *testing.T) {
 	ed, ec, foreign, authority := newEd25519(t), newECDSA(t), newEd25519(t), newEd25519(t)
+	raw, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rsaKey := newKeyPair(t, raw)
 	line := func(address string, k keyPair) string {
 		return knownhosts.Line([]string{address}, k.signer.PublicKey())
 	}
@@ -189,6 +195,7 @@ func TestHostKey(t *testing.T) {
 		{name: "known", shows: []keyPair{ed}, known: func(a string) string { return line(a, ed) }},
 		{name: "of the known type among several", shows: []keyPair{ed, ec}, known: func(a string) string { return line(a, ec) }},
 		{name: "of the other known type among several", shows: []keyPair{ed, ec}, known: func(a string) string { return line(a, ed) }},
+		{name: "RSA, which signs under other names", shows: []keyPair{ed, rsaKey}, known: func(a string) string { return line(a, rsaKey) }},
 		{name: "unknown", shows: []keyPair{ed}, known: func(string) string { return line("other.example:22", ed) },
 			code: "host.key-unknown", text: []string{ed.fingerprint(), "KNOWN", "ssh-keyscan -p "}},
 		{name: "known for the standard port only", shows: []keyPair{ed}, known: func(string) string { return line("127.0.0.1:22", ed) },

@@ -53,7 +53,7 @@ type JobState struct {
 // is /proc/PID/stat; proc_pid_stat(5) counts its fields from 1.
 //
 // It takes off the mark by which a cancelled Run ends what it started: from
-// here on only the host ends the job.
+// here on only the host ends the job, also when nobody reads its number.
 const startJob = `unset ` + runMark + `
 command -v "$2" >/dev/null || { echo "$2: not found" >&2; exit 127; }
 job='
@@ -68,7 +68,7 @@ job='
 	rm -f "$mark"
 	exec 3>&1 </dev/null >>"$log" 2>&1
 	trap "" HUP
-	echo "$$" >&3
+	(trap "" PIPE; echo "$$" >&3) 2>/dev/null
 	exec 3>&-
 	umask "$mask"
 	"$@"
@@ -91,6 +91,8 @@ echo "$said"`
 // on when the connection is lost, and when this program is. It returns when
 // the job is sure to run. Both output streams go to the end of the log, whose
 // folder has to be there. The input is empty.
+//
+// When the context is done meanwhile, the job was started whole or not at all.
 //
 // A log belongs to one job for ever: where it has one, nothing is started and
 // the error is [ErrExists]. So after ErrOutcomeUnknown the same call can be

@@ -206,6 +206,27 @@ func TestStartDetached(t *testing.T) {
 				t.Errorf("left behind: %q", got)
 			}
 		})
+		t.Run("cancelled at any moment", func(t *testing.T) {
+			dir := t.TempDir()
+			for i := range 20 {
+				log := fmt.Sprintf("%s/%d", dir, i)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i*3)*time.Millisecond)
+				_, err := h.StartDetached(ctx, script("echo in; sleep 0.2; echo out"), log)
+				cancel()
+				if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("after %d ms: %v", i*3, err)
+				}
+			}
+			time.Sleep(time.Second) // for those that were under way
+			for i := range 20 {
+				log := fmt.Sprintf("%s/%d", dir, i)
+				out, state := finish(t, log)
+				begun := state == (JobState{Phase: JobExited}) && out == "in\nout\n"
+				if !begun && (state.Phase != JobNone || out != "") {
+					t.Errorf("cancelled after %d ms: %+v with %q", i*3, state, out)
+				}
+			}
+		})
 		t.Run("states", func(t *testing.T) {
 			dir := t.TempDir()
 			check := func(log string, want JobState) {

@@ -48,6 +48,8 @@ const (
 	// maxCommandBytes is Linux's MAX_ARG_STRLEN on 4 KiB pages, less some
 	// room: sshd hands the whole command line to the shell as one argument.
 	maxCommandBytes = 127 << 10
+	// sessionPatience is how long a refused session is asked for again.
+	sessionPatience = 5 * time.Second
 )
 
 // Run runs a command on the host and waits for its end.
@@ -134,12 +136,8 @@ func (h *Host) Run(ctx context.Context, argv []string, o Options) (Result, error
 // the context is cancelled: a command that merely saw the end of its input
 // would take what it has for the whole.
 func (h *Host) session(ctx context.Context, cancel context.CancelCauseFunc, command string, stdin io.Reader, stdout, stderr io.Writer, begun *atomic.Bool) error {
-	session, err := h.client.NewSession()
+	session, err := h.openSession(ctx)
 	if err != nil {
-		var refused *ssh.OpenChannelError
-		if errors.As(err, &refused) {
-			return fmt.Errorf("the host refuses another session (MaxSessions in its sshd_config): %w", err)
-		}
 		return err
 	}
 	defer session.Close()
@@ -188,7 +186,7 @@ while IFS=/ read -r _ _ pid _; do kill -TERM "$pid"; done`
 func (h *Host) terminate(mark string) {
 	accepted := make(chan error, 1)
 	go func() {
-		session, err := h.client.NewSession()
+		session, err := h.openSession(context.Background())
 		if err != nil {
 			accepted <- err
 			return
@@ -228,6 +226,28 @@ func feed(input io.WriteCloser, stdin io.Reader, cancel context.CancelCauseFunc)
 		case err != nil:
 			cancel(fmt.Errorf("read its input: %w", err))
 			return
+		}
+	}
+}
+
+// openSession opens a session. sshd counts one for a moment longer than it is
+// seen here, and its limit may be lower than usual, so a refusal is not the
+// last word while others may end.
+func (h *Host) openSession(ctx context.Context) (*ssh.Session, error) {
+	deadline := time.Now().Add(sessionPatience)
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
+		session, err := h.client.NewSession()
+		var refused *ssh.OpenChannelError
+		if err == nil || !errors.As(err, &refused) {
+			return session, err
+		}
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("the host refuses another session (MaxSessions in its sshd_config): %w", err)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
 		}
 	}
 }

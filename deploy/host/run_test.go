@@ -150,6 +150,30 @@ func TestRunSideBySide(t *testing.T) {
 	})
 }
 
+// TestSessionsOfAStrictHost: fewer sessions than usual are shared, none is an
+// error that says so.
+func TestSessionsOfAStrictHost(t *testing.T) {
+	t.Run("one at a time", func(t *testing.T) {
+		h := realSSHD(t, "MaxSessions 1").dial(t)
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				if _, err := h.Run(t.Context(), []string{"true"}, Options{}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	})
+	t.Run("none", func(t *testing.T) {
+		h := realSSHD(t, "MaxSessions 0").dial(t)
+		_, err := h.Run(t.Context(), []string{"true"}, Options{})
+		if err == nil || errors.Is(err, ErrOutcomeUnknown) || !strings.Contains(err.Error(), "MaxSessions") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
 func TestRunStreams(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *server) {
 		h := s.dial(t)

@@ -153,21 +153,24 @@ under_way() {
 	[ -f child ] && alive "$(field pid child)" "$(field tick child)" "$(field boot child)"
 }
 
-# terminate PID: SIGTERM to a process and all below it, children first: a
-# shell that gets a signal does not pass it on.
+# terminate PID: SIGTERM to a process and all below it: a shell that gets a
+# signal does not pass it on. It goes first, or it would see its children end
+# and carry on.
 # shellcheck disable=SC2317 # called by the trap
 terminate() (
+	below=
 	for file in /proc/[0-9]*/stat; do
 		stat=
 		{ read -r stat <"$file"; } 2>/dev/null || continue
 		# shellcheck disable=SC2086 # to be split
 		set -- "$1" ${stat##*) }
 		if [ "$3" = "$1" ]; then
-			below=${file#/proc/}
-			terminate "${below%/stat}"
+			other=${file#/proc/}
+			below="$below ${other%/stat}"
 		fi
 	done
 	kill -TERM "$1" 2>/dev/null
+	for other in $below; do terminate "$other"; done
 )
 
 child=
@@ -217,10 +220,13 @@ steps() { for file in [0-9]*.do; do [ -f "$file" ] && echo "${file%.do}"; done; 
 # forward: the steps that have not succeeded yet, in order.
 forward() {
 	for step in $(steps); do
-		[ "$step" = "$critical" ] && reached=1
-		[ "$(state "$step")" != ok ] || continue
+		if [ "$(state "$step")" = ok ]; then
+			[ "$step" != "$critical" ] || reached=1
+			continue
+		fi
 		failed=$step
 		[ -z "$stopping" ] || [ -n "$reached" ] || return 1
+		[ "$step" != "$critical" ] || reached=1
 		# What can't be written down is not begun.
 		journal begin "$step" || return 1
 		execute "$step.do"
@@ -236,6 +242,8 @@ forward() {
 backward() {
 	# From here on there is only one way, also for a signal.
 	reached=1
+	failed_undo=journal
+	[ -r journal ] || return 1
 	journal undoing
 	for step in $(begun); do
 		[ -f "$step.undo" ] || continue

@@ -518,18 +518,26 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestJournalCantBeWritten: what can't be written down is not begun.
+// TestJournalCantBeWritten: what can't be written down is not begun, and what
+// was begun is undone all the same.
 func TestJournalCantBeWritten(t *testing.T) {
 	for shell, env := range shells(t) {
 		t.Run(shell, func(t *testing.T) {
-			// A full disk for the journal alone.
 			h := newHost(t, env, steps{
-				"10-a.do": "echo a >>trace; mv journal kept; ln -s /dev/full journal", "10-a.undo": "mv kept journal; echo undo-a >>trace",
-				"20-b.do": "echo b >>trace",
+				"10-a.do": "echo a >>trace", "10-a.undo": "echo undo-a >>trace",
+				// No file can be longer than the limit set below.
+				"20-b.do": "echo b >>trace; head -c 1000 /dev/zero | tr '\\0' x >>journal", "20-b.undo": "echo undo-b >>trace",
+				"30-c.do": "echo c >>trace",
 			})
-			h.do("start")
-			if got := h.read("trace"); strings.Contains(got, "b\n") {
-				t.Errorf("trace %q", got)
+			limited := append([]string{"-c", `trap "" XFSZ; ulimit -f 1; exec "$@"`, "sh", h.sh()}, runner.Command(h.run, "start")[1:]...)
+			cmd := exec.Command(h.sh(), limited...)
+			cmd.Env = h.env
+			out, err := cmd.CombinedOutput()
+			if exitCode(err) != runner.ExitUndone {
+				t.Errorf("%v: %s", err, out)
+			}
+			if got := strings.Join(strings.Fields(h.read("trace")), " "); got != "a b undo-b undo-a" {
+				t.Errorf("trace %q\n%s", got, out)
 			}
 		})
 	}

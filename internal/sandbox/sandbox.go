@@ -184,7 +184,7 @@ func (w *World) Environment() ([]string, error) {
 		"DEPLOY_USER="+host.User,
 		"DEPLOY_SSH_KEY="+w.Key.Reveal(),
 		"DEPLOY_KNOWN_HOSTS="+w.KnownHosts(),
-		"DEPLOY_DIR=/srv/"+Project,
+		"DEPLOY_DIR=/home/"+host.User+"/"+Project,
 		"COMPOSE_PROJECT_NAME="+Project,
 		"SITE_NAME="+Site,
 		"HTTP_PORT="+strconv.Itoa(w.options.HTTPPort),

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/desiredeffect/erpnext-pipeline/ci/apps"
+	"github.com/desiredeffect/erpnext-pipeline/ci/config"
+	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
+	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
+)
+
+// flags are the flags of all commands. Those that stand for a key of the
+// configuration are in keys.
+type flags struct {
+	envFile   string
+	refs      []string
+	keys      map[string]*string
+	logFormat string
+	verbose   bool
+
+	yes, json, noCache, load bool
+	output                   string
+}
+
+// values gives the flags that were set, by the keys that they stand for.
+func (f *flags) values() map[string]string {
+	set := map[string]string{}
+	for key, value := range f.keys {
+		if *value != "" {
+			set[key] = *value
+		}
+	}
+	return set
+}
+
+// overrides reads --ref app=ref.
+func (f *flags) overrides() (map[string]string, problem.Report) {
+	var report problem.Report
+	overrides := map[string]string{}
+	for _, text := range f.refs {
+		app, ref, found := strings.Cut(text, "=")
+		if !found || app == "" || ref == "" {
+			report.Addf("flags.ref", "--ref "+text, "write --ref app=ref, for instance --ref hrms=v15.13.2", "is not of the form app=ref")
+			continue
+		}
+		if other, twice := overrides[app]; twice && other != ref {
+			report.Addf("flags.ref", "--ref "+text, "keep one of them", "gives %s a second ref beside %s", app, other)
+		}
+		overrides[app] = ref
+	}
+	return overrides, report
+}
+
+// prepared is what the static checks yield: everything that can be known
+// without the network.
+type prepared struct {
+	config  config.Config
+	sources []apps.Source
+	// files are the compose files as they are on this machine.
+	files []compose.File
+}
+
+// prepare reads and validates everything that the command needs, without the
+// network. What could be read is given in spite of problems, so that the
+// probes can look for more.
+func (s *streams) prepare(ctx context.Context, f *flags, need config.Need) (prepared, problem.Report) {
+	sources := config.Sources{Flags: f.values(), Environ: s.environ, EnvFile: f.envFile}
+	// The names that .env may hold depend on apps.json and the compose files,
+	// whose own names depend on .env: so it is read twice.
+	first, _ := config.Load(ctx, sources, need, nil)
+	var known []string
+	if data, err := os.ReadFile(first.AppsFile); err == nil {
+		entries, _ := apps.Parse(first.AppsFile, data)
+		for _, entry := range entries {
+			if entry.TokenName != "" {
+				known = append(known, entry.TokenName)
+			}
+		}
+	}
+	files, fileReport := compose.ReadFiles(first.Target.ComposeFiles)
+	if set, _ := compose.Load(ctx, "project", files, nil); set != nil {
+		known = append(known, set.Variables...)
+	}
+
+	cfg, report := config.Load(ctx, sources, need, known)
+	s.hide(cfg.Secrets()...)
+	p := prepared{config: cfg, files: files}
+	if need&config.Deploy != 0 {
+		report.Add(fileReport...)
+		report = once(report)
+	}
+	if need&config.Build != 0 {
+		overrides, overrideReport := f.overrides()
+		report.Add(overrideReport...)
+		options := apps.Options{Path: cfg.AppsFile, Overrides: overrides, Lookup: cfg.Secret}
+		// The default repository is there for an apps file without frappe; only
+		// what somebody chose may contradict one with it.
+		options.Frappe = apps.Fallback{URL: cfg.FrappePath, Ref: cfg.FrappeBranch}
+		if cfg.FrappeBranch == "" && !s.chosen(f, "FRAPPE_PATH") {
+			options.Frappe = apps.Fallback{}
+		}
+		var appsReport problem.Report
+		p.sources, appsReport = apps.Load(options)
+		report.Add(appsReport...)
+	}
+	return p, report
+}
+
+// chosen says whether somebody gave a key a value.
+func (s *streams) chosen(f *flags, key string) bool {
+	return f.values()[key] != "" || s.getenv(key) != ""
+}
+
+// once drops problems that two checks found alike.
+func once(report problem.Report) problem.Report {
+	seen := map[string]bool{}
+	var distinct problem.Report
+	for _, p := range report {
+		if !seen[p.Error()] {
+			seen[p.Error()] = true
+			distinct.Add(p)
+		}
+	}
+	return distinct
+}
+
+// resolve turns every ref into a commit. Warnings are logged.
+func (s *streams) resolve(ctx context.Context, p prepared) ([]release.App, problem.Report) {
+	start := time.Now()
+	github, err := apps.NewGitHub(p.config.GitHubAPIURL, apps.GitHubOptions{Token: p.config.GitHubToken, Log: s.log})
+	if err != nil {
+		return nil, problem.Report{problemOf(err)}
+	}
+	resolved, warnings, report := apps.Resolve(ctx, github, p.sources, start)
+	for _, w := range warnings {
+		s.log.Warn().Str("fix", w.Remedy).Msg(w.Error())
+	}
+	if len(report) == 0 {
+		s.log.Info().Int("apps", len(resolved)).Str("took", seconds(time.Since(start))).Msg("resolved every ref to a commit")
+	}
+	return resolved, report
+}
+
+// lock is the lock of the apps, without the Python packages.
+func (p prepared) lock(resolved []release.App) release.Lock {
+	return release.Lock{
+		SiteVersion: p.config.SiteVersion, Python: p.config.Python, Node: p.config.Node, Apps: resolved,
+	}
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1fs", d.Seconds()) }
+
+// problemOf gives the problem that an error is.
+func problemOf(err error) problem.Problem {
+	var p problem.Problem
+	if errors.As(err, &p) {
+		return p
+	}
+	return problem.Problem{Code: "error", Subject: "pipeline", Detail: err.Error(), Err: err}
+}

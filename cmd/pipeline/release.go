@@ -1,0 +1,339 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"text/tabwriter"
+
+	"github.com/desiredeffect/erpnext-pipeline/ci/config"
+	"github.com/desiredeffect/erpnext-pipeline/ci/image"
+	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
+	"github.com/desiredeffect/erpnext-pipeline/deploy2"
+	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
+)
+
+// needs are what a release needs: without a host it ends with the image, and
+// where nothing is deployed there is nothing to be had for it.
+func (s *streams) needs(ctx context.Context, f *flags) config.Need {
+	sources := config.Sources{Flags: f.values(), Environ: s.environ, EnvFile: f.envFile}
+	if cfg, _ := config.Load(ctx, sources, 0, nil); cfg.Target.Host == "" {
+		return config.Build | config.Push
+	}
+	return config.Build | config.Push | config.Deploy
+}
+
+// checked is what the probes found: nothing stands in the way.
+type checked struct {
+	prepared
+	resolved []release.App
+	target   registry.Target
+	// embedded is the registry in this process; nil where one is configured.
+	embedded *registry.Embedded
+	// state is the host's; nil without one.
+	state *deploy.State
+}
+
+func (c *checked) close() {
+	if c.embedded != nil {
+		_ = c.embedded.Close()
+	}
+}
+
+// probe runs every check: first the static ones, then everything that asks
+// somebody, side by side. The caller closes what it gives.
+func (s *streams) probe(ctx context.Context, f *flags, need config.Need) (*checked, problem.Report, error) {
+	p, report := s.prepare(ctx, f, need)
+	c := &checked{prepared: p}
+	var err error
+	if need&config.Push != 0 && p.config.ImageName != "" {
+		if c.target, c.embedded, err = p.destination(ctx); err != nil {
+			return c, report, err
+		}
+	}
+	var (
+		side                            sync.WaitGroup
+		refs, pushing, reaching, onHost problem.Report
+	)
+	if need&config.Build != 0 && len(p.sources) > 0 {
+		side.Go(func() { c.resolved, refs = s.resolve(ctx, p) })
+	}
+	if need&config.Push != 0 && p.config.ImageName != "" && p.config.SiteVersion != "" {
+		side.Go(func() { pushing = registry.Check(ctx, c.target, p.config.SiteVersion) })
+	}
+	if need&config.Deploy != 0 && len(report) == 0 {
+		side.Go(func() { reaching = s.inspect(ctx, c) })
+	}
+	side.Wait()
+	if ctx.Err() != nil {
+		return c, nil, ctx.Err()
+	}
+	if need&config.Deploy != 0 && len(report) > 0 {
+		s.log.Info().Msg("the host was not looked at: it waits for a configuration without problems")
+	}
+	report.Add(refs...)
+	report.Add(pushing...)
+	report.Add(reaching...)
+	if c.state != nil && need&config.Build != 0 {
+		_, onHost = deploy.MakePlan(ctx, *c.state, c.deployTarget(), c.lock(c.resolved))
+		report.Add(onHost...)
+	}
+	return c, report, nil
+}
+
+// inspect looks at the host.
+func (s *streams) inspect(ctx context.Context, c *checked) problem.Report {
+	h, err := s.dial(ctx, c.config.Target)
+	if err != nil {
+		return hostProblems(err)
+	}
+	defer h.Close()
+	state, err := deploy.Inspect(ctx, h, c.deployTarget())
+	if err != nil {
+		return hostProblems(err)
+	}
+	c.state = &state
+	return nil
+}
+
+// check is the command.
+func (s *streams) check(ctx context.Context, f *flags) error {
+	c, report, err := s.probe(ctx, f, s.needs(ctx, f))
+	defer c.close()
+	if err != nil {
+		return err
+	}
+	if err := report.Err(); err != nil {
+		return err
+	}
+	s.log.Info().Msg("no problem found")
+	return nil
+}
+
+// planned is a release that may begin: checked, and with a complete lock.
+type planned struct {
+	*checked
+	build *build
+	// plan is what happens on the host; nil without one.
+	plan *deploy.Plan
+}
+
+func (p *planned) close() {
+	if p != nil {
+		p.build.close()
+		p.checked.close()
+	}
+}
+
+// prepareRelease checks, completes the lock and plans.
+func (s *streams) prepareRelease(ctx context.Context, f *flags, need config.Need) (_ *planned, err error) {
+	c, report, err := s.probe(ctx, f, need)
+	if err == nil {
+		err = report.Err()
+	}
+	if err != nil {
+		c.close()
+		return nil, err
+	}
+	p := &planned{checked: c}
+	var before *release.Lock
+	if c.state != nil && c.state.Current != nil {
+		before = &c.state.Current.Lock
+	}
+	if p.build, err = s.startBuild(ctx, f, c.prepared, c.resolved, before); err != nil {
+		p.close()
+		return nil, err
+	}
+	if c.state != nil {
+		plan, report := deploy.MakePlan(ctx, *c.state, c.deployTarget(), p.build.lock)
+		if err := report.Err(); err != nil {
+			p.close()
+			return nil, err
+		}
+		p.plan = &plan
+	}
+	return p, nil
+}
+
+// plan is the command: the plan is its result.
+func (s *streams) plan(ctx context.Context, f *flags) error {
+	p, err := s.prepareRelease(ctx, f, s.needs(ctx, f))
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	fmt.Fprint(s.out, p.render())
+	return nil
+}
+
+// buildOnly is the command build.
+func (s *streams) buildOnly(ctx context.Context, f *flags) error {
+	p, err := s.prepareRelease(ctx, f, config.Build)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	if err := s.group("build", func() error { return p.build.run(ctx) }); err != nil {
+		return err
+	}
+	if f.load {
+		if err := p.build.load(ctx, s, p.config.ImageName); err != nil {
+			return err
+		}
+	}
+	if f.output != "" {
+		return p.build.export(ctx, f.output)
+	}
+	return nil
+}
+
+// pushOnly is the command push: the image's name is its result.
+func (s *streams) pushOnly(ctx context.Context, f *flags) error {
+	p, err := s.prepareRelease(ctx, f, config.Build|config.Push)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	pushed, err := s.buildAndPush(ctx, p)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(s.out, pushed)
+	return nil
+}
+
+func (s *streams) buildAndPush(ctx context.Context, p *planned) (pushed release.Image, err error) {
+	if err = s.group("build", func() error { return p.build.run(ctx) }); err != nil {
+		return pushed, err
+	}
+	err = s.group("push", func() error {
+		pushed, err = p.build.push(ctx, s, p.target)
+		return err
+	})
+	return pushed, err
+}
+
+// released is what a release left behind.
+type released struct {
+	record release.Record
+	stages []image.Stage
+}
+
+// release is the command, and the default.
+func (s *streams) release(ctx context.Context, f *flags) error {
+	done, err := s.releaseTo(ctx, f)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(s.out, done.record.Image)
+	return nil
+}
+
+// releaseTo checks, builds, pushes and deploys.
+func (s *streams) releaseTo(ctx context.Context, f *flags) (released, error) {
+	var done released
+	p, err := s.prepareRelease(ctx, f, s.needs(ctx, f))
+	if err != nil {
+		return done, err
+	}
+	defer p.close()
+	fmt.Fprint(s.err, p.render())
+	if !f.yes {
+		if !s.terminal {
+			return done, fmt.Errorf("%w: nobody can be asked here; say --yes", errUsage)
+		}
+		if !s.confirm("Release " + p.config.SiteVersion + "?") {
+			return done, errDeclined
+		}
+	}
+	done.record.Image, err = s.buildAndPush(ctx, p)
+	done.stages = p.build.stages
+	if err != nil {
+		return done, err
+	}
+	if p.plan == nil {
+		s.log.Info().Msg("no host is configured: the release ends with the image")
+		if err := p.build.load(ctx, s, p.config.ImageName); err != nil {
+			s.log.Warn().Err(err).Msg("the image is not in the local Docker")
+		}
+		s.summarize("Pushed `" + done.record.Image.String() + "`")
+		return done, nil
+	}
+	err = s.group("deploy", func() error {
+		done.record, err = s.deployer(p.config.Target).Run(ctx, *p.plan, done.record.Image)
+		return err
+	})
+	if err != nil {
+		return done, err
+	}
+	s.log.Info().Str("version", done.record.Version).Str("downtime", fmt.Sprintf("%.1fs", done.record.Downtime)).Msg("live")
+	s.summarize(p.summary(done.record))
+	return done, nil
+}
+
+// render is the plan as a person reads it.
+func (p *planned) render() string {
+	var b strings.Builder
+	lock := p.build.lock
+	fmt.Fprintf(&b, "\nRelease %s (Python %s, Node %s)\n\n", lock.SiteVersion, lock.Python, lock.Node)
+	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	changes := deploy.Plan{Lock: lock}.Changes()
+	if p.plan != nil {
+		changes = p.plan.Changes()
+	}
+	for _, change := range changes {
+		switch {
+		case change.After == nil:
+			fmt.Fprintf(table, "  %s\t%s\t→ not in this release\n", change.Name, at(change.Before))
+		case change.Before == nil:
+			fmt.Fprintf(table, "  %s\tnew\t→ %s\n", change.Name, at(change.After))
+		case change.Before.Commit == change.After.Commit:
+			fmt.Fprintf(table, "  %s\t%s\tunchanged\n", change.Name, at(change.After))
+		default:
+			fmt.Fprintf(table, "  %s\t%s\t→ %s\n", change.Name, at(change.Before), at(change.After))
+		}
+	}
+	_ = table.Flush()
+	if p.plan == nil {
+		fmt.Fprint(&b, "\nNo host is configured: the release ends with the image.\n\n")
+		return b.String()
+	}
+	fmt.Fprintf(&b, "\nOn %s, project %s:\n", p.config.Target.Host, p.config.Target.Project)
+	for i, does := range p.plan.Does() {
+		fmt.Fprintf(&b, "  %d. %s\n", i+1, does)
+	}
+	return b.String() + "\n"
+}
+
+// at is an app's ref, version and commit.
+func at(app *release.App) string {
+	text := app.Ref
+	if app.Version != "" && !strings.Contains(app.Ref, app.Version) {
+		text += " (" + app.Version + ")"
+	}
+	return text + " " + short(app.Commit)
+}
+
+// summary is the page of a workflow's run.
+func (p *planned) summary(record release.Record) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "## %s is live\n\n`%s`\n\n| app | before | now |\n|---|---|---|\n", record.Version, record.Image)
+	for _, change := range p.plan.Changes() {
+		before, after := "", ""
+		if change.Before != nil {
+			before = at(change.Before)
+		}
+		if change.After != nil {
+			after = at(change.After)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", change.Name, before, after)
+	}
+	b.WriteString("\n| step | seconds |\n|---|---|\n")
+	for _, step := range record.Steps {
+		fmt.Fprintf(&b, "| %s | %.1f |\n", step.Name, step.Seconds)
+	}
+	fmt.Fprintf(&b, "\nDowntime: %.1f s\n", record.Downtime)
+	return b.String()
+}
