@@ -118,9 +118,6 @@ type Target struct {
 	ComposeFiles []string
 	// Sites are the sites to migrate.
 	Sites []string
-	// PullPort is the port on the host's loopback from which it pulls from
-	// the embedded registry.
-	PullPort int
 }
 
 // Jump is a host to connect through.

@@ -144,7 +144,7 @@ RESTIC_PASSWORD=restic-pw
 			Host: "erp.example.com", Port: 2222, User: "deploy", SSHKeyFile: w.path("id"), AgentSocket: "/run/agent",
 			KnownHostsFile: w.path(".ssh/known_hosts"), Jump: &Jump{User: "jumper", Host: "bastion.example.com", Port: 2200},
 			Dir: "/srv/erp", Project: "erp", ComposeFiles: []string{"deploy/compose/compose-main.yaml", "extra.yaml"},
-			Sites: []string{"erp.example.com"}, PullPort: 5150,
+			Sites: []string{"erp.example.com"},
 		},
 		Compose: Compose{
 			HTTPPort: 80, AdminPassword: secret.New("adm$in pw"), DBRootPassword: secret.New("root-pw"),
@@ -401,7 +401,6 @@ func TestBadValues(t *testing.T) {
 		{"DEPLOY_JUMP_HOST", "a@b@c", `is "a@b@c", which is not of the form user@host:port | write user@host:port; user and port may be left out`},
 		{"DEPLOY_DIR", "erpnext", `is "erpnext", which is not an absolute path of a folder of its own | write a path from the root, for instance /opt/erpnext`},
 		{"DEPLOY_DIR", "/opt/..", `is "/opt/..", which is not an absolute path of a folder of its own | write a path from the root, for instance /opt/erpnext`},
-		{"HOST_PULL_PORT", "80", `is 80, and so is HTTP_PORT | choose another port for one of them`},
 		{"COMPOSE_PROJECT_NAME", "My Project", `is "My Project", which compose doesn't take for a project | use small letters, digits, - and _, with a letter or a digit in front`},
 		{"COMPOSE_FILES", "a/x.yaml,b/x.yaml", `has a/x.yaml and b/x.yaml, which have the same name | rename one; on the host they are in one folder`},
 		{"COMPOSE_FILES", "a.yaml,,b.yaml", `has an empty place in its list | separate the files by single commas`},

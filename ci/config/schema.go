@@ -72,7 +72,6 @@ type keys struct {
 	KnownHostsFile   string `env:"DEPLOY_KNOWN_HOSTS_FILE, default=~/.ssh/known_hosts" doc:"File with the host keys that are accepted."`
 	JumpHost         string `env:"DEPLOY_JUMP_HOST" doc:"Host to connect through, as user@host:port; user and port may be left out."`
 	Dir              string `env:"DEPLOY_DIR, default=/opt/erpnext" doc:"Folder on the host for releases, backups and journals."`
-	PullPort         string `env:"HOST_PULL_PORT, default=5150" doc:"Port on the host's own loopback from which it pulls images while no registry is set."`
 
 	Project      string `env:"COMPOSE_PROJECT_NAME" group:"The compose project" flag:"project" need:"deploy" example:"de-erpnext" doc:"Name of the compose project. Never change it: the volumes with the data carry it."`
 	ComposeFiles string `env:"COMPOSE_FILES, default=deploy/compose/compose-main.yaml" doc:"Compose files in the order in which compose reads them, separated by commas."`

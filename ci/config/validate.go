@@ -46,7 +46,7 @@ func (l *loader) validate(k keys) Config {
 			Host: k.Host, Port: l.number("DEPLOY_PORT", k.Port, 65535), User: k.User,
 			SSHKey: secret.New(k.SSHKey), SSHKeyFile: k.SSHKeyFile, SSHPassphrase: secret.New(k.SSHKeyPassphrase), AgentSocket: l.environ["SSH_AUTH_SOCK"],
 			KnownHosts: k.KnownHosts, KnownHostsFile: k.KnownHostsFile,
-			Dir: k.Dir, Project: k.Project, PullPort: l.number("HOST_PULL_PORT", k.PullPort, 65535),
+			Dir: k.Dir, Project: k.Project,
 		},
 		Compose: Compose{
 			HTTPPort:      l.number("HTTP_PORT", k.HTTPPort, 65535),
@@ -108,9 +108,6 @@ func (l *loader) validate(k keys) Config {
 		if !host(v) {
 			l.bad("SITE_NAME", "write one host name, without scheme and path", "is %s, which is not the name of a host", quote(v))
 		}
-	}
-	if c.Target.PullPort != 0 && c.Target.PullPort == c.Compose.HTTPPort {
-		l.bad("HOST_PULL_PORT", "choose another port for one of them", "is %d, and so is HTTP_PORT", c.Target.PullPort)
 	}
 	if v := k.ClientMaxBodySize; !nginxSize.MatchString(v) {
 		l.bad("CLIENT_MAX_BODY_SIZE", "write a number with k, m or g, for instance 50m", "is %s, which is not a size", quote(v))

@@ -114,7 +114,7 @@ func Taken(t Target, version, digest string) problem.Problem {
 	return problem.Problem{
 		Code: "registry.version-taken", Subject: "DE_SITE_VERSION " + version,
 		Detail: fmt.Sprintf("is released already: %s:%s is %s", t.repository(), version, digest),
-		Remedy: "increment DE_SITE_VERSION; a version names one image forever",
+		Remedy: "increment DE_SITE_VERSION: a version names one image forever; to put that image live, run: pipeline deploy " + version,
 	}
 }
 

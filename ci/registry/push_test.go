@@ -75,7 +75,7 @@ func TestCheck(t *testing.T) {
 		"taken version": {
 			target: Target{Host: e.Address(), Name: "acme/site"}, version: "1.0.0",
 			want:   "DE_SITE_VERSION 1.0.0: is released already: " + e.Address() + "/acme/site:1.0.0 is " + digest,
-			remedy: "increment DE_SITE_VERSION; a version names one image forever",
+			remedy: "increment DE_SITE_VERSION: a version names one image forever; to put that image live, run: pipeline deploy 1.0.0",
 		},
 		"good credentials": {
 			target: Target{Host: guardedHost, Name: "acme/site", Username: "robot", Password: secret.New("open-sesame")}, version: "1.0.1",

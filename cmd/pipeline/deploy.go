@@ -3,69 +3,71 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"net"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/config"
 	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
-	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
+	"github.com/desiredeffect/erpnext-pipeline/deploy"
 	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
-	"github.com/desiredeffect/erpnext-pipeline/deploy2"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
 
-// hostProblems gives what is wrong with the way to the host as problems.
-func hostProblems(err error) problem.Report { return host.Problems(err) }
-
 // deployTarget is the target of the configuration.
 func (c *checked) deployTarget() deploy.Target {
 	cfg := c.config
 	t := deploy.Target{
-		Dir: cfg.Target.Dir, Project: cfg.Target.Project, Files: c.files, Sites: cfg.Target.Sites,
-		Variables: map[string]secret.Secret{}, HTTPPort: cfg.Compose.HTTPPort,
-		Source: deploy.Source{Host: cfg.Registry.Host, Username: cfg.Registry.Username, Password: cfg.Registry.Password},
+		Dir: cfg.Target.Dir, Project: cfg.Target.Project, Sites: cfg.Target.Sites,
+		ComposeFiles: cfg.Target.ComposeFiles, HTTPPort: cfg.Compose.HTTPPort,
+		Secrets: map[string]secret.Secret{}, Owner: c.owner,
+		Login: deploy.Login{Host: cfg.Registry.Host, Username: cfg.Registry.Username, Password: cfg.Registry.Password},
 	}
-	if c.embedded != nil {
-		t.Source = deploy.Source{
-			Prefix: net.JoinHostPort("127.0.0.1", strconv.Itoa(cfg.Target.PullPort)), Dial: c.embedded.Dial,
-		}
-	}
-	if set, _ := compose.Load(context.Background(), cfg.Target.Project, c.files, nil); set != nil {
-		for _, name := range set.Variables {
-			if value, known := cfg.Secret(name); known {
-				t.Variables[name] = value
-			}
+	for _, name := range c.variables {
+		if value, known := cfg.Secret(name); known {
+			t.Secrets[name] = value
 		}
 	}
 	return t
 }
 
 // deployer deploys with progress in the log.
-func (s *streams) deployer(target config.Target) deploy.Deployer {
-	return deploy.Deployer{
-		Dial: func(ctx context.Context) (*host.Host, error) { return s.dial(ctx, target) },
-		Log:  s.log,
+func (s *streams) deployer(c *checked) deploy.Deployer {
+	d := deploy.Deployer{
+		Dial: func(ctx context.Context) (deploy.Host, error) { return s.dial(ctx, c.config.Target) },
 		Observe: func(e deploy.Event) {
 			switch e.Kind {
 			case deploy.StepBegan:
 				s.log.Debug().Msg(e.Step + " began")
-			case deploy.StepOutput:
-				s.log.Debug().Msg(e.Step + ": " + e.Line)
-			case deploy.StepDone:
-				s.log.Info().Str("took", fmt.Sprintf("%.1fs", e.Seconds)).Msg(e.Step)
-			case deploy.StepFailed:
-				s.log.Error().Str("took", fmt.Sprintf("%.1fs", e.Seconds)).Msg(e.Step + " failed")
-			case deploy.StepUndone:
-				s.log.Warn().Msg(e.Step + " undone")
+			case deploy.Output:
+				s.log.Debug().Msg(e.Step + ": " + e.Text)
+			case deploy.StepEnded:
+				event, what := s.log.Info(), e.Step
+				if e.Exit != 0 {
+					event, what = s.log.Error().Int("exit", e.Exit), e.Step+" failed"
+				}
+				event.Str("took", fmt.Sprintf("%.1fs", e.Seconds)).Msg(what)
+			case deploy.UndoEnded:
+				s.log.Warn().Int("exit", e.Exit).Msg(e.Step + " undone")
+			case deploy.Disconnected:
+				s.log.Warn().Str("reason", e.Text).Msg("lost the connection; the host carries on by itself")
+			case deploy.Reconnected:
+				s.log.Info().Msg("connected again")
+			case deploy.Stopping:
+				s.log.Warn().Msg("stopping: the host puts everything back")
+			case deploy.CarryingOn:
+				s.log.Warn().Msg("too late to stop: the host carries on by itself")
 			}
 		},
 	}
+	if c.embedded != nil {
+		d.Registry = c.embedded.Dial
+	}
+	return d
 }
 
 // deploy is the command: it puts a version live that was pushed before.
@@ -103,7 +105,7 @@ func (s *streams) deploy(ctx context.Context, f *flags, version string) error {
 			return errDeclined
 		}
 	}
-	record, err := s.deployer(p.config.Target).Run(ctx, plan, image)
+	record, err := s.deployer(c).Run(ctx, plan, image)
 	if err != nil {
 		return err
 	}
@@ -112,17 +114,18 @@ func (s *streams) deploy(ctx context.Context, f *flags, version string) error {
 	return nil
 }
 
-// onHost reads the host's state for the commands that only show it.
-func (s *streams) onHost(ctx context.Context, f *flags) (*deploy.State, error) {
+// onHost connects to the host for the commands that only show what is there.
+func (s *streams) onHost(ctx context.Context, f *flags, show func(h *host.Host, t deploy.Target) error) error {
 	p, report := s.prepare(ctx, f, config.Deploy)
 	if err := report.Err(); err != nil {
-		return nil, err
+		return err
 	}
-	c := &checked{prepared: p}
-	if report := s.inspect(ctx, c); len(report) > 0 {
-		return nil, report.Err()
+	h, err := s.dial(ctx, p.config.Target)
+	if err != nil {
+		return host.Problems(err).Err()
 	}
-	return c.state, nil
+	defer h.Close()
+	return show(h, (&checked{prepared: p}).deployTarget())
 }
 
 // printJSON is a result for programs.
@@ -133,12 +136,23 @@ func (s *streams) printJSON(value any) error {
 }
 
 func (s *streams) status(ctx context.Context, f *flags) error {
-	state, err := s.onHost(ctx, f)
-	if err != nil {
-		return err
-	}
-	if f.json {
-		return s.printJSON(state)
+	return s.onHost(ctx, f, func(h *host.Host, t deploy.Target) error {
+		state, err := deploy.Inspect(ctx, h, t)
+		if err != nil {
+			return err
+		}
+		if f.json {
+			return s.printJSON(state)
+		}
+		s.printState(state)
+		return nil
+	})
+}
+
+func (s *streams) printState(state deploy.State) {
+	if state.Docker == "" {
+		fmt.Fprintf(s.out, "Docker does not answer on the host: %s\n", state.DockerError)
+		return
 	}
 	if state.Current == nil {
 		fmt.Fprintln(s.out, "No release is live.")
@@ -159,14 +173,13 @@ func (s *streams) status(ctx context.Context, f *flags) error {
 	}
 	fmt.Fprintln(s.out)
 	if state.Lock != nil {
-		fmt.Fprintf(s.out, "The deploy lock is held by run %s since %s.\n", state.Lock.Run, state.Lock.Since)
+		fmt.Fprintf(s.out, "The deploy lock is held by run %s (%s) since %s.\n", state.Lock.Run, state.Lock.Status, state.Lock.Since.UTC().Format(time.RFC3339))
 	} else {
 		fmt.Fprintln(s.out, "The deploy lock is free.")
 	}
-	if state.LastRun != "" {
-		fmt.Fprintf(s.out, "Last run: %s, %s.\n", state.LastRun, state.LastState)
+	if state.LastRun != nil {
+		fmt.Fprintf(s.out, "Last run: %s, %s.\n", state.LastRun.ID, state.LastRun.Status)
 	}
-	return nil
 }
 
 // printRecord shows a release as a table.
@@ -189,35 +202,33 @@ func (s *streams) printRecord(record release.Record) {
 }
 
 func (s *streams) history(ctx context.Context, f *flags) error {
-	state, err := s.onHost(ctx, f)
-	if err != nil {
-		return err
-	}
-	if f.json {
-		return s.printJSON(state.Live)
-	}
-	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "VERSION\tLIVE SINCE (UTC)\tDOWNTIME\tDIGEST\tREPLACED")
-	for _, record := range state.Live {
-		since := "unknown"
-		if !record.FinishedAt.IsZero() {
-			since = record.FinishedAt.UTC().Format(time.DateTime)
+	return s.onHost(ctx, f, func(h *host.Host, t deploy.Target) error {
+		records, err := deploy.History(ctx, h, t)
+		if err != nil {
+			return err
 		}
-		fmt.Fprintf(table, "%s\t%s\t%.1fs\t%s\t%s\n", record.Version, since, record.Downtime, short(record.Image.Digest), record.Previous)
-	}
-	return table.Flush()
+		if f.json {
+			return s.printJSON(records)
+		}
+		table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(table, "VERSION\tLIVE SINCE (UTC)\tDOWNTIME\tDIGEST\tREPLACED")
+		for _, record := range records {
+			fmt.Fprintf(table, "%s\t%s\t%.1fs\t%s\t%s\n", record.Version, record.FinishedAt.UTC().Format(time.DateTime),
+				record.Downtime, short(record.Image.Digest), record.Previous)
+		}
+		return table.Flush()
+	})
 }
 
 func (s *streams) show(ctx context.Context, f *flags, version string) error {
-	state, err := s.onHost(ctx, f)
-	if err != nil {
-		return err
-	}
-	var versions []string
-	for _, record := range state.Live {
-		if record.Version != version {
-			versions = append(versions, record.Version)
-			continue
+	return s.onHost(ctx, f, func(h *host.Host, t deploy.Target) error {
+		record, err := deploy.Show(ctx, h, t, version)
+		if errors.Is(err, deploy.ErrNoRelease) {
+			return problem.Report{{Code: "host.version-unknown", Subject: "version " + version, Detail: "was never live on this host",
+				Remedy: "pipeline history lists the versions that were", Err: err}}.Err()
+		}
+		if err != nil {
+			return err
 		}
 		if f.json {
 			return s.printJSON(record)
@@ -229,7 +240,5 @@ func (s *streams) show(ctx context.Context, f *flags, version string) error {
 			fmt.Fprintf(table, "%s\t%.1fs\n", step.Name, step.Seconds)
 		}
 		return table.Flush()
-	}
-	return problem.Report{{Code: "host.version-unknown", Subject: "version " + version, Detail: "was never live on this host",
-		Remedy: "the versions are " + strings.Join(versions, ", ")}}.Err()
+	})
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/desiredeffect/erpnext-pipeline/deploy2"
+	"github.com/desiredeffect/erpnext-pipeline/deploy"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 )
 
@@ -39,20 +39,21 @@ func (s *streams) report(ctx context.Context, err error) int {
 	case errors.As(err, &failed):
 		fmt.Fprintf(s.err, "✗ %s\n", failed.Error())
 		s.annotate(failed.Error())
-		if failed.State == deploy.RolledBack {
+		switch failed.State {
+		case deploy.RolledBack:
 			return exitRolledBack
-		}
-		if failed.State == deploy.NeedsPerson {
+		case deploy.NeedsPerson:
 			return exitNeedsPerson
+		default:
+			return exitFailed
 		}
-		return exitFailed
 	case errors.As(err, &problems):
 		_ = problems.Report.Render(s.err)
 		for _, p := range problems.Report {
 			s.annotate(p.Error() + ". Fix: " + p.Remedy)
 		}
 		return exitUsage
-	case ctx.Err() != nil:
+	case errors.Is(err, deploy.ErrInterrupted), ctx.Err() != nil:
 		fmt.Fprintln(s.err, "✗ interrupted: nothing was changed on the host")
 		return exitInterrupted
 	case errors.Is(err, errUsage), errors.Is(err, errDeclined):

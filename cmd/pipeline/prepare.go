@@ -62,8 +62,10 @@ func (f *flags) overrides() (map[string]string, problem.Report) {
 type prepared struct {
 	config  config.Config
 	sources []apps.Source
-	// files are the compose files as they are on this machine.
-	files []compose.File
+	// variables are the names that the compose files refer to.
+	variables []string
+	// owner is who releases, for others to read in the deploy lock.
+	owner string
 }
 
 // prepare reads and validates everything that the command needs, without the
@@ -74,7 +76,7 @@ func (s *streams) prepare(ctx context.Context, f *flags, need config.Need) (prep
 	// The names that .env may hold depend on apps.json and the compose files,
 	// whose own names depend on .env: so it is read twice.
 	first, _ := config.Load(ctx, sources, need, nil)
-	var known []string
+	var known, variables []string
 	if data, err := os.ReadFile(first.AppsFile); err == nil {
 		entries, _ := apps.Parse(first.AppsFile, data)
 		for _, entry := range entries {
@@ -85,12 +87,13 @@ func (s *streams) prepare(ctx context.Context, f *flags, need config.Need) (prep
 	}
 	files, fileReport := compose.ReadFiles(first.Target.ComposeFiles)
 	if set, _ := compose.Load(ctx, "project", files, nil); set != nil {
-		known = append(known, set.Variables...)
+		variables = set.Variables
+		known = append(known, variables...)
 	}
 
 	cfg, report := config.Load(ctx, sources, need, known)
 	s.hide(cfg.Secrets()...)
-	p := prepared{config: cfg, files: files}
+	p := prepared{config: cfg, variables: variables, owner: s.owner()}
 	if need&config.Deploy != 0 {
 		report.Add(fileReport...)
 		report = once(report)
@@ -163,4 +166,17 @@ func problemOf(err error) problem.Problem {
 		return p
 	}
 	return problem.Problem{Code: "error", Subject: "pipeline", Detail: err.Error(), Err: err}
+}
+
+// owner says who runs this: the person and the run in GitHub Actions, else the
+// user and the machine.
+func (s *streams) owner() string {
+	if s.actions {
+		return s.getenv("GITHUB_ACTOR") + ", run " + s.getenv("GITHUB_RUN_ID") + " of " + s.getenv("GITHUB_REPOSITORY")
+	}
+	machine, err := os.Hostname()
+	if err != nil {
+		machine = "unknown"
+	}
+	return s.getenv("USER") + "@" + machine
 }

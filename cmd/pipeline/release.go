@@ -10,7 +10,8 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/ci/config"
 	"github.com/desiredeffect/erpnext-pipeline/ci/image"
 	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
-	"github.com/desiredeffect/erpnext-pipeline/deploy2"
+	"github.com/desiredeffect/erpnext-pipeline/deploy"
+	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
@@ -87,12 +88,12 @@ func (s *streams) probe(ctx context.Context, f *flags, need config.Need) (*check
 func (s *streams) inspect(ctx context.Context, c *checked) problem.Report {
 	h, err := s.dial(ctx, c.config.Target)
 	if err != nil {
-		return hostProblems(err)
+		return host.Problems(err)
 	}
 	defer h.Close()
 	state, err := deploy.Inspect(ctx, h, c.deployTarget())
 	if err != nil {
-		return hostProblems(err)
+		return host.Problems(err)
 	}
 	c.state = &state
 	return nil
@@ -262,7 +263,7 @@ func (s *streams) releaseTo(ctx context.Context, f *flags) (released, error) {
 		return done, nil
 	}
 	err = s.group("deploy", func() error {
-		done.record, err = s.deployer(p.config.Target).Run(ctx, *p.plan, done.record.Image)
+		done.record, err = s.deployer(p.checked).Run(ctx, *p.plan, done.record.Image)
 		return err
 	})
 	if err != nil {
@@ -279,20 +280,24 @@ func (p *planned) render() string {
 	lock := p.build.lock
 	fmt.Fprintf(&b, "\nRelease %s (Python %s, Node %s)\n\n", lock.SiteVersion, lock.Python, lock.Node)
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	changes := deploy.Plan{Lock: lock}.Changes()
+	var changes []deploy.AppChange
 	if p.plan != nil {
-		changes = p.plan.Changes()
+		changes = p.plan.Apps
+	} else {
+		for i := range lock.Apps {
+			changes = append(changes, deploy.AppChange{Name: lock.Apps[i].Name, New: &lock.Apps[i]})
+		}
 	}
 	for _, change := range changes {
 		switch {
-		case change.After == nil:
-			fmt.Fprintf(table, "  %s\t%s\t→ not in this release\n", change.Name, at(change.Before))
-		case change.Before == nil:
-			fmt.Fprintf(table, "  %s\tnew\t→ %s\n", change.Name, at(change.After))
-		case change.Before.Commit == change.After.Commit:
-			fmt.Fprintf(table, "  %s\t%s\tunchanged\n", change.Name, at(change.After))
+		case change.New == nil:
+			fmt.Fprintf(table, "  %s\t%s\t→ not in this release\n", change.Name, at(change.Old))
+		case change.Old == nil:
+			fmt.Fprintf(table, "  %s\tnew\t→ %s\n", change.Name, at(change.New))
+		case change.Changed():
+			fmt.Fprintf(table, "  %s\t%s\t→ %s\n", change.Name, at(change.Old), at(change.New))
 		default:
-			fmt.Fprintf(table, "  %s\t%s\t→ %s\n", change.Name, at(change.Before), at(change.After))
+			fmt.Fprintf(table, "  %s\t%s\tunchanged\n", change.Name, at(change.New))
 		}
 	}
 	_ = table.Flush()
@@ -301,8 +306,8 @@ func (p *planned) render() string {
 		return b.String()
 	}
 	fmt.Fprintf(&b, "\nOn %s, project %s:\n", p.config.Target.Host, p.config.Target.Project)
-	for i, does := range p.plan.Does() {
-		fmt.Fprintf(&b, "  %d. %s\n", i+1, does)
+	for i, step := range p.plan.Steps {
+		fmt.Fprintf(&b, "  %d. %s: %s\n", i+1, step.Name, step.Does)
 	}
 	return b.String() + "\n"
 }
@@ -320,13 +325,13 @@ func at(app *release.App) string {
 func (p *planned) summary(record release.Record) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "## %s is live\n\n`%s`\n\n| app | before | now |\n|---|---|---|\n", record.Version, record.Image)
-	for _, change := range p.plan.Changes() {
+	for _, change := range p.plan.Apps {
 		before, after := "", ""
-		if change.Before != nil {
-			before = at(change.Before)
+		if change.Old != nil {
+			before = at(change.Old)
 		}
-		if change.After != nil {
-			after = at(change.After)
+		if change.New != nil {
+			after = at(change.New)
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", change.Name, before, after)
 	}

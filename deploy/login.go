@@ -1,0 +1,45 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
+	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
+)
+
+// Login is how the host's Docker logs in to the registry that it pulls from.
+type Login struct {
+	// Host is the registry; empty for Docker Hub.
+	Host     string        `json:"host"`
+	Username string        `json:"username"`
+	Password secret.Secret `json:"-"`
+}
+
+// loginAndPull pulls the image $1 with the user $2 at the registry $3 and the
+// password on standard input. The login lives in a folder of its own and goes
+// with it: no password stays on the host.
+const loginAndPull = `set -eu
+config=$(mktemp -d)
+trap 'rm -rf -- "$config"' EXIT
+if ! docker --config "$config" login --username "$2" --password-stdin ${3:+"$3"} >"$config/said" 2>&1; then
+	tail -n 1 "$config/said" >&2
+	exit 1
+fi
+docker --config "$config" pull --quiet "$1" </dev/null`
+
+// pullWithLogin brings the image to the host where that takes a login. A run's
+// scripts lie on the host, so they can't have the password; they find the image
+// there already.
+func pullWithLogin(ctx context.Context, h Host, login Login, image string) error {
+	if !login.Password.IsSet() {
+		return nil
+	}
+	_, err := h.Run(ctx, script(loginAndPull, image, login.Username, login.Host),
+		host.Options{Stdin: strings.NewReader(login.Password.Reveal() + "\n")})
+	if err != nil {
+		return fmt.Errorf("pull %s: %w", image, err)
+	}
+	return nil
+}

@@ -1,0 +1,650 @@
+package deploy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/desiredeffect/erpnext-pipeline/deploy/bench"
+	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
+	"github.com/desiredeffect/erpnext-pipeline/deploy/runner"
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
+)
+
+// Deployer carries plans out.
+type Deployer struct {
+	// Dial connects to the host. It is called again when the connection is
+	// lost.
+	Dial func(ctx context.Context) (Host, error)
+	// Registry connects to the registry of this process, for the host to pull
+	// from through the SSH connection. Nil where the host reaches the registry
+	// by itself.
+	Registry func(ctx context.Context) (net.Conn, error)
+	// Observe is told what happens, in order; nil for nobody.
+	Observe func(Event)
+	// Interrupt asks to stop: when it is closed, a run that has not come to
+	// its critical part is undone, and one that has goes on. Ending the
+	// context does the same, but does not wait for a run that goes on.
+	Interrupt <-chan struct{}
+	// Patience is how long to try to get a lost connection back. Zero means
+	// five minutes.
+	Patience time.Duration
+}
+
+// Event is something that happens during a run.
+type Event struct {
+	Kind EventKind
+	// Step is the name of the step it is about.
+	Step string
+	// Seconds is how long a step took by the host's clock, Exit its exit code.
+	Seconds float64
+	Exit    int
+	// Text is a line of a step's output, or what else there is to say.
+	Text string
+}
+
+// EventKind says what an event is.
+type EventKind string
+
+// The kinds of events.
+const (
+	StepBegan    EventKind = "step began"
+	StepEnded    EventKind = "step ended"
+	UndoBegan    EventKind = "undo began"
+	UndoEnded    EventKind = "undo ended"
+	Output       EventKind = "output"
+	Disconnected EventKind = "disconnected" // Text has the reason
+	Reconnected  EventKind = "reconnected"
+	Stopping     EventKind = "stopping"    // the run is asked to stop
+	CarryingOn   EventKind = "carrying on" // the run can't be stopped any more
+)
+
+const (
+	defaultPatience = 5 * time.Minute
+	// startLimit bounds the start of a run, which is waited for even when the
+	// caller wants to stop: it has to be known whether there is a run.
+	startLimit = time.Minute
+	// stopLimit is how long a run that was asked to stop has to undo what it
+	// did.
+	stopLimit = 2 * time.Minute
+)
+
+// Run carries a plan out for a pushed image, and gives the record of the
+// release.
+//
+// A release that did not go live is a [*Failed]; one that was stopped by
+// request before anything was changed is [ErrInterrupted].
+func (d Deployer) Run(ctx context.Context, p Plan, image release.Image) (release.Record, error) {
+	r := &running{Deployer: d, plan: p, at: layout{p.Target.Dir}, id: p.runID(), began: map[string]float64{}}
+	if r.Patience <= 0 {
+		r.Patience = defaultPatience
+	}
+	if r.Observe == nil {
+		r.Observe = func(Event) {}
+	}
+	r.record = release.Record{
+		Version: p.Version, Image: image, Lock: p.lock, Project: p.Target.Project, Sites: p.Sites,
+		Previous: p.Previous, Strategy: "cycle", StartedAt: time.Now().UTC(), Run: r.id,
+	}
+	if p.set == nil {
+		return r.record, r.untouched(errors.New("its plan has problems"))
+	}
+	for _, f := range p.set.Files {
+		r.record.ComposeFiles = append(r.record.ComposeFiles, f.Name)
+	}
+	defer r.hangUp()
+	if err := r.start(ctx); err != nil {
+		if ctx.Err() != nil {
+			return r.record, fmt.Errorf("%w: %w", ErrInterrupted, context.Cause(ctx))
+		}
+		return r.record, r.untouched(err)
+	}
+	return r.watch(ctx)
+}
+
+// running is one run under way.
+type running struct {
+	Deployer
+	plan   Plan
+	at     layout
+	id     string
+	record release.Record
+
+	// conn is the connection; nil while there is none.
+	mu       sync.Mutex
+	conn     Host
+	forward  *host.Forward
+	registry string // its address on the host, once it had one
+
+	// What was read of the run's output so far.
+	offset  int64
+	partial string
+	journal runner.Journal
+	began   map[string]float64
+	tail    []string // of the step under way
+	reason  []string // of the step that failed
+}
+
+// files makes the folder of the run. What belongs into releases/ lies in it
+// until the run has the lock.
+func (r *running) files() ([]host.File, error) {
+	target := r.plan.Target
+	if r.registry != "" {
+		target.PullAddress = r.registry
+	}
+	l := launch{
+		layout: r.at, id: r.id, version: r.plan.Version,
+		image: target.pullReference(r.record.Image), tagged: repositoryPath(r.record.Image.Repository) + ":" + r.plan.Version,
+		next:     r.at.project(target.Project, r.plan.Version, r.record.ComposeFiles),
+		previous: r.plan.Previous, sites: target.Sites, port: target.HTTPPort,
+	}
+	if l.previous != "" {
+		l.before = r.at.project(target.Project, l.previous, r.plan.before)
+	}
+	dotEnv, err := r.plan.dotEnv(l.image)
+	if err != nil {
+		return nil, err
+	}
+	record, err := json.MarshalIndent(r.record, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("write %s: %w", recordFile, err)
+	}
+	files := []host.File{
+		{Name: runner.Name, Mode: 0o700, Data: runner.Script},
+		{Name: "owner", Mode: 0o600, Data: []byte("by=" + oneLine(target.Owner) + "\n")},
+		{Name: "release/.env", Mode: 0o600, Data: dotEnv},
+		{Name: "release/" + recordFile, Mode: 0o600, Data: append(record, '\n')},
+		{Name: "release/compose-files", Mode: 0o600, Data: []byte(strings.Join(r.record.ComposeFiles, "\n") + "\n")},
+	}
+	for _, f := range r.plan.set.Files {
+		files = append(files, host.File{Name: "release/" + f.Name, Mode: 0o600, Data: f.Data})
+	}
+	files = append(files, scripts(r.plan.steps(), l)...)
+	return files, nil
+}
+
+// scripts are the files of the steps, and the one that names the first that is
+// critical.
+func scripts(steps []numbered, l launch) []host.File {
+	var files []host.File
+	critical := ""
+	for _, s := range steps {
+		files = append(files, host.File{Name: s.file + ".do", Mode: 0o600, Data: shell(s.doc, s.do(l))})
+		if s.undo != nil {
+			files = append(files, host.File{Name: s.file + ".undo", Mode: 0o600, Data: shell(s.undoDoc, s.undo(l))})
+		}
+		if s.critical && critical == "" {
+			critical = s.file
+		}
+	}
+	return append(files, host.File{Name: "critical", Mode: 0o600, Data: []byte(critical + "\n")})
+}
+
+// shell makes a script of lines.
+func shell(doc string, lines []string) []byte {
+	return []byte("#!/bin/sh\n# " + doc + "\nset -eu\n\n" + strings.Join(lines, "\n") + "\n")
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// start connects, uploads the run and starts it. With an error there is no run
+// on the host.
+func (r *running) start(ctx context.Context) error {
+	if err := r.connect(ctx); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	target := r.plan.Target
+	if err := pullWithLogin(ctx, r.connection(), target.Login, target.pullReference(r.record.Image)); err != nil {
+		return err
+	}
+	files, err := r.files()
+	if err != nil {
+		return err
+	}
+	dir := r.at.run(r.id)
+	err = r.do(ctx, func(h Host) error {
+		err := h.UploadTree(ctx, dir, files)
+		if errors.Is(err, host.ErrExists) {
+			// By the attempt before: nobody else makes this folder.
+			return nil
+		}
+		return err
+	})
+	if err == nil && ctx.Err() == nil {
+		// From here on it has to be known whether there is a run.
+		starting, cancel := context.WithTimeout(context.WithoutCancel(ctx), startLimit)
+		defer cancel()
+		err = r.do(starting, func(h Host) error {
+			_, err := h.StartDetached(starting, runner.Command(dir, "start"), r.at.log(r.id))
+			if errors.Is(err, host.ErrExists) {
+				return nil
+			}
+			return err
+		})
+		if err == nil {
+			return nil
+		}
+	}
+	if err == nil {
+		err = context.Cause(ctx)
+	}
+	r.discard(ctx)
+	return err
+}
+
+// discardRun removes a run that was never started, or what it had for
+// releases/, which has secrets in it.
+const discardRun = `if [ -e "$1/journal" ]; then rm -rf -- "$1/release"; else rm -rf -- "$1"; fi`
+
+func (r *running) discard(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if h := r.connection(); h != nil {
+		// It is rubbish that only its owner can read.
+		_, _ = h.Run(ctx, script(discardRun, r.at.run(r.id)), host.Options{})
+	}
+}
+
+func (r *running) connection() Host {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.conn
+}
+
+// connect makes a connection, and on it the way to the registry.
+func (r *running) connect(ctx context.Context) error {
+	h, err := r.Dial(ctx)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.conn = h
+	if r.Registry == nil {
+		return nil
+	}
+	// The first address is part of the image's name there, so it is asked for
+	// again; but it may be taken still by the connection that was lost.
+	address := r.registry
+	if address == "" {
+		address = "127.0.0.1:0"
+	}
+	forward, err := h.Forward(context.WithoutCancel(ctx), address, r.Registry)
+	if err != nil {
+		if r.registry != "" {
+			// Without it a pull fails and is undone, and all else goes on.
+			r.Observe(Event{Kind: Disconnected, Text: "the registry: " + err.Error()})
+			return nil
+		}
+		return fmt.Errorf("offer the registry to the host: %w", err)
+	}
+	r.forward = forward
+	r.registry = fmt.Sprintf("127.0.0.1:%d", forward.Port())
+	return nil
+}
+
+// hangUp closes the connection, if there is one.
+func (r *running) hangUp() {
+	r.mu.Lock()
+	h, forward := r.conn, r.forward
+	r.conn, r.forward = nil, nil
+	r.mu.Unlock()
+	if forward != nil {
+		_ = forward.Close()
+	}
+	if h != nil {
+		_ = h.Close()
+	}
+}
+
+// do uses the connection, and makes a new one when it is lost, until patience
+// ends. An answer of the host, good or bad, is the end of it.
+func (r *running) do(ctx context.Context, use func(Host) error) error {
+	lost := time.Time{}
+	for pause := time.Second; ; pause = min(2*pause, 15*time.Second) {
+		var err error
+		if r.connection() == nil {
+			err = r.connect(ctx)
+			if err == nil && !lost.IsZero() {
+				r.Observe(Event{Kind: Reconnected})
+			}
+		}
+		if err == nil {
+			err = use(r.connection())
+			var answer *host.RunError
+			if err == nil || errors.As(err, &answer) {
+				return err
+			}
+			r.hangUp()
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+		if lost.IsZero() {
+			lost = time.Now()
+			r.Observe(Event{Kind: Disconnected, Text: err.Error()})
+		}
+		if time.Since(lost) > r.Patience {
+			return fmt.Errorf("no connection for %s: %w", r.Patience, err)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// watch follows the run to its end.
+func (r *running) watch(ctx context.Context) (release.Record, error) {
+	// The context that was given ends the watching only after the run had its
+	// chance to stop.
+	following, leave := context.WithCancel(context.WithoutCancel(ctx))
+	defer leave()
+	ended := make(chan struct{})
+	stopper := make(chan struct{})
+	go func() {
+		defer close(stopper)
+		r.listen(ctx, following, leave, ended)
+	}()
+
+	log := r.at.log(r.id)
+	var state host.JobState
+	err := r.do(following, func(h Host) error {
+		var err error
+		r.offset, state, err = h.Follow(following, log, log, r.offset, (*output)(r))
+		var answer *host.RunError
+		if errors.As(err, &answer) {
+			// Whatever it is, it is not the run's end.
+			return fmt.Errorf("%w: %w", host.ErrOutcomeUnknown, errors.New(answer.Error()))
+		}
+		return err
+	})
+	close(ended)
+	<-stopper
+	if err != nil {
+		return r.record, r.unknown(ctx, err)
+	}
+	r.line(r.partial)
+	if state.Phase != host.JobExited {
+		return r.record, r.interrupted()
+	}
+	switch state.Exit {
+	case runner.ExitDone:
+		return r.done(ctx)
+	case runner.ExitUndone:
+		return r.record, r.undone(ctx)
+	case runner.ExitHeld:
+		return r.record, r.held()
+	case runner.ExitRefused:
+		r.discard(ctx)
+		return r.record, r.untouched(errors.New("the host refused it"))
+	}
+	return r.record, r.interrupted()
+}
+
+// listen waits for a wish to stop.
+func (r *running) listen(ctx, following context.Context, leave func(), ended <-chan struct{}) {
+	interrupt := r.Interrupt
+	for {
+		select {
+		case <-ended:
+			return
+		case <-interrupt:
+			interrupt = nil
+			r.stop(following)
+		case <-ctx.Done():
+			if interrupt != nil || r.Interrupt == nil {
+				r.stop(following)
+			}
+			if r.critical() {
+				leave()
+				return
+			}
+			limit := time.NewTimer(stopLimit)
+			defer limit.Stop()
+			look := time.NewTicker(100 * time.Millisecond)
+			defer look.Stop()
+			for {
+				select {
+				case <-ended:
+					return
+				case <-look.C:
+					if !r.critical() {
+						continue
+					}
+				case <-limit.C:
+				}
+				leave()
+				return
+			}
+		}
+	}
+}
+
+// stop asks the run to stop. It is for the runner to know whether that is
+// still possible; it says so in its output.
+func (r *running) stop(ctx context.Context) {
+	if r.critical() {
+		r.Observe(Event{Kind: CarryingOn})
+		return
+	}
+	r.Observe(Event{Kind: Stopping})
+	if h := r.connection(); h != nil {
+		ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+		defer cancel()
+		_, _ = h.Run(ctx, runner.Command(r.at.run(r.id), "stop"), host.Options{})
+	}
+}
+
+// criticalStep is the file name of the first critical step.
+func (r *running) criticalStep() string {
+	for _, s := range r.plan.steps() {
+		if s.critical {
+			return s.file
+		}
+	}
+	return ""
+}
+
+// critical says whether the run has come to its critical part.
+func (r *running) critical() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.journal.Began(r.criticalStep())
+}
+
+// output takes in what the runner prints.
+type output running
+
+func (o *output) Write(p []byte) (int, error) {
+	r := (*running)(o)
+	text := r.partial + string(p)
+	for {
+		line, rest, ok := strings.Cut(text, "\n")
+		if !ok {
+			r.partial = text
+			return len(p), nil
+		}
+		r.line(line)
+		text = rest
+	}
+}
+
+// tailLines is how much of a step's output is kept.
+const tailLines = 400
+
+func (r *running) line(line string) {
+	if line == "" {
+		return
+	}
+	entry, ok := runner.ParseLine(line)
+	if !ok {
+		if r.tail = append(r.tail, line); len(r.tail) > tailLines {
+			r.tail = r.tail[1:]
+		}
+		r.Observe(Event{Kind: Output, Step: stepName(r.journal.Current()), Text: line})
+		return
+	}
+	r.mu.Lock()
+	r.journal = append(r.journal, entry)
+	r.mu.Unlock()
+	event := Event{Step: stepName(entry.Name), Exit: entry.Exit}
+	switch entry.Event {
+	case runner.Begin, runner.UndoBegin:
+		event.Kind = StepBegan
+		if entry.Event == runner.UndoBegin {
+			event.Kind = UndoBegan
+		}
+		r.tail = nil
+		r.began[entry.Name] = entry.Seconds
+	case runner.End, runner.UndoEnd:
+		event.Kind = StepEnded
+		if entry.Event == runner.UndoEnd {
+			event.Kind = UndoEnded
+		}
+		event.Seconds = max(0, entry.Seconds-r.began[entry.Name])
+	default:
+		return
+	}
+	r.Observe(event)
+	if entry.Event == runner.End && entry.Exit != 0 {
+		// What undoing prints is about something else.
+		r.reason = r.tail
+		r.tail = nil
+	}
+}
+
+// done gives the record as the host has it now.
+func (r *running) done(ctx context.Context) (release.Record, error) {
+	reading, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	record := r.record
+	err := r.do(reading, func(h Host) (err error) {
+		record, err = Show(reading, h, r.plan.Target, r.plan.Version)
+		if errors.Is(err, ErrNoRelease) {
+			err = &host.RunError{Command: "show", Exit: 1, Stderr: err.Error()}
+		}
+		return err
+	})
+	if err != nil {
+		// It is live all the same; only the downtime is not known here.
+		record = r.record
+		complete(&record, r.journal, "")
+	}
+	return record, nil
+}
+
+// The ways in which a release does not go live.
+
+func (r *running) failed(state HostState, site string) *Failed {
+	f := &Failed{State: state, Version: r.plan.Version, Site: site, Log: r.at.log(r.id)}
+	var file string
+	file, f.Exit = r.journal.Failed()
+	f.Step = stepName(file)
+	said := r.reason
+	if said == nil {
+		said = r.tail
+	}
+	text := strings.Join(said, "\n")
+	f.Detail = strings.Join(said[max(0, len(said)-15):], "\n")
+	if f.Step == "migrate" {
+		if patch, ok := bench.FailedPatch(text); ok {
+			f.Patch = &patch
+		}
+		if bench.LockRefused(text) {
+			f.Err = errors.New("another migrate was running on the site")
+		}
+	}
+	return f
+}
+
+// untouched is a failure before there was a run, or of one that was refused.
+func (r *running) untouched(err error) error {
+	f := r.failed(NothingChanged, r.before("as it was: nothing was changed on the host"))
+	f.Err, f.Log = err, ""
+	return f
+}
+
+// before says what is live when nothing changed.
+func (r *running) before(text string) string {
+	if r.plan.Previous == "" {
+		return text
+	}
+	return r.plan.Previous + " is live, " + text
+}
+
+func (r *running) undone(ctx context.Context) error {
+	if !r.critical() {
+		if _, exit := r.journal.Failed(); r.wantsStop(ctx) && (exit == 0 || exit > 128) {
+			return fmt.Errorf("%w: %w", ErrInterrupted, context.Canceled)
+		}
+		return r.failed(NothingChanged, r.before("as it was: nothing was changed"))
+	}
+	if r.plan.Previous == "" {
+		return r.failed(RolledBack, "there is none, as before: its containers were taken down again, volumes are left")
+	}
+	return r.failed(RolledBack, r.plan.Previous+" is live again and answers")
+}
+
+// wantsStop says whether somebody asked to stop.
+func (r *running) wantsStop(ctx context.Context) bool {
+	select {
+	case <-r.Interrupt:
+		return true
+	default:
+		return ctx.Err() != nil
+	}
+}
+
+// byHand is the command line for a verb on the run.
+func (r *running) byHand(verb string) string {
+	return host.Quote(runner.Command(r.at.run(r.id), verb))
+}
+
+func (r *running) held() error {
+	f := r.failed(NeedsPerson, "it was not possible to put everything back; what runs is left as it is")
+	for _, e := range r.journal {
+		if e.Event == runner.UndoEnd && e.Exit != 0 && stepName(e.Name) == "migrate" {
+			f.Site = "held in maintenance mode: its migration was begun and is not known to be whole, so neither the old nor the new code may serve it"
+		}
+	}
+	f.Next = []string{
+		"find the cause in the log",
+		"when it is gone, on the host: " + r.byHand("resume") + " (tries the step again, and goes on from there)",
+		"to go back instead: bring the database's last backup back, then the release before",
+	}
+	return f
+}
+
+// interrupted is a run whose process ended before its end.
+func (r *running) interrupted() error {
+	f := r.failed(NeedsPerson, "not known: the run ended before its end, by a restart of the host or because its process was killed")
+	f.Step = stepName(r.journal.Current())
+	f.Exit = 0
+	f.Next = []string{
+		"on the host, to carry on: " + r.byHand("resume"),
+		"on the host, to go back: " + r.byHand("undo"),
+	}
+	return f
+}
+
+// unknown is a run that goes on without being watched.
+func (r *running) unknown(ctx context.Context, err error) error {
+	f := r.failed(NeedsPerson, "the host carries on by itself, and finishes or puts everything back")
+	f.Step, f.Exit, f.Detail = "", 0, ""
+	f.Err = err
+	if ctx.Err() != nil {
+		f.Err = errors.New("no longer watched, by request")
+	}
+	f.Next = []string{"see what became of it: pipeline status, or on the host: " + r.byHand("status")}
+	return f
+}

@@ -1,0 +1,217 @@
+package deploy
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/desiredeffect/erpnext-pipeline/deploy/bench"
+	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
+	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
+)
+
+// State is what is on a host: what status shows, and what a plan starts from.
+type State struct {
+	// Docker and Compose are the versions of the engine and the plugin; empty
+	// where there is none that answers. DockerError says why.
+	Docker      string `json:"docker"`
+	DockerError string `json:"docker_error,omitempty"`
+	Compose     string `json:"compose"`
+	// Time is the host's clock, in UTC.
+	Time time.Time `json:"time"`
+	// Unwritable is the folder in which nothing can be made, if that is so.
+	Unwritable string `json:"unwritable,omitempty"`
+	// Free and DockerFree are the bytes of room for the target's folder and
+	// for Docker's images; -1 if not known.
+	Free       int64 `json:"free_bytes"`
+	DockerFree int64 `json:"docker_free_bytes"`
+
+	// Current is the release that is live; nil if there is none on record.
+	Current *release.Record `json:"current"`
+	// Containers are those of the project.
+	Containers []compose.Container `json:"containers"`
+	// Sites are the sites of the running bench.
+	Sites []string `json:"sites"`
+	// Releases are the versions that the host has a release of.
+	Releases []string `json:"releases"`
+	// Volumes are the volumes of all compose projects on the host, by project.
+	Volumes map[string][]string `json:"volumes"`
+	// MissingImages are images of the current release that are not on the
+	// host any more, so that it could not be started again.
+	MissingImages []string `json:"missing_images,omitempty"`
+
+	// Lock is the deploy lock, if somebody has it.
+	Lock *Lock `json:"lock"`
+	// LastRun is the newest run, finished or not.
+	LastRun *RunState `json:"last_run"`
+	runs    []string
+}
+
+// Lock is the deploy lock.
+type Lock struct {
+	// Run is the run that has it, and Status what that does.
+	Run    string    `json:"run"`
+	Status RunStatus `json:"status"`
+	// Owner is who started the run, Since when.
+	Owner string    `json:"owner,omitempty"`
+	Since time.Time `json:"since"`
+	PID   int       `json:"pid"`
+}
+
+// RunState is what a run is doing.
+type RunState struct {
+	ID     string    `json:"id"`
+	Status RunStatus `json:"status"`
+}
+
+// RunStatus is the runner's word for what a run is doing.
+type RunStatus string
+
+// What a run can be doing. Interrupted means that its process is gone before
+// its end: the host was restarted, or the process was killed.
+const (
+	RunNotStarted  RunStatus = "not-started"
+	RunRunning     RunStatus = "running"
+	RunInterrupted RunStatus = "interrupted"
+	RunDone        RunStatus = "done"
+	RunUndone      RunStatus = "undone"
+	RunHeld        RunStatus = "held"
+)
+
+//go:embed inspect.sh
+var inspectScript string
+
+// Inspect looks at the host. It changes nothing there.
+func Inspect(ctx context.Context, h Host, t Target) (State, error) {
+	if report := t.validate(); len(report) > 0 {
+		return State{}, report.Err()
+	}
+	result, err := h.Run(ctx, script(inspectScript, t.Dir, t.Project), host.Options{})
+	if err != nil {
+		return State{}, fmt.Errorf("inspect host: %w", err)
+	}
+	state, current, err := parseState(result.Stdout)
+	if err != nil {
+		return State{}, fmt.Errorf("inspect host: %w", err)
+	}
+	if current != "" {
+		record, err := Show(ctx, h, t, current)
+		if err != nil {
+			return State{}, fmt.Errorf("inspect host: %w", err)
+		}
+		state.Current = &record
+	}
+	return state, nil
+}
+
+// parseState reads what inspect.sh printed. The current release is given by
+// its version alone.
+func parseState(output string) (state State, current string, err error) {
+	sections := map[string]string{}
+	name := ""
+	for line := range strings.Lines(output) {
+		if next, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "@"); ok {
+			name = next
+			continue
+		}
+		sections[name] += line
+	}
+	if name != "end" {
+		return State{}, "", errors.New("its answer was cut off")
+	}
+	word := func(name string) string { return strings.TrimSpace(sections[name]) }
+	lines := func(name string) []string { return strings.Fields(sections[name]) }
+	kibibytes := func(name string) int64 {
+		n, err := strconv.ParseInt(word(name), 10, 64)
+		if err != nil {
+			return -1
+		}
+		return n << 10
+	}
+
+	state = State{
+		Docker: word("docker"), DockerError: word("docker-error"), Compose: strings.TrimPrefix(word("compose"), "v"),
+		Free: kibibytes("free"), DockerFree: kibibytes("docker-free"),
+		Releases: lines("releases"), Sites: bench.ParseSites(sections["sites"]), MissingImages: lines("missing-images"),
+		runs: lines("runs"), Volumes: map[string][]string{},
+	}
+	if state.Docker != "" {
+		// What a client that works has to say is no error.
+		state.DockerError = ""
+	}
+	if state.Time, err = time.Parse(time.RFC3339, word("time")); err != nil {
+		return State{}, "", fmt.Errorf("read the host's time: %w", err)
+	}
+	if unwritable, ok := strings.CutPrefix(word("writable"), "no: "); ok {
+		state.Unwritable = unwritable
+	}
+	if state.Containers, err = compose.ParsePS(sections["containers"]); err != nil {
+		return State{}, "", err
+	}
+	for line := range strings.Lines(sections["volumes"]) {
+		if project, volume, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
+			state.Volumes[project] = append(state.Volumes[project], volume)
+		}
+	}
+	if text := sections["lock"]; text != "" {
+		state.Lock = parseLock(text, RunStatus(word("lock-run")))
+	}
+	if status := word("last-run"); status != "" && len(state.runs) > 0 {
+		state.LastRun = &RunState{ID: slices.Max(state.runs), Status: RunStatus(status)}
+	}
+	return state, strings.TrimPrefix(word("current"), "releases/"), nil
+}
+
+// parseLock reads the lock file: lines of NAME=VALUE.
+func parseLock(text string, status RunStatus) *Lock {
+	lock := &Lock{Status: status}
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		switch name {
+		case "run":
+			lock.Run = value
+		case "by":
+			lock.Owner = value
+		case "since":
+			lock.Since, _ = time.Parse(time.RFC3339, value)
+		case "pid":
+			lock.PID, _ = strconv.Atoi(value)
+		}
+	}
+	if lock.Status == "" {
+		// Its run is gone, and with it whoever could go on.
+		lock.Status = RunInterrupted
+	}
+	return lock
+}
+
+// unlock removes the lock if it is that of the run $2 and nobody works on it.
+const unlock = `[ "$(sed -n 's/^run=//p' "$1/lock" 2>/dev/null | head -n 1)" = "$2" ] || exit 44
+if [ -f "$1/runs/$2/runner" ] && [ "$(sh "$1/runs/$2/runner" status)" = running ]; then exit 45; fi
+rm -f -- "$1/lock"`
+
+// Unlock removes the deploy lock of a run whose process is gone. It does not
+// look at what the run has left behind: resume or undo it first, if that is
+// possible.
+func Unlock(ctx context.Context, h Host, t Target, run string) error {
+	_, err := h.Run(ctx, script(unlock, t.Dir, run), host.Options{})
+	var ended *host.RunError
+	if errors.As(err, &ended) {
+		switch ended.Exit {
+		case 44:
+			return fmt.Errorf("unlock: run %s does not have the deploy lock", run)
+		case 45:
+			return fmt.Errorf("unlock: run %s is under way, see %s", run, layout{t.Dir}.log(run))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("unlock: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,105 @@
+package deploy
+
+import (
+	"path"
+	"regexp"
+	"strings"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
+	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
+)
+
+// Target says where and how a release goes live.
+type Target struct {
+	// Dir is the folder on the host that holds releases and runs: absolute.
+	Dir string `json:"dir"`
+	// Project is the name of the compose project. It never changes: volumes
+	// belong to it.
+	Project string `json:"project"`
+	// NewProject allows a project without volumes beside another one that has
+	// some. Without it that is taken for a mistyped name.
+	NewProject bool `json:"new_project,omitempty"`
+	// Sites are the sites of the bench. The first one is made when there is
+	// none yet; it also answers for every host name.
+	Sites []string `json:"sites"`
+	// ComposeFiles are paths on this machine, in the order in which compose
+	// reads them.
+	ComposeFiles []string `json:"compose_files"`
+	// Variables and Secrets are what the compose files may refer to; nothing
+	// else of them reaches the host. IMAGE, SITE_NAME, INSTALL_APPS and
+	// HTTP_PORT are set by the deploy itself.
+	Variables map[string]string        `json:"variables,omitempty"`
+	Secrets   map[string]secret.Secret `json:"secrets,omitempty"`
+	// HTTPPort is the port on the host's loopback that the site answers on.
+	HTTPPort int `json:"http_port"`
+	// PullAddress is the registry as the host reaches it, "127.0.0.1:5000",
+	// where that is not by the image's own name, and no registry is forwarded
+	// ([Deployer.Registry]).
+	PullAddress string `json:"pull_address,omitempty"`
+	// NeedBytes is how much room the image takes on the host; 0 if that is
+	// not known.
+	NeedBytes int64 `json:"need_bytes,omitempty"`
+	// Login is for a registry that asks for one; the zero value for none.
+	Login Login `json:"login"`
+	// Owner says who deploys, for others to read in the deploy lock.
+	Owner string `json:"owner,omitempty"`
+}
+
+var (
+	// Compose's own rule.
+	projectName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*$`)
+	// A site is a folder and a host name.
+	siteName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+	// The grammar of a tag in the distribution specification, less a leading
+	// dot or dash, because it is a folder too.
+	versionName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
+)
+
+// validate checks what can be checked without the host.
+func (t Target) validate() problem.Report {
+	var report problem.Report
+	if !path.IsAbs(t.Dir) || path.Clean(t.Dir) == "/" || strings.ContainsAny(t.Dir, "\n\x00") {
+		report.Addf("deploy.dir", "folder on the host", "name a folder by its absolute path, for instance /srv/erpnext", "%q is not an absolute path of a folder", t.Dir)
+	}
+	if !projectName.MatchString(t.Project) {
+		report.Addf("deploy.project", "compose project", "use lower case letters, digits, dashes and underscores", "%q is no name of a project", t.Project)
+	}
+	if len(t.Sites) == 0 {
+		report.Addf("deploy.sites", "sites", "name at least one site", "there are none")
+	}
+	seen := map[string]bool{}
+	for _, site := range t.Sites {
+		if !siteName.MatchString(site) || site == "assets" || site == "apps" {
+			report.Addf("deploy.sites", "sites", "use a host name, for instance erp.example.com", "%q is no name of a site", site)
+		}
+		if seen[site] {
+			report.Addf("deploy.sites", "sites", "name it once", "%s is named twice", site)
+		}
+		seen[site] = true
+	}
+	if t.HTTPPort < 1 || t.HTTPPort > 65535 {
+		report.Addf("deploy.http-port", "HTTP port", "use a number from 1 to 65535", "%d is no port", t.HTTPPort)
+	}
+	return report
+}
+
+// pullReference is the name under which the host pulls an image: always by its
+// digest.
+func (t Target) pullReference(image release.Image) string {
+	if t.PullAddress == "" {
+		return image.Pinned()
+	}
+	image.Repository = t.PullAddress + "/" + repositoryPath(image.Repository)
+	return image.Pinned()
+}
+
+// repositoryPath is a repository without its registry. The first part is a
+// registry if it could not be a part of a path: the rule of Docker.
+func repositoryPath(repository string) string {
+	first, rest, ok := strings.Cut(repository, "/")
+	if ok && (strings.ContainsAny(first, ".:") || first == "localhost") {
+		return rest
+	}
+	return repository
+}
