@@ -33,7 +33,7 @@ func (b *Builder) resolvePackages(ctx context.Context, lock release.Lock, apps [
 		WithWorkdir("/tmp/requirements").
 		WithEnvVariable("UV_NO_CONFIG", "1").
 		WithEnvVariable("UV_CUSTOM_COMPILE_COMMAND", "erpnext-pipeline").
-		WithNewFile("setuptools/requirements.in", buildRequirements, dagger.ContainerWithNewFileOpts{Owner: user})
+		WithNewFile("setuptools/requirements.in", buildRequirements, dagger.ContainerWithNewFileOpts{Owner: owner})
 	files := []string{"setuptools/requirements.in"}
 	for _, app := range apps {
 		name, text := app.Name+"/pyproject.toml", app.project
@@ -41,19 +41,19 @@ func (b *Builder) resolvePackages(ctx context.Context, lock release.Lock, apps [
 			name, text = app.Name+"/requirements.txt", app.legacy
 		}
 		if text != "" {
-			c = c.WithNewFile(name, text, dagger.ContainerWithNewFileOpts{Owner: user})
+			c = c.WithNewFile(name, text, dagger.ContainerWithNewFileOpts{Owner: owner})
 			files = append(files, name)
 		}
 		if built := buildSystem(app.project); built != "" {
 			name = app.Name + "/build-requirements.in"
-			c = c.WithNewFile(name, built, dagger.ContainerWithNewFileOpts{Owner: user})
+			c = c.WithNewFile(name, built, dagger.ContainerWithNewFileOpts{Owner: owner})
 			files = append(files, name)
 		}
 	}
 
 	seed := ""
 	if lock.Requirements != "" {
-		c = c.WithNewFile("lock.txt", lock.Requirements, dagger.ContainerWithNewFileOpts{Owner: user})
+		c = c.WithNewFile("lock.txt", lock.Requirements, dagger.ContainerWithNewFileOpts{Owner: owner})
 	} else {
 		var own []string
 		for _, name := range files {

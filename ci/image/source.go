@@ -173,6 +173,6 @@ func (f *fetched) front() bool { return strings.TrimSpace(f.node["package.json"]
 func (b *Builder) source(tools *dagger.Container, app fetched) layer {
 	return layer{
 		name: "app", detail: app.Name, before: tools,
-		made: tools.WithDirectory(app.dir(), app.tree, dagger.ContainerWithDirectoryOpts{Owner: user}),
+		made: tools.WithDirectory(app.dir(), app.tree, dagger.ContainerWithDirectoryOpts{Owner: owner}),
 	}
 }

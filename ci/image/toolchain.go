@@ -13,7 +13,10 @@ import (
 // Where everything lies: the layout of the public custom image, which compose
 // files written for it expect.
 const (
-	user     = "frappe"
+	user = "frappe"
+	// owner is user and group of user by their numbers: a name would have the
+	// engine look into the file system for it, at each use.
+	owner    = "1000:1000"
 	home     = "/home/frappe"
 	benchDir = home + "/frappe-bench"
 )
@@ -156,7 +159,7 @@ func (b *Builder) fresh(c *dagger.Container) *dagger.Container {
 // when two of it fill one folder, so each app has its own.
 func (b *Builder) cached(c *dagger.Container, name string) *dagger.Container {
 	return c.WithMountedCache(cacheHome, b.Client.CacheVolume("erpnext-pipeline-"+name),
-		dagger.ContainerWithMountedCacheOpts{Owner: user}).
+		dagger.ContainerWithMountedCacheOpts{Owner: owner}).
 		WithEnvVariable("HOME", cacheHome)
 }
 

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -61,9 +62,18 @@ func (e *Embedded) Dial(ctx context.Context) (net.Conn, error) {
 	return (&net.Dialer{}).DialContext(ctx, "tcp", e.address)
 }
 
-// Close ends the registry. Its blobs stay.
+// closeLimit is how long requests under way may take to end.
+const closeLimit = time.Second
+
+// Close ends the registry, if possible when requests under way are answered.
+// Its blobs stay.
 func (e *Embedded) Close() error {
-	err := e.server.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
+	defer cancel()
+	err := e.server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = e.server.Close()
+	}
 	if shutdown := e.app.Shutdown(); err == nil {
 		err = shutdown
 	}

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"path"
 	"slices"
 )
 
@@ -78,7 +79,7 @@ func (s Selection) AppsJSON(base string) ([]byte, error) {
 			user = "${DE_MACRS_PAT}@"
 		}
 		apps[i] = app{
-			URL:    fmt.Sprintf("%s://%s%s", server.Scheme, user, server.Host+server.JoinPath(ref.Owner, ref.Name).Path),
+			URL:    fmt.Sprintf("%s://%s%s", server.Scheme, user, server.Host+path.Join("/", server.Path, ref.Owner, ref.Name)),
 			Branch: ref.Ref,
 		}
 	}

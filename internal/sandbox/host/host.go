@@ -67,7 +67,8 @@ type Options struct {
 	// instance.
 	HTTPPort int
 	// Fresh empties the disk at the first start. Without it the host goes
-	// on with what an earlier one of the same name left.
+	// on with what an earlier one of the same name left, one that was
+	// stopped or cut off but not closed.
 	Fresh bool
 	// Jump starts a second host, with an SSH server alone, from which this
 	// one can be reached by its name.
@@ -117,7 +118,7 @@ func (h *Host) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	run := "kept"
+	var run string
 	if h.options.Fresh {
 		run = rand.Text()
 	}
@@ -150,7 +151,7 @@ func (h *Host) start(ctx context.Context) error {
 			return err
 		}
 	}
-	h.options.Log.Info().Str("ssh", h.sshAddress).Str("site", h.siteAddress).Dur("took", time.Since(begun)).Msg("deploy host is up")
+	h.options.Log.Info().Str("ssh", h.sshAddress).Str("site", h.siteAddress).Stringer("took", time.Since(begun).Round(time.Millisecond)).Msg("deploy host is up")
 	return nil
 }
 
@@ -214,7 +215,8 @@ func (h *Host) pin(ctx context.Context, service *dagger.Service) (*dagger.Servic
 }
 
 // tunnel makes a port of a service reachable at a port of this machine; 0 is
-// any port. It stays over a stop and start of the service.
+// any port. It stays over a stop and start of the service. Dagger listens on
+// all addresses of this machine, not on the loopback alone.
 func (h *Host) tunnel(ctx context.Context, service *dagger.Service, port, local int) (string, error) {
 	tunnel, err := h.pin(ctx, h.options.Client.Host().Tunnel(service, dagger.HostTunnelOpts{
 		Ports: []dagger.PortForward{{Backend: port, Frontend: local}},

@@ -176,6 +176,32 @@ func TestHost(t *testing.T) {
 			}
 		}
 	})
+	t.Run("another host goes on with the disk", func(t *testing.T) {
+		_ = connection.Close()
+		if err := h.Stop(ctx); err != nil {
+			t.Fatal(err)
+		}
+		later := options
+		later.Fresh, later.Jump = false, false
+		heir, err := host.Start(ctx, later)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := heir.Close(context.WithoutCancel(ctx)); err != nil {
+				t.Error(err)
+			}
+		}()
+		with := *config
+		with.HostKeyCallback = ssh.FixedHostKey(heir.HostKey())
+		connection, err := ssh.Dial("tcp", heir.SSHAddress(), &with)
+		if err != nil {
+			t.Fatalf("log in: %v", err)
+		}
+		defer connection.Close()
+		expect(t, connection, ping("store"), "PONG")
+		expect(t, connection, "docker exec store redis-cli get kept", "yes")
+	})
 	t.Run("nothing is left", func(t *testing.T) {
 		_ = connection.Close()
 		begun := time.Now()

@@ -3,12 +3,13 @@
 # the Docker engine starts, then cron, and at last the SSH server, so that
 # whoever can connect finds everything running.
 #
-# RUN names the run of the sandbox: a state of another run is thrown away.
+# RUN names the run of the sandbox: the disk of another run is emptied. An
+# empty RUN takes the disk as it is.
 set -eu
 
 say() { echo "boot: $*" >&2; }
 
-if [ "$(cat /state/run 2>/dev/null)" != "$RUN" ]; then
+if [ ! -e /state/run ] || { [ -n "$RUN" ] && [ "$(cat /state/run)" != "$RUN" ]; }; then
 	say "first start: emptying the disk"
 	find /state -mindepth 1 -delete
 	for dir in /home /srv /opt /var/log /var/spool/cron /var/lib/docker; do
