@@ -2,6 +2,7 @@ package image
 
 import (
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -28,8 +29,21 @@ func (b *Builder) modules(tools *dagger.Container, app fetched) layer {
 cp -R /tmp/manifests/. .
 yarn install --frozen-lockfile --non-interactive --no-progress
 find . -name node_modules -prune -o -type f -exec rm {} +
+mkdir -p `+strings.Join(app.nodeFolders(), " ")+`
 `)
 	return l
+}
+
+// nodeFolders are the folders of an app, by their path in it, that may have
+// node modules.
+func (f *fetched) nodeFolders() []string {
+	var folders []string
+	for _, name := range slices.Sorted(maps.Keys(f.node)) {
+		if path.Base(name) == "package.json" {
+			folders = append(folders, path.Join(path.Dir(name), "node_modules"))
+		}
+	}
+	return folders
 }
 
 // assets are what all apps serve to browsers: frappe's esbuild bundles those
@@ -38,19 +52,28 @@ find . -name node_modules -prune -o -type f -exec rm {} +
 // frappe finds apps by sites/apps.txt and writes through sites/assets/APP,
 // a link into the app. An app's own front end may read what bench writes into
 // common_site_config.json.
+//
+// Sources and modules are mounted: put together in one file system they would
+// be copied, which takes longer than the build.
 func (b *Builder) assets(tools *dagger.Container, apps []fetched, sources, modules []layer) layer {
-	root := tools.Rootfs()
 	names := make([]string, len(apps))
+	c := b.cached(tools, "assets")
 	for i, app := range apps {
-		root = root.WithDirectory("/", sources[i].diff()).WithDirectory("/", modules[i].diff())
 		names[i] = app.Name
+		c = c.WithMountedDirectory(app.dir(), sources[i].made.Directory(app.dir()))
+		if !app.front() {
+			continue
+		}
+		for _, folder := range app.nodeFolders() {
+			folder = path.Join(app.dir(), folder)
+			c = c.WithMountedDirectory(folder, modules[i].made.Directory(folder))
+		}
 	}
-	before := tools.WithRootfs(root)
-	c := b.cached(before, "assets").
+	c = c.
 		WithEnvVariable("NAMES", strings.Join(names, " ")).
 		// frappe's build waits for a Redis to come up unless this is CI.
 		WithEnvVariable("CI", "1")
-	return layer{name: "assets", before: before, made: script(c, `
+	return layer{name: "assets", before: tools, made: script(c, `
 mkdir -p sites/assets
 printf '%s\n' $NAMES >sites/apps.txt
 printf '{"socketio_port": 9000, "webserver_port": 8000}' >sites/common_site_config.json
@@ -70,8 +93,17 @@ done
 cd apps/frappe
 yarn run --silent production --run-build-command
 cd ../..
-find apps -type d \( -path '*/node_modules/.vite*' -o -path '*/node_modules/.cache' \) -prune -exec rm -rf {} +
 mv sites/assets assets
 rm -f sites/apps.txt sites/common_site_config.json
 `)}
+}
+
+// built are the files that building the assets put into an app's source.
+func (l layer) built(b *Builder, app fetched, source layer) *dagger.Directory {
+	added := source.made.Directory(app.dir()).Diff(l.made.Directory(app.dir()))
+	return b.Client.Directory().WithDirectory(app.dir(), added, dagger.DirectoryWithDirectoryOpts{
+		// Where modules were mounted, empty folders are left.
+		Exclude: []string{"**/node_modules/"},
+		Owner:   owner,
+	})
 }

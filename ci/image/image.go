@@ -115,7 +115,7 @@ func (b *Builder) Build(ctx context.Context, lock release.Lock) (*dagger.Contain
 	}
 
 	assets := b.assets(tools, b.apps, sources, modules)
-	bench := b.bench(tools, b.apps, environment, sources, manifest)
+	bench := b.bench(b.apps, environment, sources, manifest)
 	side, sideCtx = errgroup.WithContext(ctx)
 	side.Go(func() error { return b.run(sideCtx, assets) })
 	side.Go(func() error { return b.run(sideCtx, bench) })
@@ -129,7 +129,11 @@ func (b *Builder) Build(ctx context.Context, lock release.Lock) (*dagger.Contain
 	for _, source := range sources {
 		root = root.WithDirectory("/", source.diff())
 	}
-	root = root.WithDirectory("/", assets.diff()).WithDirectory("/", bench.diff())
+	root = root.WithDirectory("/", assets.diff())
+	for i, app := range b.apps {
+		root = root.WithDirectory("/", assets.built(b, app, sources[i]))
+	}
+	root = root.WithDirectory("/", bench.diff())
 
 	ctr := base.WithRootfs(root).
 		WithUser(user).

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"dagger.io/dagger"
-
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
 
@@ -59,27 +57,27 @@ func (m manifest) labels() ([]label, error) {
 
 // bench is the last layer: the apps linked into the virtualenv, the list of
 // apps and the manifest.
-func (b *Builder) bench(tools *dagger.Container, apps []fetched, environment layer, sources []layer, m manifest) layer {
+func (b *Builder) bench(apps []fetched, environment layer, sources []layer, m manifest) layer {
 	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		panic(err) // A manifest is plain strings and times.
 	}
-	root := tools.Rootfs().WithDirectory("/", environment.diff())
 	names := make([]string, len(apps))
+	// What a build back end writes into the source is of no use in the image.
+	c := b.cached(environment.made, "uv")
 	for i, app := range apps {
-		root = root.WithDirectory("/", sources[i].diff())
 		names[i] = app.Name
+		c = c.WithMountedDirectory(app.dir(), sources[i].made.Directory(app.dir()))
 	}
-	before := tools.WithRootfs(root)
 	install := "uv pip install --quiet --python env/bin/python --offline --no-deps --no-build-isolation"
 	for _, name := range names {
 		install += " --editable apps/" + name
 	}
-	c := b.cached(before, "uv").
+	c = c.
 		WithEnvVariable("UV_NO_CONFIG", "1").
 		WithEnvVariable("UV_LINK_MODE", "copy").
 		WithMountedFile("/tmp/manifest.json", b.Client.Directory().WithNewFile("manifest.json", string(text)+"\n").File("manifest.json"))
-	return layer{name: "bench", before: before, made: script(c, install+`
+	return layer{name: "bench", before: environment.made, made: script(c, install+`
 cp /tmp/manifest.json manifest.json
 printf '%s\n' `+strings.Join(names, " ")+` >sites/apps.txt
 printf '{}' >sites/common_site_config.json

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 	"sync"
@@ -130,11 +129,7 @@ func (p prepared) destination(ctx context.Context) (registry.Target, *registry.E
 	if target.Host != "" {
 		return target, nil, nil
 	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return target, nil, fmt.Errorf("find folder for the embedded registry: %w", err)
-	}
-	embedded, err := registry.Serve(ctx, filepath.Join(cache, "erpnext-pipeline", "images"))
+	embedded, err := registry.Serve(ctx, filepath.Join(p.cache, "images"))
 	if err != nil {
 		return target, nil, err
 	}

@@ -52,7 +52,7 @@ func (d demo) selections() ([]apps.Selection, error) {
 		if len(d.apps) > 0 {
 			return nil, fmt.Errorf("%w: --release goes with --repositories", errUsage)
 		}
-		return []apps.Selection{apps.Version1(), apps.Version2()}, nil
+		return []apps.Selection{apps.Version1(), apps.Version1().With("erpnext", "v15.1.1")}, nil
 	}
 	if len(d.apps) == 0 {
 		return nil, fmt.Errorf("%w: --repositories needs --release OWNER/NAME=REF,…", errUsage)

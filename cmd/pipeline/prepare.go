@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -66,6 +67,8 @@ type prepared struct {
 	variables []string
 	// owner is who releases, for others to read in the deploy lock.
 	owner string
+	// cache is this program's folder for what outlives it.
+	cache string
 }
 
 // prepare reads and validates everything that the command needs, without the
@@ -93,7 +96,7 @@ func (s *streams) prepare(ctx context.Context, f *flags, need config.Need) (prep
 
 	cfg, report := config.Load(ctx, sources, need, known)
 	s.hide(cfg.Secrets()...)
-	p := prepared{config: cfg, variables: variables, owner: s.owner()}
+	p := prepared{config: cfg, variables: variables, owner: s.owner(), cache: s.cacheDir()}
 	if need&config.Deploy != 0 {
 		report.Add(fileReport...)
 		report = once(report)
@@ -105,7 +108,7 @@ func (s *streams) prepare(ctx context.Context, f *flags, need config.Need) (prep
 		// The default repository is there for an apps file without frappe; only
 		// what somebody chose may contradict one with it.
 		options.Frappe = apps.Fallback{URL: cfg.FrappePath, Ref: cfg.FrappeBranch}
-		if cfg.FrappeBranch == "" && !s.chosen(f, "FRAPPE_PATH") {
+		if cfg.FrappeBranch == "" && !cfg.Chosen("FRAPPE_PATH") {
 			options.Frappe = apps.Fallback{}
 		}
 		var appsReport problem.Report
@@ -113,11 +116,6 @@ func (s *streams) prepare(ctx context.Context, f *flags, need config.Need) (prep
 		report.Add(appsReport...)
 	}
 	return p, report
-}
-
-// chosen says whether somebody gave a key a value.
-func (s *streams) chosen(f *flags, key string) bool {
-	return f.values()[key] != "" || s.getenv(key) != ""
 }
 
 // once drops problems that two checks found alike.
@@ -166,6 +164,14 @@ func problemOf(err error) problem.Problem {
 		return p
 	}
 	return problem.Problem{Code: "error", Subject: "pipeline", Detail: err.Error(), Err: err}
+}
+
+// cacheDir is where XDG's base directory specification has caches.
+func (s *streams) cacheDir() string {
+	if dir := s.getenv("XDG_CACHE_HOME"); dir != "" {
+		return filepath.Join(dir, "erpnext-pipeline")
+	}
+	return filepath.Join(s.getenv("HOME"), ".cache", "erpnext-pipeline")
 }
 
 // owner says who runs this: the person and the run in GitHub Actions, else the
