@@ -78,7 +78,7 @@ func newRoot(s *streams) *cobra.Command {
 		newDemo(s, f),
 	)
 	asking(building(root))
-	for _, cmd := range root.Commands() {
+	for _, cmd := range append(root.Commands(), root) {
 		if args := cmd.Args; args != nil {
 			cmd.Args = func(cmd *cobra.Command, given []string) error {
 				if err := args(cmd, given); err != nil {

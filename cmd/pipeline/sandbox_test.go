@@ -1,0 +1,372 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/desiredeffect/erpnext-pipeline/ci/config"
+	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
+	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/apps"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/engine"
+)
+
+// user is somebody with a sandbox and the program.
+type user struct {
+	t       *testing.T
+	world   *sandbox.World
+	environ []string
+	// seen is everything that the program ever printed.
+	seen bytes.Buffer
+}
+
+func newUser(t *testing.T) *user {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs a sandbox: an engine, a registry and a host")
+	}
+	cache, err := engine.DefaultCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	world, err := sandbox.Start(t.Context(), sandbox.Options{
+		CacheDir: cache, Name: "e2e", HTTPPort: 8080, Jump: true,
+		Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.InfoLevel),
+	})
+	if errors.Is(err, debian.ErrUnsupported) && os.Getenv("CI") != "true" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := world.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	u := &user{t: t, world: world}
+	environ, err := world.Environment()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := compose.Own.ReadFile("compose-main.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.environ = append(environ, "COMPOSE_FILES="+u.write("compose-main.yaml", text))
+	return u
+}
+
+func (u *user) write(name string, content []byte) string {
+	u.t.Helper()
+	path := filepath.Join(u.world.Dir, name)
+	if err := os.WriteFile(path, content, 0o644); err != nil {
+		u.t.Fatal(err)
+	}
+	return path
+}
+
+// apps writes an apps.json with a selection and gives the flags for it.
+func (u *user) apps(version string, selection apps.Selection) []string {
+	u.t.Helper()
+	list, err := selection.AppsJSON(u.world.GitHub.URL())
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	return []string{"--env-file", "", "--version", version, "--apps", u.write("apps-"+version+".json", list)}
+}
+
+// run runs the program and gives its exit code and what it printed.
+func (u *user) run(args ...string) (code int, stdout, stderr string) {
+	u.t.Helper()
+	var out, errs bytes.Buffer
+	code = run(u.t.Context(), args, u.environ, strings.NewReader(""), &out, &errs)
+	u.seen.Write(out.Bytes())
+	u.seen.Write(errs.Bytes())
+	return code, out.String(), errs.String()
+}
+
+// must runs the program, which has to succeed, and gives its standard output.
+func (u *user) must(args ...string) string {
+	u.t.Helper()
+	code, out, errs := u.run(args...)
+	if code != 0 {
+		u.t.Fatalf("%q: exit %d\n%s", args, code, errs)
+	}
+	return out
+}
+
+// get asks the running site, as a visitor would.
+func (u *user) get(path string) (int, string) {
+	u.t.Helper()
+	request, err := http.NewRequestWithContext(u.t.Context(), http.MethodGet, "http://"+u.world.Host.SiteAddress()+path, nil)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	request.Host = sandbox.Site
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	return response.StatusCode, string(body)
+}
+
+// onHost runs a command on the host.
+func (u *user) onHost(argv ...string) string { return u.onHostWith("", argv...) }
+
+// onHostWith runs a command on the host with an input: a secret to look for
+// must not be among the arguments.
+func (u *user) onHostWith(input string, argv ...string) string {
+	u.t.Helper()
+	s := newStreams(u.environ, strings.NewReader(""), io.Discard, io.Discard)
+	p, report := s.prepare(u.t.Context(), &flags{keys: map[string]*string{}}, config.Deploy)
+	if err := report.Err(); err != nil {
+		u.t.Fatal(err)
+	}
+	h, err := s.dial(u.t.Context(), p.config.Target)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	defer h.Close()
+	result, err := h.Run(u.t.Context(), argv, host.Options{Stdin: strings.NewReader(input)})
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	return result.Stdout
+}
+
+// TestRelease is the whole way: a first release, one over it, one that fails,
+// and what the program says of them, in the order in which a user would do it.
+func TestRelease(t *testing.T) {
+	u := newUser(t)
+	first := u.apps("1.0.0", apps.Version1())
+
+	t.Run("check finds everything at once", func(t *testing.T) {
+		u.t = t
+		flags := u.apps("1.0.0", apps.Version1().With("hrms", "v15.99.0").With("erpnext", "v14.0.0"))
+		code, _, errs := u.run(append([]string{"check"}, flags...)...)
+		if code != exitUsage {
+			t.Errorf("exit %d", code)
+		}
+		for _, want := range []string{
+			"hrms v15.99.0: no such tag, branch or commit in frappe/hrms", "erpnext v14.0.0: no such tag, branch or commit in frappe/erpnext", "nearest",
+		} {
+			if !strings.Contains(errs, want) {
+				t.Errorf("%q is not in\n%s", want, errs)
+			}
+		}
+	})
+
+	t.Run("apps that do not fit together", func(t *testing.T) {
+		u.t = t
+		code, _, errs := u.run(append([]string{"build"}, u.apps("1.0.0", apps.Version1().With("misfit", "v1.0.1"))...)...)
+		if code != exitUsage || !strings.Contains(errs, "misfit") || !strings.Contains(errs, "redis") || !strings.Contains(errs, "frappe") {
+			t.Errorf("exit %d\n%s", code, errs)
+		}
+	})
+
+	t.Run("plan changes nothing", func(t *testing.T) {
+		u.t = t
+		out := u.must(append([]string{"plan"}, first...)...)
+		for _, want := range []string{"Release 1.0.0", "v15.1.0", "up: bring the new release up"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("%q is not in\n%s", want, out)
+			}
+		}
+		if left := u.onHost("docker", "ps", "--all", "--quiet"); left != "" {
+			t.Errorf("containers on the host: %s", left)
+		}
+	})
+
+	t.Run("a first release makes the site", func(t *testing.T) {
+		u.t = t
+		out := u.must(append([]string{"release", "--yes"}, first...)...)
+		if !regexp.MustCompile(`^desiredeffect/erpnext-custom:1\.0\.0@sha256:[0-9a-f]{64}\n$`).MatchString(out) {
+			t.Errorf("printed %q", out)
+		}
+		if code, body := u.get("/api/method/ping"); code != 200 || !strings.Contains(body, "pong") {
+			t.Errorf("ping: %d %s", code, body)
+		}
+		code, page := u.get("/login")
+		asset := regexp.MustCompile(`/assets/[^"']+\.js`).FindString(page)
+		if code != 200 || asset == "" {
+			t.Fatalf("login page: %d\n%s", code, page)
+		}
+		if code, _ := u.get(asset); code != 200 {
+			t.Errorf("%s: %d", asset, code)
+		}
+	})
+
+	t.Run("a version is released once", func(t *testing.T) {
+		u.t = t
+		code, _, errs := u.run(append([]string{"release", "--yes"}, first...)...)
+		if code != exitUsage || !strings.Contains(errs, "1.0.0") || !strings.Contains(errs, "already") {
+			t.Errorf("exit %d\n%s", code, errs)
+		}
+	})
+
+	t.Run("a release over it migrates", func(t *testing.T) {
+		u.t = t
+		u.must(append([]string{"release", "--yes"}, u.apps("2.0.0", apps.Version1().With("erpnext", "v15.1.1"))...)...)
+		if _, body := u.get("/api/method/version"); !strings.Contains(body, `"erpnext": "15.1.1"`) {
+			t.Errorf("versions: %s", body)
+		}
+		var record release.Record
+		if err := json.Unmarshal([]byte(u.must("show", "2.0.0", "--json", "--env-file", "")), &record); err != nil {
+			t.Fatal(err)
+		}
+		if record.Previous != "1.0.0" || record.Downtime <= 0 || record.Downtime > 120 {
+			t.Errorf("replaced %q with a downtime of %v s", record.Previous, record.Downtime)
+		}
+		if status := u.must("status", "--env-file", ""); !strings.Contains(status, "2.0.0") || strings.Contains(status, "✗") {
+			t.Errorf("status:\n%s", status)
+		}
+		history := u.must("history", "--env-file", "")
+		if one, two := strings.Index(history, "\n1.0.0"), strings.Index(history, "\n2.0.0"); one < 0 || two < 0 || one < two {
+			t.Errorf("history:\n%s", history)
+		}
+	})
+
+	t.Run("a failing patch is held for a person", func(t *testing.T) {
+		u.t = t
+		code, _, errs := u.run(append([]string{"release", "--yes"}, u.apps("3.0.0", apps.Version1().With("erpnext", "v15.1.2"))...)...)
+		if code != exitNeedsPerson || !strings.Contains(errs, "patch") || !strings.Contains(errs, "next:") {
+			t.Errorf("exit %d\n%s", code, errs)
+		}
+		if code, _ := u.get("/api/method/ping"); code != http.StatusServiceUnavailable {
+			t.Errorf("half a migration is live: ping answers %d", code)
+		}
+	})
+
+	t.Run("secrets are nowhere", func(t *testing.T) {
+		u.t = t
+		u.noSecrets()
+	})
+}
+
+// noSecrets looks for the token and the passwords wherever they could have
+// been left.
+func (u *user) noSecrets() {
+	u.t.Helper()
+	token := u.world.Token.Reveal()
+	places := map[string]string{"what the program printed": u.seen.String()}
+	log, err := os.ReadFile(u.world.Engine.LogFile())
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	places["the engine's log"] = string(log)
+	places["process arguments"] = commandLines(u.t)
+	places["process arguments of the host"] = u.onHost("ps", "-eo", "args")
+	places["image history"] = u.onHost("sh", "-c", `for i in $(docker images -q | sort -u); do docker history --no-trunc "$i"; docker image inspect "$i"; done`)
+	for place, text := range places {
+		if strings.Contains(text, token) {
+			u.t.Errorf("the token is in %s", place)
+		}
+	}
+	for _, place := range []string{"/home/deploy", "/var/log"} {
+		if found := u.onHostWith(token, "sh", "-c", "grep -rlF -f - "+place+" 2>/dev/null | head -n 3; true"); found != "" {
+			u.t.Errorf("the token is on the host in %s", found)
+		}
+	}
+	container := strings.TrimSpace(u.onHost("docker", "ps", "--quiet", "--filter", "label=com.docker.compose.service=backend"))
+	if container == "" {
+		u.t.Fatal("no backend to look into")
+	}
+	if found := u.onHostWith(token, "docker", "exec", "--interactive", "--user", "root", container, "sh", "-c",
+		"grep -rlF -f - /home /etc /usr/local /opt /tmp /var 2>/dev/null | head -n 3; true"); found != "" {
+		u.t.Errorf("the token is in the image: %s", found)
+	}
+	for _, name := range []string{"ADMIN_PASSWORD", "DB_ROOT_PASSWORD"} {
+		at := slices.IndexFunc(u.environ, func(v string) bool { return strings.HasPrefix(v, name+"=") })
+		value := strings.TrimPrefix(u.environ[at], name+"=")
+		for place, text := range places {
+			if strings.Contains(text, value) {
+				u.t.Errorf("%s is in %s", name, place)
+			}
+		}
+	}
+}
+
+// commandLines are the arguments of every process on this machine.
+func commandLines(t *testing.T) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "ps", "-eo", "args").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// BenchmarkUnchanged is a release in which nothing changed, on a warm engine:
+// from the start of the command to the digest.
+func BenchmarkUnchanged(b *testing.B) {
+	const bar = 3 * time.Second
+	if testing.Short() {
+		b.Skip("needs a sandbox")
+	}
+	cache, err := engine.DefaultCacheDir()
+	if err != nil {
+		b.Fatal(err)
+	}
+	world, err := sandbox.Start(b.Context(), sandbox.Options{CacheDir: cache, Name: "bench", HTTPPort: 8081})
+	if errors.Is(err, debian.ErrUnsupported) {
+		b.Skip(err)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		if err := world.Close(context.Background()); err != nil {
+			b.Error(err)
+		}
+	}()
+	environ, err := world.Environment()
+	if err != nil {
+		b.Fatal(err)
+	}
+	list, err := apps.Version1().AppsJSON(world.GitHub.URL())
+	if err != nil {
+		b.Fatal(err)
+	}
+	file := filepath.Join(world.Dir, "apps.json")
+	if err := os.WriteFile(file, list, 0o644); err != nil {
+		b.Fatal(err)
+	}
+	build := func() time.Duration {
+		start := time.Now()
+		var out, errs bytes.Buffer
+		if code := run(b.Context(), []string{"build", "--env-file", "", "--version", "1.0.0", "--apps", file}, environ, strings.NewReader(""), &out, &errs); code != 0 {
+			b.Fatalf("exit %d\n%s", code, errs.String())
+		}
+		return time.Since(start)
+	}
+	build()
+	b.ResetTimer()
+	for b.Loop() {
+		if took := build(); took > bar {
+			b.Errorf("took %s, more than %s", took, bar)
+		}
+	}
+}
