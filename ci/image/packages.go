@@ -72,7 +72,7 @@ func (b *Builder) resolvePackages(ctx context.Context, lock release.Lock, apps [
 		" --output-file lock.txt "+strings.Join(files, " "))
 	printed, err := c.Stdout(ctx)
 	if err != nil {
-		return "", conflict(err)
+		return "", conflict(err, apps)
 	}
 	text, err := c.File("lock.txt").Contents(ctx)
 	if err != nil {
@@ -90,19 +90,56 @@ func (b *Builder) resolvePackages(ctx context.Context, lock release.Lock, apps [
 }
 
 // conflict gives uv's account of requirements that can't be met together as
-// a problem: it names the apps and both ranges.
-func conflict(err error) error {
+// a problem. uv names the ranges; which apps they are from is added.
+func conflict(err error, apps []fetched) error {
 	var exec *dagger.ExecError
 	if !errors.As(err, &exec) || !strings.Contains(exec.Stderr, "No solution found") {
 		return fmt.Errorf("resolve Python packages: %w", withOutput(err))
 	}
 	detail := exec.Stderr[strings.Index(exec.Stderr, "No solution found"):]
 	detail = strings.Join(strings.Fields(strings.NewReplacer("×", "", "╰─▶", "", "│", "").Replace(detail)), " ")
+	if wanted := wants(detail, apps); wanted != "" {
+		detail += "\n" + wanted
+	}
 	report := problem.Report{{
 		Code: "image.packages-conflict", Subject: "Python packages", Detail: detail, Err: err,
 		Remedy: "choose refs in apps.json whose requirements fit together, or relax the range in the app that is yours",
 	}}
 	return report.Err()
+}
+
+// ranged is a package with a range, as uv writes it.
+var ranged = regexp.MustCompile(`([A-Za-z0-9][A-Za-z0-9._-]*)[<>=!~]=?[0-9]`)
+
+// wants says which app wants which range of the packages that a text names, a
+// line for each package.
+func wants(text string, apps []fetched) string {
+	var lines []string
+	seen := map[string]bool{}
+	for _, match := range ranged.FindAllStringSubmatch(text, -1) {
+		name := match[1]
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		requirement := regexp.MustCompile(`(?i)^` + regexp.QuoteMeta(name) + `(\[[^\]]*\])?\s*[<>=!~]`)
+		var said []string
+		for _, app := range apps {
+			candidates := strings.Split(app.legacy, "\n")
+			for _, match := range quoted.FindAllStringSubmatch(app.project, -1) {
+				candidates = append(candidates, match[1])
+			}
+			for _, candidate := range candidates {
+				if requirement.MatchString(candidate) {
+					said = append(said, app.Name+" "+app.Ref+" wants "+candidate)
+				}
+			}
+		}
+		if len(said) > 0 {
+			lines = append(lines, strings.Join(said, ", "))
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 var (

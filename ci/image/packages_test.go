@@ -58,6 +58,18 @@ func TestBuildSystem(t *testing.T) {
 	}
 }
 
+func TestWantsNamesTheApps(t *testing.T) {
+	apps := []fetched{
+		{App: release.App{Name: "frappe", Ref: "v15.17.3"}, project: "dependencies = [\n  \"redis~=4.5.5\",\n  \"redis-lock==1.0\",\n]\n"},
+		{App: release.App{Name: "wiki", Ref: "v2.0.1"}, legacy: "# old\nredis==3.5.3\n"},
+		{App: release.App{Name: "payments", Ref: "version-15"}, project: "dependencies = [\"stripe~=2.56.0\"]\n"},
+	}
+	got := wants("Because you require redis>=4.5.5,<4.6.dev0 and redis==3.5.3, your requirements are unsatisfiable.", apps)
+	if want := "frappe v15.17.3 wants redis~=4.5.5, wiki v2.0.1 wants redis==3.5.3"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func message(err error) string {
 	if err == nil {
 		return ""

@@ -165,7 +165,7 @@ func TestRelease(t *testing.T) {
 
 	t.Run("check finds everything at once", func(t *testing.T) {
 		u.t = t
-		flags := u.apps("1.0.0", apps.Version1().With("hrms", "v15.99.0").With("erpnext", "v14.0.0"))
+		flags := u.apps("0.0.1", apps.Version1().With("hrms", "v15.99.0").With("erpnext", "v14.0.0"))
 		code, _, errs := u.run(append([]string{"check"}, flags...)...)
 		if code != exitUsage {
 			t.Errorf("exit %d", code)
@@ -181,7 +181,7 @@ func TestRelease(t *testing.T) {
 
 	t.Run("apps that do not fit together", func(t *testing.T) {
 		u.t = t
-		code, _, errs := u.run(append([]string{"build"}, u.apps("1.0.0", apps.Version1().With("misfit", "v1.0.1"))...)...)
+		code, _, errs := u.run(append([]string{"build"}, u.apps("0.0.2", apps.Version1().With("misfit", "v1.0.1"))...)...)
 		if code != exitUsage || !strings.Contains(errs, "misfit") || !strings.Contains(errs, "redis") || !strings.Contains(errs, "frappe") {
 			t.Errorf("exit %d\n%s", code, errs)
 		}
