@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -101,19 +105,41 @@ func (b *build) run(ctx context.Context) (err error) {
 	return err
 }
 
-// load puts the image into the local Docker under its name and version.
-func (b *build) load(ctx context.Context, s *streams, name string) error {
+// load puts the image into the local Docker under its name and version. The
+// SDK has a call for that, but it works only with an engine that the SDK
+// started through Docker itself.
+func (b *build) load(ctx context.Context, s *streams, name string) (err error) {
 	reference := name + ":" + b.lock.SiteVersion
-	if err := b.container.ExportImage(ctx, reference); err != nil {
-		return fmt.Errorf("load %s into Docker: %w", reference, err)
+	if err := exec.CommandContext(ctx, "docker", "info", "--format", "{{.ServerVersion}}").Run(); err != nil {
+		return fmt.Errorf("load %s into Docker: it does not run on this machine: %w", reference, err)
+	}
+	dir, err := os.MkdirTemp("", "image-")
+	if err != nil {
+		return fmt.Errorf("make folder for the image: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	archive := filepath.Join(dir, "image.tar")
+	if err := b.export(ctx, archive, dagger.ImageMediaTypesDockerMediaTypes); err != nil {
+		return err
+	}
+	out, err := exec.CommandContext(ctx, "docker", "load", "--quiet", "--input", archive).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("load %s into Docker: %w\n%s", reference, err, out)
+	}
+	// The archive has no name in it: "Loaded image ID: sha256:…".
+	loaded := strings.TrimSpace(string(out))
+	loaded = loaded[strings.LastIndex(loaded, " ")+1:]
+	if out, err := exec.CommandContext(ctx, "docker", "tag", loaded, reference).CombinedOutput(); err != nil {
+		return fmt.Errorf("name the loaded image %s: %w\n%s", reference, err, out)
 	}
 	s.log.Info().Str("image", reference).Msg("loaded: docker images shows it")
 	return nil
 }
 
-// export writes the image as an OCI archive.
-func (b *build) export(ctx context.Context, path string) error {
-	if _, err := b.container.Export(ctx, path); err != nil {
+// export writes the image as an archive, with the media types of OCI or of
+// Docker, which docker load of older versions needs.
+func (b *build) export(ctx context.Context, path string, types dagger.ImageMediaTypes) error {
+	if _, err := b.container.Export(ctx, path, dagger.ContainerExportOpts{MediaTypes: types}); err != nil {
 		return fmt.Errorf("write image to %s: %w", path, err)
 	}
 	return nil

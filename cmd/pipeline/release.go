@@ -7,6 +7,8 @@ import (
 	"sync"
 	"text/tabwriter"
 
+	"dagger.io/dagger"
+
 	"github.com/desiredeffect/erpnext-pipeline/ci/config"
 	"github.com/desiredeffect/erpnext-pipeline/ci/image"
 	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
@@ -185,7 +187,7 @@ func (s *streams) buildOnly(ctx context.Context, f *flags) error {
 		}
 	}
 	if f.output != "" {
-		return p.build.export(ctx, f.output)
+		return p.build.export(ctx, f.output, dagger.ImageMediaTypesOcimediaTypes)
 	}
 	return nil
 }

@@ -7,6 +7,9 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +22,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/config"
+	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
 	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
 	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
@@ -219,6 +223,35 @@ func TestRelease(t *testing.T) {
 		}
 	})
 
+	t.Run("push to a registry that asks for a password", func(t *testing.T) {
+		u.t = t
+		guarded := u.guardedRegistry("robot", "open-sesame-2026")
+		flags := append([]string{"push"}, u.apps("1.0.1", apps.Version1())...)
+		code, _, errs := u.with("REGISTRY="+guarded, "REGISTRY_USERNAME=robot", "REGISTRY_PASSWORD=not-the-password").run(flags...)
+		if code != exitUsage || !strings.Contains(errs, "refuses the credentials") || strings.Contains(errs, "not-the-password") {
+			t.Errorf("exit %d\n%s", code, errs)
+		}
+		code, out, errs := u.with("REGISTRY="+guarded, "REGISTRY_USERNAME=robot", "REGISTRY_PASSWORD=open-sesame-2026").run(flags...)
+		if code != 0 || !strings.HasPrefix(out, guarded+"/desiredeffect/erpnext-custom:1.0.1@sha256:") || strings.Contains(errs, "open-sesame-2026") {
+			t.Errorf("exit %d, printed %q\n%s", code, out, errs)
+		}
+	})
+
+	t.Run("build --load", func(t *testing.T) {
+		u.t = t
+		if err := exec.CommandContext(t.Context(), "docker", "info", "--format", "{{.ServerVersion}}").Run(); err != nil {
+			t.Skip("Docker does not run on this machine")
+		}
+		u.must(append([]string{"build", "--load"}, u.apps("1.0.2", apps.Version1())...)...)
+		out, err := exec.CommandContext(t.Context(), "docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "desiredeffect/erpnext-custom:1.0.2").Output()
+		if err != nil || strings.TrimSpace(string(out)) != "desiredeffect/erpnext-custom:1.0.2" {
+			t.Errorf("docker images shows %q, %v", out, err)
+		}
+		if out, err := exec.CommandContext(t.Context(), "docker", "rmi", "desiredeffect/erpnext-custom:1.0.2").CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+	})
+
 	t.Run("a version is released once", func(t *testing.T) {
 		u.t = t
 		code, _, errs := u.run(append([]string{"release", "--yes"}, first...)...)
@@ -264,6 +297,34 @@ func TestRelease(t *testing.T) {
 		u.t = t
 		u.noSecrets()
 	})
+}
+
+// with is the same user with more in the environment.
+func (u *user) with(environ ...string) *user {
+	return &user{t: u.t, world: u.world, environ: append(slices.Clone(u.environ), environ...)}
+}
+
+// guardedRegistry starts an empty registry behind a login and gives its
+// address.
+func (u *user) guardedRegistry(username, password string) string {
+	u.t.Helper()
+	open, err := registry.Serve(u.t.Context(), filepath.Join(u.world.Dir, "guarded"))
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	u.t.Cleanup(func() { _ = open.Close() })
+	behind := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: open.Address()})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if name, word, _ := r.BasicAuth(); name != username || word != password {
+			w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		r.Header.Del("Authorization")
+		behind.ServeHTTP(w, r)
+	}))
+	u.t.Cleanup(server.Close)
+	return strings.TrimPrefix(server.URL, "http://")
 }
 
 // noSecrets looks for the token and the passwords wherever they could have
