@@ -109,10 +109,13 @@ func Check(ctx context.Context, t Target, version string) problem.Report {
 	return report
 }
 
+// CodeTaken is the code of the problem that [Taken] makes.
+const CodeTaken = "registry.version-taken"
+
 // Taken is the problem of a version that names a digest already.
 func Taken(t Target, version, digest string) problem.Problem {
 	return problem.Problem{
-		Code: "registry.version-taken", Subject: "DE_SITE_VERSION " + version,
+		Code: CodeTaken, Subject: "DE_SITE_VERSION " + version,
 		Detail: fmt.Sprintf("is released already: %s:%s is %s", t.repository(), version, digest),
 		Remedy: "increment DE_SITE_VERSION: a version names one image forever; to put that image live, run: pipeline deploy " + version,
 	}

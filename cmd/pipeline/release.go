@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -75,6 +76,11 @@ func (s *streams) probe(ctx context.Context, f *flags, need config.Need) (*check
 	}
 	if need&config.Deploy != 0 && len(report) > 0 {
 		s.log.Info().Msg("the host was not looked at: it waits for a configuration without problems")
+	}
+	if need&config.Deploy == 0 {
+		// The same image may be pushed again: only the build can tell, and the
+		// push refuses another one under the same version.
+		pushing = slices.DeleteFunc(pushing, func(p problem.Problem) bool { return p.Code == registry.CodeTaken })
 	}
 	report.Add(refs...)
 	report.Add(pushing...)

@@ -235,6 +235,15 @@ func TestRelease(t *testing.T) {
 		if code != 0 || !strings.HasPrefix(out, guarded+"/desiredeffect/erpnext-custom:1.0.1@sha256:") || strings.Contains(errs, "open-sesame-2026") {
 			t.Errorf("exit %d, printed %q\n%s", code, out, errs)
 		}
+		// The same image again is no problem, another one under its name is.
+		same := u.with("REGISTRY="+guarded, "REGISTRY_USERNAME=robot", "REGISTRY_PASSWORD=open-sesame-2026")
+		if again := same.must(flags...); again != out {
+			t.Errorf("pushed again: %q, want %q", again, out)
+		}
+		other := append([]string{"push"}, u.apps("1.0.1", apps.Version1().With("erpnext", "v15.1.1"))...)
+		if code, _, errs := same.run(other...); code != exitUsage || !strings.Contains(errs, "is released already") {
+			t.Errorf("another image as 1.0.1: exit %d\n%s", code, errs)
+		}
 	})
 
 	t.Run("build --load", func(t *testing.T) {
@@ -418,7 +427,7 @@ func BenchmarkUnchanged(b *testing.B) {
 	build := func() time.Duration {
 		start := time.Now()
 		var out, errs bytes.Buffer
-		if code := run(b.Context(), []string{"build", "--env-file", "", "--version", "1.0.0", "--apps", file}, environ, strings.NewReader(""), &out, &errs); code != 0 {
+		if code := run(b.Context(), []string{"push", "--env-file", "", "--version", "1.0.0", "--apps", file}, environ, strings.NewReader(""), &out, &errs); code != 0 {
 			b.Fatalf("exit %d\n%s", code, errs.String())
 		}
 		return time.Since(start)
