@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"dagger.io/dagger"
 	"golang.org/x/sync/errgroup"
@@ -73,10 +74,12 @@ func (b *Builder) fetchOne(ctx context.Context, app release.App) (fetched, error
 		return f, fmt.Errorf("%d packages with a hooks.py in %s, where a Frappe app has one", len(hooks), app.URL)
 	}
 	f.Name = path.Dir(hooks[0])
-	if err := f.readPython(ctx); err != nil {
-		return f, err
-	}
-	return f, f.readNode(ctx)
+	// Each question is a round trip to the engine.
+	side, ctx := errgroup.WithContext(ctx)
+	side.Go(func() error { return f.readPython(ctx) })
+	side.Go(func() error { return f.readNode(ctx) })
+	err = side.Wait()
+	return f, err
 }
 
 // repository gives the app's repository as the engine reaches it. One on this
@@ -147,20 +150,27 @@ func (f *fetched) readPython(ctx context.Context) error {
 // what they say and not by the commit that they are from.
 func (f *fetched) readNode(ctx context.Context) error {
 	f.node = map[string]string{}
+	var writing sync.Mutex
+	side, ctx := errgroup.WithContext(ctx)
 	for _, pattern := range []string{"package.json", "yarn.lock", "*/package.json", "*/yarn.lock"} {
-		paths, err := f.tree.Glob(ctx, pattern)
-		if err != nil {
-			return fmt.Errorf("list %s of %s: %w", pattern, f.Name, err)
-		}
-		for _, p := range paths {
-			text, err := f.tree.File(p).Contents(ctx)
+		side.Go(func() error {
+			paths, err := f.tree.Glob(ctx, pattern)
 			if err != nil {
-				return fmt.Errorf("read %s of %s: %w", p, f.Name, err)
+				return fmt.Errorf("list %s of %s: %w", pattern, f.Name, err)
 			}
-			f.node[p] = text
-		}
+			for _, p := range paths {
+				text, err := f.tree.File(p).Contents(ctx)
+				if err != nil {
+					return fmt.Errorf("read %s of %s: %w", p, f.Name, err)
+				}
+				writing.Lock()
+				f.node[p] = text
+				writing.Unlock()
+			}
+			return nil
+		})
 	}
-	return nil
+	return side.Wait()
 }
 
 // dir is where the app lies in the bench.
