@@ -97,13 +97,8 @@ func (s *streams) deploy(ctx context.Context, f *flags, version string) error {
 	}
 	shown := &planned{checked: c, build: &build{lock: lock}, plan: &plan}
 	fmt.Fprint(s.err, shown.render())
-	if !f.yes {
-		if !s.terminal {
-			return fmt.Errorf("%w: nobody can be asked here; say --yes", errUsage)
-		}
-		if !s.confirm("Deploy " + version + "?") {
-			return errDeclined
-		}
+	if err := s.approve(f, "Deploy "+version+"?"); err != nil {
+		return err
 	}
 	record, err := s.deployer(c).Run(ctx, plan, image)
 	if err != nil {

@@ -249,13 +249,8 @@ func (s *streams) releaseTo(ctx context.Context, f *flags) (released, error) {
 	}
 	defer p.close()
 	fmt.Fprint(s.err, p.render())
-	if !f.yes {
-		if !s.terminal {
-			return done, fmt.Errorf("%w: nobody can be asked here; say --yes", errUsage)
-		}
-		if !s.confirm("Release " + p.config.SiteVersion + "?") {
-			return done, errDeclined
-		}
+	if err := s.approve(f, "Release "+p.config.SiteVersion+"?"); err != nil {
+		return done, err
 	}
 	done.record.Image, err = s.buildAndPush(ctx, p)
 	done.stages = p.build.stages

@@ -54,8 +54,8 @@ func (s *streams) setLog(format string, verbose bool) {
 		level = zerolog.DebugLevel
 	}
 	var sink io.Writer = s.err
-	if format == "console" || format == "auto" && (isTerminalErr(s) || s.actions) {
-		sink = zerolog.ConsoleWriter{Out: s.err, NoColor: !isTerminalErr(s), TimeFormat: time.TimeOnly}
+	if format == "console" || format == "auto" && (s.terminal || s.actions) {
+		sink = zerolog.ConsoleWriter{Out: s.err, NoColor: !s.terminal, TimeFormat: time.TimeOnly}
 	}
 	s.log = zerolog.New(sink).Level(level).With().Timestamp().Logger()
 }
@@ -92,6 +92,19 @@ func (s *streams) confirm(question string) bool {
 	return false
 }
 
+// approve gets a person's yes to a plan, unless --yes gave it.
+func (s *streams) approve(f *flags, question string) error {
+	switch {
+	case f.yes:
+		return nil
+	case !s.terminal:
+		return fmt.Errorf("%w: nobody can be asked here; say --yes", errUsage)
+	case !s.confirm(question):
+		return errDeclined
+	}
+	return nil
+}
+
 // annotate shows an error at the top of a workflow's run.
 func (s *streams) annotate(message string) {
 	if s.actions {
@@ -122,8 +135,6 @@ func (s *streams) summarize(markdown string) {
 	defer file.Close()
 	_, _ = io.WriteString(file, markdown+"\n")
 }
-
-func isTerminalErr(s *streams) bool { return s.terminal }
 
 func isTerminal(stream any) bool {
 	file, ok := stream.(*os.File)
