@@ -5,6 +5,8 @@
 // token, https://${NAME}@github.com/owner/repo. [Load] reads the file and
 // looks the placeholders up, without any network; [Resolve] asks GitHub, all
 // apps side by side. Both collect every problem with its place and remedy.
+// What a commit holds, [GitHub.Tree] lists and [GitHub.Read] reads without
+// fetching it.
 //
 // A credential is never part of a URL here, of a problem or of a log line: a
 // [Source] carries its token as a [secret.Secret] beside a clean URL.

@@ -33,13 +33,19 @@ type GitHubOptions struct {
 	TokenName string
 	// Transport sends the requests; http.DefaultTransport if nil.
 	Transport http.RoundTripper
-	Log       zerolog.Logger
+	// CacheDir is a folder for the files of commits, which never change: the
+	// lists that Tree gives and the contents that Read gives. It is made
+	// where it is absent. It has to be the user's own, as only the user may
+	// read what is put there. Empty, nothing is kept.
+	CacheDir string
+	Log      zerolog.Logger
 }
 
-// GitHub resolves refs through GitHub's REST API. It is safe for use by
-// several goroutines.
+// GitHub resolves refs and reads commits through GitHub's REST API. It is safe
+// for use by several goroutines.
 type GitHub struct {
-	opts GitHubOptions
+	opts  GitHubOptions
+	cache cache
 	// api is the API that was asked for, and host the host of the
 	// repositories that belong to it.
 	api       *url.URL
@@ -80,7 +86,7 @@ func NewGitHub(apiURL string, opts GitHubOptions) (*GitHub, error) {
 	}
 	api.Host = strings.ToLower(api.Host)
 	api.Path = strings.TrimSuffix(api.Path, "/")
-	g := &GitHub{opts: opts, api: api, host: api.Host, firstWait: firstWait, clients: map[clientKey]*github.Client{}}
+	g := &GitHub{opts: opts, cache: cache(opts.CacheDir), api: api, host: api.Host, firstWait: firstWait, clients: map[clientKey]*github.Client{}}
 	if g.opts.TokenName == "" {
 		g.opts.TokenName = "GITHUB_TOKEN"
 	}
@@ -147,8 +153,9 @@ func (g *GitHub) client(api *url.URL, token secret.Secret) *github.Client {
 	return client
 }
 
-// errNoCommit says that a repository has no commit by the name asked for.
-var errNoCommit = errors.New("no such commit")
+// errNoObject says that a repository has no commit, tree or content by the name
+// asked for.
+var errNoObject = errors.New("no such object")
 
 // ResolveRef gives the commit that a source's ref names. A tag goes before a
 // branch of the same name, as git has it, and both before a commit.
@@ -170,7 +177,7 @@ func (g *GitHub) ResolveRef(ctx context.Context, s Source) (Resolution, error) {
 	}
 	for _, form := range forms {
 		resolution, err := r.commit(ctx, form.ref)
-		if errors.Is(err, errNoCommit) {
+		if errors.Is(err, errNoObject) {
 			continue
 		}
 		// GitHub looks a bare name up among the branches as well.
@@ -193,7 +200,7 @@ func (r repository) commit(ctx context.Context, ref string) (Resolution, error) 
 	// small.
 	commit, response, err := r.client.Repositories.GetCommit(ctx, r.source.Owner, r.source.Repo, url.PathEscape(ref), &github.ListOptions{PerPage: 1})
 	if err != nil {
-		return Resolution{}, r.commitError(ctx, response, err)
+		return Resolution{}, r.objectError(ctx, response, err)
 	}
 	resolution := Resolution{
 		Commit: commit.GetSHA(), CommittedAt: commit.GetCommit().GetCommitter().GetDate().UTC(),
@@ -205,12 +212,12 @@ func (r repository) commit(ctx context.Context, ref string) (Resolution, error) 
 	return resolution, nil
 }
 
-// commitError tells a missing commit from a missing repository.
-func (r repository) commitError(ctx context.Context, response *github.Response, err error) error {
+// objectError tells a missing commit, tree or content from a missing repository.
+func (r repository) objectError(ctx context.Context, response *github.Response, err error) error {
 	if response != nil {
 		switch response.StatusCode {
 		case http.StatusUnprocessableEntity:
-			return errNoCommit
+			return errNoObject
 		case http.StatusConflict:
 			return problem.Problem{Code: "apps.repo-empty", Subject: r.source.Subject, Err: err,
 				Detail: fmt.Sprintf("%s: %s has no commits", r.source.Name, r.name()), Remedy: "push to it, or name another repository"}
@@ -218,7 +225,7 @@ func (r repository) commitError(ctx context.Context, response *github.Response, 
 			if _, response, err := r.client.Repositories.Get(ctx, r.source.Owner, r.source.Repo); err != nil {
 				return r.requestError(ctx, response, err)
 			}
-			return errNoCommit
+			return errNoObject
 		}
 	}
 	return r.requestError(ctx, response, err)

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
 
@@ -40,6 +41,27 @@ type Fallback struct {
 	// URL is the value of FRAPPE_PATH and Ref that of FRAPPE_BRANCH; empty
 	// ones are unset.
 	URL, Ref string
+}
+
+// ForLock gives the sources of a lock's apps: those that are known by their
+// addresses, with their tokens, and for the others public ones.
+func ForLock(list []release.App, known []Source) ([]Source, error) {
+	sources := make([]Source, len(list))
+	for i, app := range list {
+		at := slices.IndexFunc(known, func(s Source) bool { return s.URL == app.URL })
+		if at >= 0 {
+			sources[i] = known[at]
+		} else {
+			repository, fault := parseRepository(app.URL)
+			if fault != nil {
+				return nil, problem.Problem{Code: fault.code, Subject: app.Name, Detail: fault.detail, Remedy: fault.remedy}
+			}
+			sources[i] = sourceOf(repository)
+			sources[i].Subject, sources[i].RefSubject = app.Name, app.Name
+		}
+		sources[i].Ref = app.Commit
+	}
+	return sources, nil
 }
 
 // Options is what Load reads.

@@ -26,7 +26,8 @@ const (
 	longestWait = 65 * time.Second
 	// answerWithin is how long one attempt may take, answer included.
 	answerWithin = 30 * time.Second
-	// largestAnswer is far above what a hundred tags take.
+	// largestAnswer is far above what a hundred tags take, and above the
+	// 7 MB of the largest list of files.
 	largestAnswer = 16 << 20
 )
 

@@ -82,7 +82,7 @@ func against(t *testing.T, described *openapi3.T, template string, request *http
 
 func TestAnswersAsGitHubDescribes(t *testing.T) {
 	root := t.TempDir()
-	server := githubtest.Start(t, github.Options{Root: root, Private: map[string][]string{"acme/secret": {"good"}}})
+	server := githubtest.Start(t, github.Options{Root: root, Private: map[string][]string{"acme/secret": {"good"}}, TreeLimit: 4})
 	described := description(t)
 
 	app := githubtest.New(t, root, "acme/app")
@@ -91,6 +91,11 @@ func TestAnswersAsGitHubDescribes(t *testing.T) {
 	app.Commit("feature/x", "README.md", "three\n")
 	app.Tag(first, "v1.0.0")
 	app.AnnotatedTag(second, "v1.1.0")
+	folders := app.CommitEntries("folders", githubtest.Entry{Path: "run", Mode: "100755", Text: "#!/bin/sh\n"}, githubtest.Entry{Path: "link", Mode: "120000", Text: "run"},
+		githubtest.Entry{Path: "sub/module", Mode: "160000", Text: first})
+	many := app.CommitEntries("folders", githubtest.Entry{Path: "a/b/c/d", Text: "deep\n"})
+	// The content "two\n", as git hash-object has it, and nothing.
+	const two, unknown = "f719efd430d52bcfc8566a43b2eb655688d38871", "0123456789012345678901234567890123456789"
 	githubtest.New(t, root, "acme/secret").Commit("main", "README.md", "hidden\n")
 	githubtest.New(t, root, "acme/empty")
 
@@ -119,6 +124,22 @@ func TestAnswersAsGitHubDescribes(t *testing.T) {
 		{"ref that is not there", repo + "/git/ref/{ref}", "/repos/acme/app/git/ref/heads/none", "", 404},
 		{"ref of an empty repository", repo + "/git/ref/{ref}", "/repos/acme/empty/git/ref/heads/main", "", 409},
 		{"matching refs", repo + "/git/matching-refs/{ref}", "/repos/acme/app/git/matching-refs/tags/v1", "", 200},
+		{"tree of a commit", repo + "/git/trees/{tree_sha}", "/repos/acme/app/git/trees/" + folders, "", 200},
+		{"recursive tree", repo + "/git/trees/{tree_sha}", "/repos/acme/app/git/trees/" + folders + "?recursive=1", "", 200},
+		{"truncated tree", repo + "/git/trees/{tree_sha}", "/repos/acme/app/git/trees/" + many + "?recursive=1", "", 200},
+		{"tree of a branch with a slash", repo + "/git/trees/{tree_sha}", "/repos/acme/app/git/trees/feature/x", "", 200},
+		{"tree that is not there", repo + "/git/trees/{tree_sha}", "/repos/acme/app/git/trees/" + unknown, "", 404},
+		{"recursive tree that is not there", repo + "/git/trees/{tree_sha}", "/repos/acme/app/git/trees/" + unknown + "?recursive=1", "", 422},
+		{"tree of a content", repo + "/git/trees/{tree_sha}", "/repos/acme/app/git/trees/" + two, "", 422},
+		{"tree of an empty repository", repo + "/git/trees/{tree_sha}", "/repos/acme/empty/git/trees/" + unknown, "", 409},
+		{"tree of a missing repository", repo + "/git/trees/{tree_sha}", "/repos/acme/none/git/trees/main", "", 404},
+		{"tree of a private repository without a token", repo + "/git/trees/{tree_sha}", "/repos/acme/secret/git/trees/main", "", 404},
+		{"tree of a private repository with its token", repo + "/git/trees/{tree_sha}", "/repos/acme/secret/git/trees/main", "good", 200},
+		{"blob", repo + "/git/blobs/{file_sha}", "/repos/acme/app/git/blobs/" + two, "", 200},
+		{"blob that is not there", repo + "/git/blobs/{file_sha}", "/repos/acme/app/git/blobs/" + unknown, "", 404},
+		{"blob by no SHA", repo + "/git/blobs/{file_sha}", "/repos/acme/app/git/blobs/main", "", 422},
+		{"blob of an empty repository", repo + "/git/blobs/{file_sha}", "/repos/acme/empty/git/blobs/" + unknown, "", 409},
+		{"blob of a private repository without a token", repo + "/git/blobs/{file_sha}", "/repos/acme/secret/git/blobs/" + two, "", 404},
 		{"no matching refs", repo + "/git/matching-refs/{ref}", "/repos/acme/app/git/matching-refs/tags/x", "", 200},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -31,6 +31,8 @@ var describedPaths = []string{
 	"/repos/{owner}/{repo}/branches",
 	"/repos/{owner}/{repo}/git/ref/{ref}",
 	"/repos/{owner}/{repo}/git/matching-refs/{ref}",
+	"/repos/{owner}/{repo}/git/trees/{tree_sha}",
+	"/repos/{owner}/{repo}/git/blobs/{file_sha}",
 }
 
 // description gives GitHub's own OpenAPI description of those calls, from the

@@ -55,6 +55,10 @@ func (s *Server) rest(answer func(repo, *http.Request) (any, error)) http.Handle
 			fail(w, http.StatusInternalServerError, "Server Error")
 			return
 		}
+		if content, isRaw := result.(raw); isRaw {
+			content.write(w)
+			return
+		}
 		if all, isList := result.([]object); isList && paged(r) {
 			result = page(w, r, s.URL(), all)
 		}

@@ -39,6 +39,9 @@ type Options struct {
 	// Expires has when a token ends, for the header by which GitHub tells.
 	// A token whose time has passed is refused.
 	Expires map[string]time.Time
+	// TreeLimit is how many entries a recursive tree has at most; GitHub's
+	// 100,000 if zero.
+	TreeLimit int
 	// Addr is where to listen; 127.0.0.1 with a free port if empty.
 	Addr string
 	Log  zerolog.Logger
@@ -157,6 +160,8 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc(repo+"/branches", s.rest(branches))
 	mux.HandleFunc(repo+"/git/ref/{ref...}", s.rest(gitRef))
 	mux.HandleFunc(repo+"/git/matching-refs/{ref...}", s.rest(matchingRefs))
+	mux.HandleFunc(repo+"/git/trees/{sha...}", s.rest(s.tree))
+	mux.HandleFunc(repo+"/git/blobs/{sha}", s.rest(blob))
 	mux.HandleFunc(apiPath+"/", func(w http.ResponseWriter, _ *http.Request) { fail(w, http.StatusNotFound, "Not Found") })
 	mux.HandleFunc("/{owner}/{repo}/{service...}", s.smartHTTP)
 	return mux

@@ -2,6 +2,7 @@ package github_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -187,6 +188,135 @@ func TestCommits(t *testing.T) {
 		}
 		if test.sha == second && !answer.Commit.Committer.Date.Equal(date) {
 			t.Errorf("%s: committed at %s, want %s", test.ref, answer.Commit.Committer.Date, date)
+		}
+	}
+}
+
+func TestTreesAndBlobs(t *testing.T) {
+	root := t.TempDir()
+	server := githubtest.Start(t, github.Options{Root: root, Private: map[string][]string{"acme/secret": {"good"}}, TreeLimit: 7})
+	app := githubtest.New(t, root, "acme/app")
+	inner := app.Commit("inner", "README.md", "inner\n")
+	// The bytes are of no text, and more than a line of base64.
+	content := strings.Repeat("\x00\xff\r\n", 20)
+	commit := app.CommitEntries("main",
+		githubtest.Entry{Path: "a/b/deep", Text: content}, githubtest.Entry{Path: "a.txt", Text: ""}, githubtest.Entry{Path: "é \"x\"", Text: "odd\n"},
+		githubtest.Entry{Path: "link", Mode: "120000", Text: "a.txt"}, githubtest.Entry{Path: "module", Mode: "160000", Text: inner}, githubtest.Entry{Path: "run", Mode: "100755", Text: "#!/bin/sh\n"})
+	secret := githubtest.New(t, root, "acme/secret").Commit("main", "README.md", "hidden\n")
+	api := server.APIURL() + "/repos/acme/app/git"
+
+	// The SHAs are git's own.
+	gitOf := func(name string) string {
+		out, err := runGit(t, "--git-dir", filepath.Join(root, "acme/app.git"), "rev-parse", name)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return strings.TrimSpace(out)
+	}
+	tree := func(name string) (shown []string, sha string, truncated bool) {
+		t.Helper()
+		status, _, body := get(t, api+"/trees/"+name, "")
+		var answer struct {
+			SHA  string
+			Tree []struct {
+				Path, Mode, Type, SHA, URL string
+				Size                       *int
+			}
+			Truncated bool
+		}
+		if err := json.Unmarshal([]byte(body), &answer); err != nil || status != 200 {
+			t.Fatalf("%s: %d, %v", name, status, err)
+		}
+		for _, e := range answer.Tree {
+			size := "-"
+			if e.Size != nil {
+				size = fmt.Sprint(*e.Size)
+			}
+			shown = append(shown, strings.Join([]string{e.Path, e.Mode, e.Type, e.SHA, size, strings.TrimPrefix(e.URL, api)}, " "))
+		}
+		return shown, answer.SHA, answer.Truncated
+	}
+	entry := func(path, mode, kind, size string) string {
+		sha, url := gitOf(commit+":"+path), ""
+		if kind != "commit" {
+			url = "/" + kind + "s/" + sha
+		}
+		return strings.Join([]string{path, mode, kind, sha, size, url}, " ")
+	}
+	deep := entry("a/b/deep", "100644", "blob", "80")
+	top := []string{entry("a.txt", "100644", "blob", "0"), entry("a", "040000", "tree", "-"), entry("link", "120000", "blob", "5"), entry("module", "160000", "commit", "-"),
+		entry("run", "100755", "blob", "10"), entry("é \"x\"", "100644", "blob", "4")}
+	all := slices.Insert(slices.Clone(top), 2, entry("a/b", "040000", "tree", "-"), deep)
+	for _, test := range []struct {
+		name, sha string
+		want      []string
+		truncated bool
+	}{
+		{commit, commit, top, false},
+		{"main", commit, top, false},
+		{gitOf(commit + "^{tree}"), gitOf(commit + "^{tree}"), top, false},
+		{gitOf(commit + ":a/b"), gitOf(commit + ":a/b"), []string{strings.TrimPrefix(deep, "a/b/")}, false},
+		{gitOf(commit+":a") + "?recursive=0", gitOf(commit + ":a"), []string{strings.TrimPrefix(all[2], "a/"), strings.TrimPrefix(deep, "a/")}, false},
+		{commit + "?recursive=1", commit, all[:7], true},
+	} {
+		shown, sha, truncated := tree(test.name)
+		if !slices.Equal(shown, test.want) || sha != test.sha || truncated != test.truncated {
+			t.Errorf("%s: got %s, truncated %v,\n%s\nwant %s, truncated %v,\n%s", test.name, sha, truncated, strings.Join(shown, "\n"), test.sha, test.truncated, strings.Join(test.want, "\n"))
+		}
+	}
+
+	address := api + "/blobs/" + gitOf(commit+":a/b/deep")
+	for accept, mediaType := range map[string]string{
+		"":                                "application/json; charset=utf-8",
+		"application/vnd.github+json":     "application/json; charset=utf-8",
+		"application/vnd.github.raw":      "application/vnd.github.raw; charset=utf-8",
+		"application/vnd.github.v3.raw":   "application/vnd.github.v3.raw; charset=utf-8",
+		"application/vnd.github.raw+json": "application/vnd.github.raw+json; charset=utf-8",
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Accept", accept)
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(mediaType, "/json") {
+			var answer struct {
+				Content, Encoding, SHA string
+				Size                   int
+			}
+			if err := json.Unmarshal(body, &answer); err != nil {
+				t.Fatal(err)
+			}
+			if answer.Encoding != "base64" || answer.Size != 80 || !strings.HasSuffix(address, answer.SHA) || strings.IndexByte(answer.Content, '\n') != 60 {
+				t.Errorf("Accept %q: got %+v", accept, answer)
+			}
+			if body, err = base64.StdEncoding.DecodeString(answer.Content); err != nil {
+				t.Errorf("Accept %q: %v", accept, err)
+			}
+		}
+		if got := response.Header.Get("Content-Type"); string(body) != content || got != mediaType {
+			t.Errorf("Accept %q: got %s %q, want %s %q", accept, got, body, mediaType, content)
+		}
+	}
+
+	for _, authorization := range []string{"", "Bearer good"} {
+		want := 404
+		if authorization != "" {
+			want = 200
+		}
+		hidden := server.APIURL() + "/repos/acme/secret/git/"
+		for _, path := range []string{"trees/" + secret, "blobs/136c05e0d0290e2dc7eb89bceaa27b5f011e780a"} {
+			if status, _, body := get(t, hidden+path, authorization); status != want {
+				t.Errorf("%s with %q: %d, want %d: %s", path, authorization, status, want, body)
+			}
 		}
 	}
 }

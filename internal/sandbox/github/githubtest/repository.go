@@ -3,6 +3,7 @@
 package githubtest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -59,15 +60,42 @@ func New(t testing.TB, root, name string) *Repository {
 // is none, and gives the commit's SHA. Each commit is a minute after the last.
 func (r *Repository) Commit(branch, file, text string) string {
 	r.t.Helper()
+	return r.CommitEntries(branch, Entry{Path: file, Text: text})
+}
+
+// Entry is a file, a link or a submodule in a commit.
+type Entry struct {
+	// Path is slash separated, from the repository's root.
+	Path string
+	// Mode is git's: "100644", which is also meant by an empty one,
+	// "100755", "120000" for a link or "160000" for a submodule.
+	Mode string
+	// Text is the content, the target of a link, or the commit's SHA of a
+	// submodule.
+	Text string
+}
+
+// CommitEntries is Commit for several entries, of any mode.
+func (r *Repository) CommitEntries(branch string, entries ...Entry) string {
+	r.t.Helper()
 	r.clock = r.clock.Add(time.Minute)
 	var parent string
 	if exec.Command("git", "--git-dir", r.dir, "rev-parse", "--verify", "--quiet", "refs/heads/"+branch).Run() == nil {
 		parent = "from refs/heads/" + branch + "^0\n"
 	}
 	stamp := fmt.Sprintf("%d +0530", r.clock.Unix())
-	message := "Change " + file
-	r.git(fmt.Sprintf("commit refs/heads/%s\nauthor A. Author <author@example.com> %s\ncommitter C. Committer <committer@example.com> %s\ndata %d\n%s\n%sM 100644 inline %s\ndata %d\n%s\n",
-		branch, stamp, stamp, len(message), message, parent, file, len(text), text), "fast-import", "--quiet")
+	message := "Change " + entries[0].Path
+	var commands strings.Builder
+	fmt.Fprintf(&commands, "commit refs/heads/%s\nauthor A. Author <author@example.com> %s\ncommitter C. Committer <committer@example.com> %s\ndata %d\n%s\n%s",
+		branch, stamp, stamp, len(message), message, parent)
+	for _, e := range entries {
+		if e.Mode == "160000" {
+			fmt.Fprintf(&commands, "M 160000 %s %s\n", e.Text, e.Path)
+			continue
+		}
+		fmt.Fprintf(&commands, "M %s inline %s\ndata %d\n%s\n", cmp.Or(e.Mode, "100644"), e.Path, len(e.Text), e.Text)
+	}
+	r.git(commands.String(), "fast-import", "--quiet")
 	return r.git("", "rev-parse", "refs/heads/"+branch)
 }
 
