@@ -36,6 +36,10 @@ type Sources struct {
 	// ReadFile and Stat are os.ReadFile and os.Stat unless set.
 	ReadFile func(name string) ([]byte, error)
 	Stat     func(name string) (fs.FileInfo, error)
+	// CAFolder is the folder of the machine's own CAs, Debian's unless set.
+	CAFolder string
+	// Now is time.Now unless set.
+	Now func() time.Time
 }
 
 // Config is what the pipeline was told. It prints without its secrets.
@@ -51,9 +55,20 @@ type Config struct {
 	Python, Node string
 	// PackagesAsOf bounds the age of Python packages; zero for no bound.
 	PackagesAsOf time.Time
+	// Platforms are "linux/amd64", "linux/arm64" or both; empty for the
+	// engine's own.
+	Platforms []string
 	// ImageName has neither registry nor tag.
 	ImageName string
-	Registry  Registry
+	// Wkhtmltopdf is a .deb; nil for Debian's own.
+	Wkhtmltopdf *Download
+	// Chromium is a .zip; nil for none, or where DebianChromium says that
+	// Debian's own is wanted.
+	Chromium       *Download
+	DebianChromium bool
+	Mirrors        Mirrors
+	Registry       Registry
+	Signing        Signing
 	// GitHubAPIURL has no slash at its end.
 	GitHubAPIURL string
 	// GitHubToken is for public repositories; private ones have the token
@@ -166,7 +181,8 @@ func (c Config) Chosen(name string) bool {
 	return v.chosen
 }
 
-// Secrets gives every credential, for a redactor.
+// Secrets gives every credential, for a redactor: those of the sources, and
+// what was read from files or stands within a URL.
 func (c Config) Secrets() []secret.Secret {
 	if c.byName == nil {
 		return nil
@@ -177,12 +193,21 @@ func (c Config) Secrets() []secret.Secret {
 			all = append(all, v.value)
 		}
 	}
+	more := []secret.Secret{c.Signing.Key}
+	for _, mirror := range []secret.Secret{c.Mirrors.PyPI, c.Mirrors.NPM, c.Mirrors.Apt} {
+		more = append(more, mirror, credentials(mirror))
+	}
+	for _, s := range more {
+		if s.IsSet() && !slices.ContainsFunc(all, func(known secret.Secret) bool { return known.Reveal() == s.Reveal() }) {
+			all = append(all, s)
+		}
+	}
 	return all
 }
 
 // Load reads the sources and validates what they say, and reports all
-// problems at once. need decides what must be there: files that only a
-// deployment reads are looked at only for one. extraKnown are the names that
+// problems at once. need decides what must be there: files that only a build, a
+// push or a deployment reads are looked at only for one. extraKnown are the names that
 // compose files and the apps file refer to, so that .env may set them.
 //
 // With problems, the Config holds what could be read.
@@ -192,6 +217,12 @@ func Load(ctx context.Context, sources Sources, need Need, extraKnown []string) 
 	}
 	if sources.Stat == nil {
 		sources.Stat = os.Stat
+	}
+	if sources.CAFolder == "" {
+		sources.CAFolder = caFolder
+	}
+	if sources.Now == nil {
+		sources.Now = time.Now
 	}
 	l := &loader{sources: sources, need: need, schema: Schema(), environ: map[string]string{}, values: map[string]value{}}
 	for _, pair := range sources.Environ {

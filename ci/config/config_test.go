@@ -96,6 +96,7 @@ func (w *world) load(need Need, extraKnown ...string) (Config, problem.Report) {
 		Flags: w.flags, Environ: w.environ, EnvFile: ".env",
 		ReadFile: func(name string) ([]byte, error) { return os.ReadFile(at(name)) },
 		Stat:     func(name string) (os.FileInfo, error) { return os.Stat(at(name)) },
+		CAFolder: w.path("ca"),
 	}, need, extraKnown)
 }
 
@@ -117,6 +118,17 @@ func TestLoadFillsConfig(t *testing.T) {
 	w.write(".env", enough+`DE_MACRS_PAT=ghp_token
 PACKAGES_AS_OF=2024-03-20
 FRAPPE_BRANCH=version-15
+PLATFORMS=linux/arm64, linux/amd64
+WKHTMLTOPDF_URL=https://example.com/wkhtmltox_{arch}.deb
+WKHTMLTOPDF_SHA256=amd64=`+strings.Repeat("AB", 32)+`, arm64=`+strings.Repeat("cd", 32)+`
+CHROMIUM=debian
+PYPI_INDEX_URL=https://bot:pypi-pw@pypi.example.com/simple/
+NPM_REGISTRY_URL=https://npm.example.com
+APT_MIRROR_URL=http://deb.example.com/apt/
+IMAGE_MIRROR=mirror.example.com/hub/
+EXTRA_CA_FILE=~/ca.pem
+SIGNING_KEY_FILE=cosign.key
+SIGNING_KEY_PASSWORD=signing-pw
 REGISTRY=registry.example.com:5000
 REGISTRY_USERNAME=bot
 REGISTRY_PASSWORD=registry-pw
@@ -129,6 +141,9 @@ RESTIC_REPOSITORY=/backup
 RESTIC_PASSWORD=restic-pw
 `)
 	w.write("extra.yaml", "services: {}\n")
+	ca := certificate(t, "Acme Root", time.Hour)
+	w.write("ca.pem", "# ours\n"+ca)
+	w.write("cosign.key", pemOf("ENCRYPTED SIGSTORE PRIVATE KEY"))
 	got, report := w.load(Build|Push|Deploy, "WIKI_TOKEN", "TRAEFIK_LEVEL", "NOT_SET")
 	if len(report) > 0 {
 		t.Fatalf("problems:\n%s", rendered(t, report))
@@ -138,7 +153,18 @@ RESTIC_PASSWORD=restic-pw
 		SiteVersion: "1.1.5", AppsFile: "apps.json",
 		FrappePath: "https://github.com/frappe/frappe", FrappeBranch: "version-15", Python: "3.11.6", Node: "18.18.2",
 		PackagesAsOf: time.Date(2024, 3, 20, 0, 0, 0, 0, time.UTC), ImageName: "acme/erpnext",
+		Platforms: []string{"linux/arm64", "linux/amd64"},
+		Wkhtmltopdf: &Download{
+			URL:    "https://example.com/wkhtmltox_{arch}.deb",
+			SHA256: map[string]string{"amd64": strings.Repeat("ab", 32), "arm64": strings.Repeat("cd", 32)},
+		},
+		DebianChromium: true,
+		Mirrors: Mirrors{
+			PyPI: secret.New("https://bot:pypi-pw@pypi.example.com/simple"), NPM: secret.New("https://npm.example.com"), Apt: secret.New("http://deb.example.com/apt"),
+			Images: "mirror.example.com/hub", CAs: ca,
+		},
 		Registry:     Registry{Host: "registry.example.com:5000", Username: "bot", Password: secret.New("registry-pw")},
+		Signing:      Signing{Key: secret.New(pemOf("ENCRYPTED SIGSTORE PRIVATE KEY")), Password: secret.New("signing-pw")},
 		GitHubAPIURL: "http://127.0.0.1:8080/api/v3",
 		Target: Target{
 			Host: "erp.example.com", Port: 2222, User: "deploy", SSHKeyFile: w.path("id"), AgentSocket: "/run/agent",
@@ -368,7 +394,7 @@ func TestEnvFileProblems(t *testing.T) {
 }
 
 func TestBadValues(t *testing.T) {
-	long := strings.Repeat("x", 129)
+	long, sum := strings.Repeat("x", 129), strings.Repeat("0f", 32)
 	for _, c := range []struct {
 		key, value string
 		want       string
@@ -409,6 +435,32 @@ func TestBadValues(t *testing.T) {
 		{"GUNICORN_WORKERS", "two", `is "two", which is not a number from 1 to 1024 | write a number from 1 to 1024`},
 		{"CLIENT_MAX_BODY_SIZE", "50 MB", `is "50 MB", which is not a size | write a number with k, m or g, for instance 50m`},
 		{"PROXY_READ_TIMEOUT", "2min", `is "2min", which is not a time | write seconds, or a number with s, m or h, for instance 120`},
+		{"PYPI_INDEX_URL", "pypi.example.com/simple", `is not the URL of a server | write it as https://host/path; in a password write special characters as %40 for @`},
+		{"PYPI_INDEX_URL", "https://bot:p#w@pypi.example.com", `is not the URL of a server | write it as https://host/path; in a password write special characters as %40 for @`},
+		{"PYPI_INDEX_URL", "https://pypi.example.com/simple?x=1", `has a ? or # in it | end it with the path`},
+		{"PYPI_INDEX_URL", "https://pypi.example.com/sim ple", `has white space or a control character in it | set it again without that`},
+		{"PYPI_INDEX_URL", "http://bot:pw@pypi.example.com/simple", `has credentials in it, which http:// would send unencrypted | write https:// in front, or leave the credentials out`},
+		{"NPM_REGISTRY_URL", "https://npm.example.com:0", `is not the URL of a server | write it as https://host/path; in a password write special characters as %40 for @`},
+		{"NPM_REGISTRY_URL", "http://token@192.0.2.1/", `has credentials in it, which http:// would send unencrypted | write https:// in front, or leave the credentials out`},
+		{"APT_MIRROR_URL", "ftp://deb.example.com", `is not the URL of a server | write it as https://host/path; in a password write special characters as %40 for @`},
+		{"APT_MIRROR_URL", "/", `is not the URL of a server | write it as https://host/path; in a password write special characters as %40 for @`},
+		{"IMAGE_MIRROR", "https://bot:pw@mirror.example.com", `has a scheme in front | leave out what stands before the host`},
+		{"IMAGE_MIRROR", "bot:pw@mirror.example.com", `has an @ in it | write host or host:port, and a path if there is one; docker login keeps credentials`},
+		{"IMAGE_MIRROR", "mirror.example.com/Hub", `is "mirror.example.com/Hub", which is not the name of a registry | write host or host:port, and a path in small letters if there is one, for instance mirror.example.com/hub`},
+		{"IMAGE_MIRROR", "mirror.example.com/hub:1", `is "mirror.example.com/hub:1", which is not the name of a registry | write host or host:port, and a path in small letters if there is one, for instance mirror.example.com/hub`},
+		{"IMAGE_MIRROR", "mirror.example.com:65536", `is "mirror.example.com:65536", which is not the name of a registry | write host or host:port, and a path in small letters if there is one, for instance mirror.example.com/hub`},
+		{"IMAGE_MIRROR", "/", `is "", which is not the name of a registry | write host or host:port, and a path in small letters if there is one, for instance mirror.example.com/hub`},
+		{"IMAGE_MIRROR", "mirror/hub", `is "mirror/hub", which would be taken for a name on Docker Hub | write the host's whole name, or its port as well, for instance mirror.example.com/hub`},
+		{"PLATFORMS", "linux/amd64,linux/arm/v7", `has "linux/arm/v7", which the image can't be built for | take linux/amd64, linux/arm64 or both, separated by a comma`},
+		{"PLATFORMS", "amd64", `has "amd64", which the image can't be built for | take linux/amd64, linux/arm64 or both, separated by a comma`},
+		{"PLATFORMS", "linux/amd64, linux/amd64", `has linux/amd64 twice | remove one of the two`},
+		{"PLATFORMS", "linux/amd64,", `has an empty place in its list | separate the platforms by single commas`},
+		{"WKHTMLTOPDF_URL", "https://example.com/w.deb", `is set, but WKHTMLTOPDF_SHA256 is not | set WKHTMLTOPDF_SHA256 as well, or neither`},
+		{"WKHTMLTOPDF_SHA256", sum, `is set, but WKHTMLTOPDF_URL is not | set WKHTMLTOPDF_URL as well, or neither`},
+		{"CHROMIUM", "Debian", `is "Debian", which is neither debian nor a URL | write debian, or the https:// URL of a .zip; leave it empty for none`},
+		{"CHROMIUM", "https://example.com/c.zip", `is a URL, but CHROMIUM_SHA256 is not set | set CHROMIUM_SHA256 as well; sha256sum prints it`},
+		{"CHROMIUM_SHA256", sum, `is set, but CHROMIUM is not a URL | set CHROMIUM to the URL of that file, or remove the checksum`},
+		{"SIGNING_KEY_PASSWORD", "pw", `is set, but there is no key to sign with | set SIGNING_KEY or SIGNING_KEY_FILE as well, or none of them`},
 		{"DE_MACRS_PAT", "ghp_x\n", `begins or ends with white space | set it again without that`},
 		{"ADMIN_PASSWORD", "a\nb", `has a line break or another control character in it | set it again without that`},
 	} {
@@ -437,6 +489,17 @@ func TestGoodValues(t *testing.T) {
 		{"DEPLOY_HOST", "192.0.2.1"},
 		{"DEPLOY_HOST", "erp"},
 		{"SITE_NAME", "erp_test.localhost"},
+		{"PYPI_INDEX_URL", "https://bot:p%40w@pypi.example.com:8443/root/pypi/+simple/"},
+		{"PYPI_INDEX_URL", "http://pypi.example.com/simple"},
+		{"PYPI_INDEX_URL", "http://bot:pw@10.0.0.7:8081/simple"},
+		{"NPM_REGISTRY_URL", "http://bot:pw@[fd00::7]/npm"},
+		{"NPM_REGISTRY_URL", "http://bot:pw@LOCALHOST:4873"},
+		{"APT_MIRROR_URL", "http://bot:pw@127.0.0.1"},
+		{"IMAGE_MIRROR", "localhost:5000"},
+		{"IMAGE_MIRROR", "mirror:5000/a/b"},
+		{"IMAGE_MIRROR", "mirror.example.com"},
+		{"PLATFORMS", "linux/arm64"},
+		{"CHROMIUM", "debian"},
 		{"COMPOSE_PROJECT_NAME", "0_a-b"},
 		{"CLIENT_MAX_BODY_SIZE", "0"},
 		{"PROXY_READ_TIMEOUT", "2m"},
@@ -594,12 +657,14 @@ func TestAllProblemsAtOnce(t *testing.T) {
 // printed.
 func FuzzLoad(f *testing.F) {
 	f.Add(enough, uint8(7))
+	f.Add("PLATFORMS=,linux/amd64\nCHROMIUM=https://{arch}\nWKHTMLTOPDF_URL=https://%\nWKHTMLTOPDF_SHA256=amd64=,\nIMAGE_MIRROR=@/:\nNPM_REGISTRY_URL=http://[\nSIGNING_KEY='-----BEGIN EC PRIVATE KEY-----'", uint8(3))
 	f.Add("REGISTRY=[::1\nDEPLOY_JUMP_HOST=@:\nCOMPOSE_FILES=,\nDEPLOY_KNOWN_HOSTS=|1|x\nDEPLOY_SSH_KEY='-----BEGIN PRIVATE KEY-----'", uint8(4))
 	w := newWorld(f)
 	f.Fuzz(func(t *testing.T, text string, need uint8) {
 		const value = "hunter2-is-secret"
 		config, report := Load(t.Context(), Sources{
-			Environ: append([]string{"RESTIC_PASSWORD=" + value}, w.environ...), EnvFile: ".env",
+			Environ: append([]string{"RESTIC_PASSWORD=" + value, "PYPI_INDEX_URL=http://bot:" + value + "@example.com/simple", "SIGNING_KEY_PASSWORD=" + value}, w.environ...), EnvFile: ".env",
+			CAFolder: w.path("ca"),
 			ReadFile: func(name string) ([]byte, error) {
 				if name == ".env" {
 					return []byte(text), nil
@@ -612,7 +677,7 @@ func FuzzLoad(f *testing.F) {
 				t.Errorf("incomplete problem: %#v", p)
 			}
 		}
-		if printed := fmt.Sprintf("%+v", config) + rendered(t, report); !strings.Contains(text, "RESTIC_PASSWORD") && strings.Contains(printed, value) {
+		if printed := fmt.Sprintf("%+v", config) + rendered(t, report); !strings.Contains(text, value) && strings.Contains(printed, value) {
 			t.Errorf("the password is printed: %s", printed)
 		}
 	})

@@ -53,11 +53,27 @@ type keys struct {
 	Python       string `env:"PYTHON_VERSION, default=3.11.6" example:"3.11.6" doc:"Python in the image, in full."`
 	Node         string `env:"NODE_VERSION, default=18.18.2" example:"18.18.2" doc:"Node.js in the image, in full."`
 	PackagesAsOf string `env:"PACKAGES_AS_OF" doc:"Take no Python package published after this day or time (2024-03-20 or 2024-03-20T12:00:00Z). Without it a first release takes those of the day of its frappe."`
+	Platforms    string `env:"PLATFORMS" flag:"platform" doc:"Platforms of the image, separated by commas: linux/amd64, linux/arm64 or both. Without it the engine's own."`
 	ImageName    string `env:"IMAGE_NAME" need:"build push deploy" example:"desiredeffect/erpnext-custom" doc:"Name of the image, without registry and tag."`
+
+	WkhtmltopdfURL    string `env:"WKHTMLTOPDF_URL" group:"Makers of PDFs in the image" doc:"Debian package of wkhtmltopdf with patched Qt, as an https URL; {arch} in it stands for amd64 or arm64. Without it Debian's own, which is not patched. Needs WKHTMLTOPDF_SHA256."`
+	WkhtmltopdfSHA256 string `env:"WKHTMLTOPDF_SHA256" doc:"SHA-256 checksum of that package in hexadecimal; with {arch} in the URL one for each, as amd64=HEX,arm64=HEX. Needs WKHTMLTOPDF_URL."`
+	Chromium          string `env:"CHROMIUM" doc:"Chromium: debian for Debian's package, or the https URL of a .zip of chrome-headless-shell, with {arch} as above. Without it there is none. A URL needs CHROMIUM_SHA256."`
+	ChromiumSHA256    string `env:"CHROMIUM_SHA256" doc:"SHA-256 checksum of that .zip, written as WKHTMLTOPDF_SHA256 is. Needs a URL in CHROMIUM."`
+
+	PyPIIndexURL   string `env:"PYPI_INDEX_URL" group:"Mirrors for the build" secret:"true" doc:"Index in place of PyPI for pip and uv, such as https://pypi.example.com/simple. It may have user:password@ in it."`
+	NPMRegistryURL string `env:"NPM_REGISTRY_URL" secret:"true" doc:"Registry in place of npm's for yarn. It may have user:password@ in it."`
+	AptMirrorURL   string `env:"APT_MIRROR_URL" secret:"true" doc:"Server in place of http://deb.debian.org, with /debian and /debian-security below it. It may have user:password@ in it."`
+	ImageMirror    string `env:"IMAGE_MIRROR" doc:"Registry in place of Docker Hub for base images, as host or host:port, with a path or without. With mirror.example.com/hub, python comes from mirror.example.com/hub/library/python."`
+	ExtraCAFile    string `env:"EXTRA_CA_FILE" doc:"File with certificates in PEM, such as a company's own CA, that are trusted while building and don't get into the image. Without it those of this machine, /usr/local/share/ca-certificates/*.crt."`
 
 	Registry         string `env:"REGISTRY" group:"The registry" doc:"Registry to push to, as host or host:port. Without one the host pulls through the SSH connection from a registry inside the pipeline."`
 	RegistryUsername string `env:"REGISTRY_USERNAME" doc:"User name at the registry. Needs REGISTRY_PASSWORD."`
 	RegistryPassword string `env:"REGISTRY_PASSWORD" secret:"true" doc:"Password or token at the registry. Needs REGISTRY_USERNAME."`
+
+	SigningKey         string `env:"SIGNING_KEY" group:"The signature" secret:"true" doc:"Private key of cosign that signs the image, its whole text. Without this and SIGNING_KEY_FILE the image is not signed."`
+	SigningKeyFile     string `env:"SIGNING_KEY_FILE" doc:"File with that private key, readable by nobody else."`
+	SigningKeyPassword string `env:"SIGNING_KEY_PASSWORD" secret:"true" doc:"Password of that private key. An encrypted key needs it."`
 
 	GitHubAPIURL string `env:"GITHUB_API_URL, default=https://api.github.com" group:"GitHub" doc:"Where GitHub's REST API is. GitHub Actions sets it."`
 	GitHubToken  string `env:"GITHUB_TOKEN" secret:"true" doc:"Token for public repositories, which otherwise share a low rate limit."`

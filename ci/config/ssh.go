@@ -68,24 +68,33 @@ func (l *loader) expand(key, file string) string {
 
 func (l *loader) keyFile(t *Target) {
 	const key = "DEPLOY_SSH_KEY_FILE"
-	info, err := l.sources.Stat(t.SSHKeyFile)
+	if data, ok := l.contents(key, t.SSHKeyFile, "the private key", ", or make the key with ssh-keygen", true); ok {
+		l.key(t, key, " names "+t.SSHKeyFile+", which", data)
+	}
+}
+
+// contents reads the file that a key names. what is the file in words, other
+// what else to do than to correct its path. A private one must be closed to
+// others.
+func (l *loader) contents(key, file, what, other string, private bool) ([]byte, bool) {
+	info, err := l.sources.Stat(file)
 	if err != nil {
-		l.bad(key, "correct the path, or make the key with ssh-keygen", "names %s: %s", t.SSHKeyFile, reason(err))
-		return
+		l.bad(key, "correct the path"+other, "names %s: %s", file, reason(err))
+		return nil, false
 	}
 	if !info.Mode().IsRegular() {
-		l.bad(key, "name the private key itself", "names %s, which is not a file", t.SSHKeyFile)
-		return
+		l.bad(key, "name "+what+" itself", "names %s, which is not a file", file)
+		return nil, false
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		l.bad(key, "chmod 600 "+t.SSHKeyFile, "names %s, which others can get at (mode %04o)", t.SSHKeyFile, mode)
+	if mode := info.Mode().Perm(); private && mode&0o077 != 0 {
+		l.bad(key, "chmod 600 "+file, "names %s, which others can get at (mode %04o)", file, mode)
 	}
-	data, err := l.sources.ReadFile(t.SSHKeyFile)
+	data, err := l.sources.ReadFile(file)
 	if err != nil {
-		l.bad(key, "make it readable for yourself", "names %s: %s", t.SSHKeyFile, reason(err))
-		return
+		l.bad(key, "make it readable for yourself", "names %s: %s", file, reason(err))
+		return nil, false
 	}
-	l.key(t, key, " names "+t.SSHKeyFile+", which", data)
+	return data, true
 }
 
 // key reports a private key that can't be used. which is put between the name

@@ -76,7 +76,15 @@ func (l *loader) validate(k keys) Config {
 	if v := k.Registry; v != "" && !hostPort(v) {
 		l.bad("REGISTRY", "write host or host:port; a path belongs into IMAGE_NAME", "is %s, which is not the name of a host", quote(v))
 	}
+	c.Platforms = l.platforms(k.Platforms)
+	c.Wkhtmltopdf = l.wkhtmltopdf(k, c.Platforms)
+	c.Chromium, c.DebianChromium = l.chromium(k, c.Platforms)
+	c.Mirrors = Mirrors{
+		PyPI: l.mirror("PYPI_INDEX_URL", k.PyPIIndexURL), NPM: l.mirror("NPM_REGISTRY_URL", k.NPMRegistryURL), Apt: l.mirror("APT_MIRROR_URL", k.AptMirrorURL),
+		Images: l.imageMirror(k.ImageMirror), CAs: l.cas(k.ExtraCAFile),
+	}
 	l.both("REGISTRY_USERNAME", k.RegistryUsername, "REGISTRY_PASSWORD", k.RegistryPassword)
+	c.Signing = l.signing(k)
 	l.both("RESTIC_REPOSITORY", k.ResticRepository, "RESTIC_PASSWORD", k.ResticPassword)
 
 	if v := k.Host; v != "" && !host(v) {
