@@ -1,16 +1,22 @@
 // Package image turns a lock into a container image: a graph of stages on
-// Dagger in which a stage runs again only when what it reads has changed.
+// Dagger, each named by everything that it reads.
 //
-// Each stage yields a layer: the difference that its commands made to the
-// file system. The image is the runtime base with these layers merged on top,
-// what changes least lying lowest:
+// A stage's key is made before anything is fetched, from git's own names of
+// the files' contents, the scripts and the keys of the stages that it needs.
+// A registry keeps each stage under its key: what is there already, made by
+// whichever engine, is never built again, and its layer neither compressed
+// nor sent again. The image is put together out of such layers, what changes
+// least lying lowest:
 //
 //	base          system packages, Node, bench, the entrypoints
 //	environment   the virtualenv with the Python packages of all apps
 //	modules       frappe's node_modules, which its websocket server needs
-//	app           one layer per app: its source
-//	assets        what esbuild and the apps' own front ends made
+//	app           the source of an app, a layer each
+//	assets        what esbuild and an app's own front end made, a layer per app
 //	bench         the apps linked into the virtualenv, the manifest
+//
+// Layers are archives in one order, with times that follow from the content,
+// so the same lock gives the same image on any engine.
 //
 // The package knows two moments: [Builder.Resolve] completes a lock with the
 // apps' versions and the Python packages of all of them together, and
@@ -20,136 +26,446 @@ package image
 import (
 	"context"
 	"fmt"
+	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"dagger.io/dagger"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/desiredeffect/erpnext-pipeline/ci/apps"
+	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
+	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
 
-// Builder makes images on an engine.
+// Builder makes images on an engine. It is for one build.
 type Builder struct {
 	// Client is the connection to the engine.
 	Client *dagger.Client
+	// Reader tells what the apps' commits hold.
+	Reader Reader
+	// Stores keep stages. All are looked into, the first is written to.
+	Stores []Store
 	// Tokens are the credentials of private repositories by app URL. An app
 	// without one is fetched without credentials.
 	Tokens map[string]secret.Secret
+	// Mirrors are where packages come from.
+	Mirrors Mirrors
 	// Name is the name and version of the program, for the manifest.
 	Name string
 	// PackagesAsOf is the date after which Python packages are not
 	// considered. The zero time stands for no limit.
 	PackagesAsOf time.Time
-	// NoCache makes every stage run anew.
-	NoCache bool
-	// Observe is told of every stage when it ends, from several goroutines
-	// at once. It may be nil.
-	Observe func(Stage)
+	// Upgrade are the Python packages that move to the newest version that
+	// fits, or UpgradeAll alone.
+	Upgrade []string
+	// NoCache makes the stages of one app run anew, or all with NoCacheAll.
+	NoCache string
+	// Platforms are what the image is built for; the engine's own if empty.
+	Platforms []dagger.Platform
+	// Scratch is a folder for layers on their way. The caller removes it.
+	Scratch string
+	// Observe is told what becomes of the stages, from several goroutines at
+	// once. It may be nil.
+	Observe func(progress.Event)
 
-	apps []fetched
+	apps   []app
+	packer *stage
+	native dagger.Platform
+	// lasting is the caller's context: a stage that was found is read later,
+	// when the group that found it has ended.
+	lasting context.Context
 	// id makes the stages of one build without cache share their results.
 	id string
 }
 
-// Stage is one finished stage of a build.
-type Stage struct {
-	Name   string `json:"name"`
-	Detail string `json:"detail,omitempty"`
-	// Seconds is how long the caller waited for it.
-	Seconds float64 `json:"seconds"`
-	// Cached says that the engine had the result already.
-	Cached bool `json:"cached"`
+// Image is what a build yields: an image for one platform or an index of
+// several. Its layers may still lie in the stores.
+type Image struct {
+	// Single is the image where there is one platform, else nil.
+	Single v1.Image
+	// Index holds the images of several platforms, else nil.
+	Index v1.ImageIndex
+	// Digest names either.
+	Digest v1.Hash
+	// Native is the image that the engine can run by itself.
+	Native v1.Image
+	// Manifest is what the image says of itself, with all its packages.
+	Manifest release.Manifest
+	// Created is when the newest commit in it was made.
+	Created time.Time
+	// DpkgStatus and OSRelease are what Debian's package manager knows of the
+	// image, for its bill of materials.
+	DpkgStatus, OSRelease string
+	// Yarn are the yarn.lock files of the node modules in it, by path.
+	Yarn map[string]string
+
+	rest func(context.Context) error
 }
 
-// Resolve fetches the apps and completes the lock: each app's name and
-// version as its source has them, and the Python packages of all apps
-// resolved together. A lock that names packages already keeps those that
-// still fit. Problems with the apps come as a *problem.Error.
+// Rest stores the stages that are not part of the image and make a later build
+// on an empty engine quick: tools, compilers, node modules that only assets are
+// built with. Nothing waits for it but the end of the program.
+func (i *Image) Rest(ctx context.Context) error { return i.rest(ctx) }
+
+// start looks at the engine.
+func (b *Builder) start(ctx context.Context) error {
+	b.lasting = ctx
+	if b.native != "" {
+		return nil
+	}
+	native, err := b.Client.DefaultPlatform(ctx)
+	if err != nil {
+		return fmt.Errorf("ask the engine for its platform: %w", err)
+	}
+	b.native = native
+	if len(b.Platforms) == 0 {
+		b.Platforms = []dagger.Platform{native}
+	}
+	if b.Scratch == "" {
+		b.Scratch = os.TempDir()
+	}
+	return nil
+}
+
+// platformOf is what a stage's files are for.
+func (b *Builder) platformOf(s *stage) dagger.Platform {
+	if s.platform != "" {
+		return s.platform
+	}
+	return b.native
+}
+
+// Resolve completes the lock: each app's name and version as its source has
+// them, the digests of the public images, and the Python packages of all apps
+// resolved together. A lock that names packages already keeps those that still
+// fit. Problems with the apps come as a *problem.Error.
 func (b *Builder) Resolve(ctx context.Context, lock release.Lock) (release.Lock, error) {
-	apps, err := b.fetch(ctx, lock.Apps)
+	if err := b.start(ctx); err != nil {
+		return lock, err
+	}
+	var list []app
+	side, sideCtx := errgroup.WithContext(ctx)
+	side.Go(func() (err error) {
+		list, err = b.survey(sideCtx, lock.Apps)
+		return err
+	})
+	bases := lock
+	side.Go(func() error { return b.pinBases(sideCtx, &bases) })
+	if err := side.Wait(); err != nil {
+		return lock, err
+	}
+	b.apps = list
+	lock.Bases = bases.Bases
+	lock.Apps = make([]release.App, len(list))
+	for i, a := range list {
+		lock.Apps[i] = a.App
+	}
+	b.packer = b.newPacker(lock)
+	tools := b.newTools(lock, b.native)
+	packages := b.resolvePackages(lock, list, tools, b.newCompilers(tools))
+	kept, err := b.keep(ctx, packages)
+	if err != nil {
+		return lock, conflict(err, list)
+	}
+	texts, err := info(kept)
 	if err != nil {
 		return lock, err
 	}
-	b.apps = apps
-	lock.Apps = make([]release.App, len(apps))
-	for i, app := range apps {
-		lock.Apps[i] = app.App
+	if _, err := parseRequirements(texts["lock.txt"]); err != nil {
+		return lock, err
 	}
-	lock.Requirements, err = b.resolvePackages(ctx, lock, apps)
-	return lock, err
+	lock.Requirements = texts["lock.txt"]
+	return lock, nil
 }
 
-// Build makes the image of a complete lock. The container is evaluated: what
-// it returns is in the engine.
-func (b *Builder) Build(ctx context.Context, lock release.Lock) (*dagger.Container, error) {
+// graph are the stages of a build.
+type graph struct {
+	// perPlatform are what differs from one platform to the next.
+	bases, environments []*stage
+	// modules and served by platform's index and app's name.
+	modules, served []map[string]*stage
+	sources         []*stage
+	links           []*stage
+	// assets and fronts by app's name.
+	assets, fronts map[string]*stage
+	// rest are kept for later builds only.
+	rest []*stage
+}
+
+// newGraph lays out the stages of a complete lock. Nothing runs.
+func (b *Builder) newGraph(lock release.Lock) *graph {
+	g := &graph{assets: map[string]*stage{}, fronts: map[string]*stage{}}
+	b.packer = b.newPacker(lock)
+	g.rest = append(g.rest, b.packer)
+	var nativeTools, nativeEnvironment *stage
+	for _, platform := range b.Platforms {
+		tools := b.newTools(lock, platform)
+		compilers := b.newCompilers(tools)
+		g.rest = append(g.rest, tools, compilers)
+		environment := b.environment(lock.Requirements, compilers)
+		g.bases = append(g.bases, b.base(lock, platform))
+		g.environments = append(g.environments, environment)
+		modules, served := map[string]*stage{}, map[string]*stage{}
+		for i := range b.apps {
+			a := &b.apps[i]
+			if !a.has("package.json") {
+				continue
+			}
+			modules[a.Name] = b.modules(a, tools)
+			g.rest = append(g.rest, modules[a.Name])
+			if a.servesModules() {
+				served[a.Name] = b.served(a, modules[a.Name])
+			}
+		}
+		g.modules, g.served = append(g.modules, modules), append(g.served, served)
+		if platform == b.native || nativeTools == nil {
+			nativeTools, nativeEnvironment = tools, environment
+		}
+	}
+	native := max(0, slices.Index(b.Platforms, b.native))
+	for i := range b.apps {
+		a := &b.apps[i]
+		g.sources = append(g.sources, b.source(a))
+		g.links = append(g.links, b.link(a, nativeTools, nativeEnvironment))
+		if a.bundles() {
+			g.assets[a.Name] = b.assets(a, b.visible(a), nativeTools, g.modules[native])
+		}
+		if a.builds {
+			g.fronts[a.Name] = b.front(a, b.visible(a), nativeTools, g.modules[native])
+		}
+	}
+	return g
+}
+
+// Requires are the apps that an app's hooks.py asks for.
+func (b *Builder) Requires(name string) []string {
+	for _, a := range b.apps {
+		if a.Name == name {
+			return a.requires
+		}
+	}
+	return nil
+}
+
+// Public is a container of a public image, from the mirror if there is one.
+func (b *Builder) Public(name string) *dagger.Container {
+	return b.Client.Container().From(b.address(name))
+}
+
+// visible are the apps from which an app's front end may import: frappe, those
+// that it requires, and itself.
+func (b *Builder) visible(a *app) []*app {
+	wanted := map[string]bool{"frappe": true, a.Name: true}
+	for grew := true; grew; {
+		grew = false
+		for _, other := range b.apps {
+			if !wanted[other.Name] {
+				continue
+			}
+			for _, name := range other.requires {
+				grew = grew || !wanted[name]
+				wanted[name] = true
+			}
+		}
+	}
+	var list []*app
+	for i := range b.apps {
+		if wanted[b.apps[i].Name] {
+			list = append(list, &b.apps[i])
+		}
+	}
+	return list
+}
+
+// mostLayers is how many layers an image can have: Docker's overlay2 driver
+// takes 128, and the last are left to those who build on top of it.
+const mostLayers = 120
+
+// Build makes the image of a complete lock. All its layers but the last are in
+// the first store when it returns.
+func (b *Builder) Build(ctx context.Context, lock release.Lock) (*Image, error) {
+	if err := b.start(ctx); err != nil {
+		return nil, err
+	}
 	if b.apps == nil {
-		apps, err := b.fetch(ctx, lock.Apps)
+		list, err := b.survey(ctx, lock.Apps)
 		if err != nil {
 			return nil, err
 		}
-		b.apps = apps
+		b.apps = list
 	}
-	manifest, err := newManifest(lock, b.Name)
+	m, err := newManifest(lock, b.Name)
 	if err != nil {
 		return nil, err
 	}
+	g := b.newGraph(lock)
 
-	base := b.base(lock)
-	tools := b.tools(lock)
-
-	// The environment and the node modules need nothing of each other.
-	environment := b.environment(tools, lock.Requirements)
-	modules := make([]layer, len(b.apps))
-	sources := make([]layer, len(b.apps))
 	side, sideCtx := errgroup.WithContext(ctx)
-	for i, app := range b.apps {
-		sources[i] = b.source(tools, app)
-		modules[i] = b.modules(tools, app)
-		side.Go(func() error { return b.run(sideCtx, modules[i]) })
+	need := func(stages ...*stage) {
+		for _, s := range stages {
+			side.Go(func() error {
+				_, err := b.keep(sideCtx, s)
+				return err
+			})
+		}
 	}
-	side.Go(func() error { return b.run(sideCtx, environment) })
-	side.Go(func() error { return b.run(sideCtx, layer{name: "base", made: base}) })
+	need(g.environments...)
+	need(g.bases...)
+	for _, served := range g.served {
+		for _, s := range served {
+			need(s)
+		}
+	}
+	for _, a := range b.apps {
+		for _, s := range []*stage{g.assets[a.Name], g.fronts[a.Name]} {
+			if s != nil {
+				need(s)
+			}
+		}
+	}
+	need(g.sources...)
+	need(g.links...)
 	if err := side.Wait(); err != nil {
 		return nil, err
 	}
 
-	assets := b.assets(tools, b.apps, sources, modules)
-	bench := b.bench(b.apps, environment, sources, manifest)
-	side, sideCtx = errgroup.WithContext(ctx)
-	side.Go(func() error { return b.run(sideCtx, assets) })
-	side.Go(func() error { return b.run(sideCtx, bench) })
-	if err := side.Wait(); err != nil {
-		return nil, err
-	}
-
-	root := base.Rootfs().
-		WithDirectory("/", environment.diff()).
-		WithDirectory("/", modules[0].diff())
-	for _, source := range sources {
-		root = root.WithDirectory("/", source.diff())
-	}
-	root = root.WithDirectory("/", assets.diff())
-	for i, app := range b.apps {
-		root = root.WithDirectory("/", assets.built(b, app, sources[i]))
-	}
-	root = root.WithDirectory("/", bench.diff())
-
-	ctr := base.WithRootfs(root).
-		WithUser(user).
-		WithWorkdir(benchDir).
-		WithEntrypoint([]string{"/usr/local/bin/entrypoint.sh"}).
-		WithDefaultArgs([]string{"start.sh"})
-	labels, err := manifest.labels()
+	image := &Image{Manifest: release.Manifest(m), Created: m.created(), Yarn: map[string]string{}, rest: func(ctx context.Context) error {
+		for _, s := range g.rest {
+			// What nothing asked for is there already, or of no use.
+			if s.run.made == nil {
+				continue
+			}
+			if _, err := b.keep(ctx, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
+	last, err := benchLayer(b.apps, g, m, lock.Requirements)
 	if err != nil {
 		return nil, err
 	}
-	for _, l := range labels {
-		ctr = ctr.WithLabel(l.name, l.value)
+	if err := b.describe(ctx, image, g); err != nil {
+		return nil, err
 	}
-	ctr, err = ctr.Sync(ctx)
+	var single []v1.Image
+	for i, platform := range b.Platforms {
+		one, err := b.assemble(g, i, platform, m, last)
+		if err != nil {
+			return nil, err
+		}
+		single = append(single, one)
+	}
+	image.Native = single[max(0, slices.Index(b.Platforms, b.native))]
+	if len(single) == 1 {
+		image.Single = single[0]
+		image.Digest, err = single[0].Digest()
+		return image, err
+	}
+	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	for i, platform := range b.Platforms {
+		system, architecture, _ := strings.Cut(string(platform), "/")
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{
+			Add: single[i], Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: system, Architecture: architecture}},
+		})
+	}
+	image.Index = mutate.Annotations(index, m.annotations()).(v1.ImageIndex)
+	image.Digest, err = image.Index.Digest()
+	return image, err
+}
+
+// describe reads what a bill of materials needs.
+func (b *Builder) describe(ctx context.Context, image *Image, g *graph) error {
+	texts, err := info(g.bases[0].run.kept)
 	if err != nil {
-		return nil, fmt.Errorf("assemble image: %w", withOutput(err))
+		return err
 	}
-	return ctr, nil
+	image.DpkgStatus, image.OSRelease = texts["dpkg"], texts["os-release"]
+	for _, a := range b.apps {
+		at := slices.IndexFunc(a.files, func(f apps.File) bool { return f.Path == "yarn.lock" })
+		if !a.servesModules() || at < 0 {
+			continue
+		}
+		text, err := b.Reader.Read(ctx, a.App, a.files[at])
+		if err != nil {
+			return fmt.Errorf("read yarn.lock of %s: %w", a.Name, err)
+		}
+		image.Yarn[a.dir()+"/yarn.lock"] = text
+	}
+	return nil
+}
+
+// assemble puts the image of one platform together out of stored layers.
+func (b *Builder) assemble(g *graph, platform int, name dagger.Platform, m manifest, last v1.Layer) (v1.Image, error) {
+	created := v1.Time{Time: m.created()}
+	var addenda []mutate.Addendum
+	add := func(s *stage) error {
+		layer, err := fileSystem(s.run.kept)
+		if err != nil || layer == nil {
+			return err
+		}
+		addenda = append(addenda, mutate.Addendum{Layer: layer, MediaType: types.OCILayer, History: v1.History{Created: created, CreatedBy: s.history}})
+		return nil
+	}
+	order := []*stage{g.bases[platform], g.environments[platform]}
+	for _, a := range b.apps {
+		if s := g.served[platform][a.Name]; s != nil {
+			order = append(order, s)
+		}
+	}
+	for i, a := range b.apps {
+		order = append(order, g.sources[i])
+		for _, s := range []*stage{g.assets[a.Name], g.fronts[a.Name]} {
+			if s != nil {
+				order = append(order, s)
+			}
+		}
+	}
+	for _, s := range order {
+		if err := add(s); err != nil {
+			return nil, err
+		}
+	}
+	if len(addenda)+1 > mostLayers {
+		return nil, problem.Report{{
+			Code: "image.layers", Subject: "apps.json", Detail: fmt.Sprintf("%d apps make %d layers, and an image can have %d", len(b.apps), len(addenda)+1, mostLayers),
+			Remedy: "leave out apps that no site has installed",
+		}}.Err()
+	}
+	addenda = append(addenda, mutate.Addendum{Layer: last, MediaType: types.OCILayer, History: v1.History{Created: created, CreatedBy: "bench"}})
+
+	labels, err := m.labels()
+	if err != nil {
+		return nil, err
+	}
+	image := mutate.MediaType(mutate.ConfigMediaType(empty.Image, types.OCIConfigJSON), types.OCIManifestSchema1)
+	if image, err = mutate.Append(image, addenda...); err != nil {
+		return nil, fmt.Errorf("assemble image: %w", err)
+	}
+	config, err := image.ConfigFile()
+	if err != nil {
+		return nil, fmt.Errorf("assemble image: %w", err)
+	}
+	config = config.DeepCopy()
+	config.OS, config.Architecture, _ = strings.Cut(string(name), "/")
+	config.Created = created
+	config.Config = v1.Config{
+		User: user, WorkingDir: benchDir,
+		Entrypoint: []string{"/usr/local/bin/entrypoint.sh"}, Cmd: []string{"start.sh"},
+		Env:     []string{"PATH=" + searchPath, "LANG=C.UTF-8"},
+		Labels:  labels,
+		Volumes: map[string]struct{}{benchDir + "/sites": {}, benchDir + "/logs": {}},
+	}
+	if image, err = mutate.ConfigFile(image, config); err != nil {
+		return nil, fmt.Errorf("assemble image: %w", err)
+	}
+	return mutate.Annotations(image, m.annotations()).(v1.Image), nil
 }

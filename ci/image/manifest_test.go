@@ -27,10 +27,7 @@ func TestLabels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := map[string]string{}
-	for _, l := range labels {
-		got[l.name] = l.value
-	}
+	got := labels
 	for name, want := range map[string]string{
 		"org.opencontainers.image.version":  "1.1.5",
 		"org.opencontainers.image.created":  "2024-03-12T18:25:32Z",

@@ -6,7 +6,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,78 +22,93 @@ import (
 // with, and what frappe's old releases import at run time (pkg_resources).
 const buildRequirements = "setuptools\nwheel\n"
 
-// resolvePackages resolves the Python requirements of all apps together.
+// resolvePackages gives the stage that resolves the Python requirements of all
+// apps together.
 //
 // A lock that was resolved before is where it starts from: what still fits
-// stays. A first one starts from frappe's requirements as they were at its
-// commit's date, because an old frappe does not run on today's packages, and
-// lets the other apps add to that without a date, because a company's own app
-// may want what is newer.
-func (b *Builder) resolvePackages(ctx context.Context, lock release.Lock, apps []fetched) (string, error) {
-	start := time.Now()
-	c := b.cached(b.tools(lock), "uv").
-		WithWorkdir("/tmp/requirements").
-		WithEnvVariable("UV_NO_CONFIG", "1").
-		WithEnvVariable("UV_CUSTOM_COMPILE_COMMAND", "erpnext-pipeline").
-		WithNewFile("setuptools/requirements.in", buildRequirements, dagger.ContainerWithNewFileOpts{Owner: owner})
-	files := []string{"setuptools/requirements.in"}
-	for _, app := range apps {
-		name, text := app.Name+"/pyproject.toml", app.project
-		if text == "" {
-			name, text = app.Name+"/requirements.txt", app.legacy
+// stays, unless it is to be upgraded. A first one starts from frappe's
+// requirements as they were at its commit's date, because an old frappe does
+// not run on today's packages, and lets the other apps add to that without a
+// date, because a company's own app may want what is newer.
+func (b *Builder) resolvePackages(lock release.Lock, list []app, tools, compilers *stage) *stage {
+	files := map[string]string{"setuptools/requirements.in": buildRequirements}
+	for _, a := range list {
+		switch {
+		case projectTable.MatchString(a.project):
+			files[a.Name+"/pyproject.toml"] = a.project
+		case a.legacy != "":
+			files[a.Name+"/requirements.txt"] = a.legacy
 		}
-		if text != "" {
-			c = c.WithNewFile(name, text, dagger.ContainerWithNewFileOpts{Owner: owner})
-			files = append(files, name)
-		}
-		if built := buildSystem(app.project); built != "" {
-			name = app.Name + "/build-requirements.in"
-			c = c.WithNewFile(name, built, dagger.ContainerWithNewFileOpts{Owner: owner})
-			files = append(files, name)
+		if built := buildSystem(a.project); built != "" {
+			files[a.Name+"/build-requirements.in"] = built
 		}
 	}
-
-	seed := ""
-	if lock.Requirements != "" {
-		c = c.WithNewFile("lock.txt", lock.Requirements, dagger.ContainerWithNewFileOpts{Owner: owner})
-	} else {
-		var own []string
-		for _, name := range files {
-			if strings.HasPrefix(name, "setuptools/") || strings.HasPrefix(name, apps[0].Name+"/") {
-				own = append(own, name)
-			}
+	var all, own []string
+	in := tools
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		all = append(all, name)
+		if strings.HasPrefix(name, "setuptools/") || strings.HasPrefix(name, list[0].Name+"/") {
+			own = append(own, name)
 		}
-		seed = "uv pip compile --quiet --exclude-newer " + apps[0].CommittedAt.UTC().Format(time.RFC3339) +
+		if strings.Contains(files[name], "git+") {
+			in = compilers
+		}
+	}
+	text, upgrade := "", ""
+	switch {
+	case lock.Requirements == "":
+		text = "uv pip compile --quiet --exclude-newer " + list[0].CommittedAt.UTC().Format(time.RFC3339) +
 			" --output-file lock.txt " + strings.Join(own, " ") + "\n"
+	case slices.Equal(b.Upgrade, []string{UpgradeAll}):
+		upgrade = " --upgrade"
+	default:
+		for _, name := range b.Upgrade {
+			upgrade += " --upgrade-package " + name
+		}
+	}
+	if lock.Requirements != "" {
+		files["lock.txt"] = lock.Requirements
 	}
 	limit := ""
 	if !b.PackagesAsOf.IsZero() {
 		limit = " --exclude-newer " + b.PackagesAsOf.UTC().Format(time.RFC3339)
 	}
-	c = script(c, seed+"uv pip compile --quiet --generate-hashes --no-annotate"+limit+
-		" --output-file lock.txt "+strings.Join(files, " "))
-	printed, err := c.Stdout(ctx)
-	if err != nil {
-		return "", conflict(err, apps)
+	text += "uv pip compile --quiet --generate-hashes --no-annotate" + limit + upgrade +
+		" --output-file lock.txt " + strings.Join(all, " ") + "\nmkdir /tmp/out\ncp lock.txt /tmp/out/\n"
+	// What is newest is another thing every day.
+	day := ""
+	if upgrade != "" {
+		day = time.Now().UTC().Format(time.DateOnly)
 	}
-	text, err := c.File("lock.txt").Contents(ctx)
-	if err != nil {
-		return "", fmt.Errorf("read resolved packages: %w", err)
+	return &stage{
+		name: "packages", needs: []*stage{in},
+		key: keyOf("packages", lock.Python, uvVersion, text, files, day),
+		build: func(_ context.Context, in inputs) *dagger.Container {
+			var c *dagger.Container
+			for _, c = range in {
+			}
+			folder := b.Client.Directory()
+			for _, name := range slices.Sorted(maps.Keys(files)) {
+				folder = folder.WithNewFile(name, files[name])
+			}
+			c = b.cached(toolbox(c), "uv").
+				WithMountedDirectory("/tmp/requirements", folder).
+				WithWorkdir("/tmp/requirements").
+				WithEnvVariable("UV_CUSTOM_COMPILE_COMMAND", "erpnext-pipeline")
+			return b.script(c, "packages", text)
+		},
+		pack: func(_ context.Context, c *dagger.Container) packing {
+			return packing{info: c.Directory("/tmp/out")}
+		},
 	}
-	packages, err := parseRequirements(text)
-	if err != nil {
-		return "", err
-	}
-	b.observe(Stage{
-		Name: "resolve", Detail: fmt.Sprintf("%d Python packages", len(packages)),
-		Seconds: time.Since(start).Seconds(), Cached: printedBefore(printed, start),
-	})
-	return text, nil
 }
+
+// UpgradeAll in Upgrade stands for every package.
+const UpgradeAll = "all"
 
 // conflict gives uv's account of requirements that can't be met together as
 // a problem. uv names the ranges; which apps they are from is added.
-func conflict(err error, apps []fetched) error {
+func conflict(err error, apps []app) error {
 	var exec *dagger.ExecError
 	if !errors.As(err, &exec) || !strings.Contains(exec.Stderr, "No solution found") {
 		return fmt.Errorf("resolve Python packages: %w", withOutput(err))
@@ -113,7 +130,7 @@ var ranged = regexp.MustCompile(`([A-Za-z0-9][A-Za-z0-9._-]*)[<>=!~]=?[0-9]`)
 
 // wants says which app wants which range of the packages that a text names, a
 // line for each package.
-func wants(text string, apps []fetched) string {
+func wants(text string, apps []app) string {
 	var lines []string
 	seen := map[string]bool{}
 	for _, match := range ranged.FindAllStringSubmatch(text, -1) {
@@ -200,13 +217,60 @@ func digest(text string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(
 
 // environment is the virtualenv with exactly the locked packages. What has no
 // wheel is built with locked build requirements too.
-func (b *Builder) environment(tools *dagger.Container, requirements string) layer {
-	c := b.cached(tools, "uv").
-		WithMountedFile("/tmp/lock.txt", b.Client.Directory().WithNewFile("lock.txt", requirements).File("lock.txt")).
-		WithEnvVariable("UV_NO_CONFIG", "1").
-		WithEnvVariable("UV_LINK_MODE", "copy")
-	return layer{name: "environment", before: tools, made: script(c, `
+func (b *Builder) environment(requirements string, compilers *stage) *stage {
+	const text = `
 uv venv --quiet --python /usr/local/bin/python3 env
 uv pip install --quiet --python env/bin/python --require-hashes --build-constraints /tmp/lock.txt --requirements /tmp/lock.txt
-`)}
+`
+	return &stage{
+		name: "environment", platform: compilers.platform, needs: []*stage{compilers}, inImage: true, history: "Python packages",
+		key: keyOf("environment", compilers.key, text, digest(requirements), packScript),
+		build: func(_ context.Context, in inputs) *dagger.Container {
+			c := b.cached(toolbox(in[compilers]), "uv").
+				WithMountedFile("/tmp/lock.txt", b.Client.Directory().WithNewFile("lock.txt", requirements).File("lock.txt"))
+			return b.script(c, "environment", text)
+		},
+		pack: func(_ context.Context, c *dagger.Container) packing {
+			return packing{
+				from: c.Directory(benchDir + "/env"), at: benchDir + "/env", owner: owner, seconds: epoch,
+				before: "rm -f .lock\nfind . -name __pycache__ -prune -exec rm -rf {} +\nfind . -name uv_cache.json -delete\n",
+			}
+		},
+	}
+}
+
+// Move is a Python package whose version changes from one lock to the next.
+type Move struct {
+	Name string
+	// From and To are versions; empty where the package is new or gone.
+	From, To string
+}
+
+// Moves gives the packages that differ between two resolutions, by name.
+func Moves(before, after string) ([]Move, error) {
+	versions := func(text string) (map[string]string, error) {
+		packages, err := parseRequirements(text)
+		found := map[string]string{}
+		for _, p := range packages {
+			found[p.Name] = p.Version
+		}
+		return found, err
+	}
+	from, err := versions(before)
+	if err != nil {
+		return nil, err
+	}
+	to, err := versions(after)
+	if err != nil {
+		return nil, err
+	}
+	all := maps.Clone(from)
+	maps.Copy(all, to)
+	var moves []Move
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if from[name] != to[name] {
+			moves = append(moves, Move{name, from[name], to[name]})
+		}
+	}
+	return moves, nil
 }

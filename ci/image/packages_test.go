@@ -59,7 +59,7 @@ func TestBuildSystem(t *testing.T) {
 }
 
 func TestWantsNamesTheApps(t *testing.T) {
-	apps := []fetched{
+	apps := []app{
 		{App: release.App{Name: "frappe", Ref: "v15.17.3"}, project: "dependencies = [\n  \"redis~=4.5.5\",\n  \"redis-lock==1.0\",\n]\n"},
 		{App: release.App{Name: "wiki", Ref: "v2.0.1"}, legacy: "# old\nredis==3.5.3\n"},
 		{App: release.App{Name: "payments", Ref: "version-15"}, project: "dependencies = [\"stripe~=2.56.0\"]\n"},

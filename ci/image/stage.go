@@ -6,27 +6,223 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"dagger.io/dagger"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
 )
 
-// layer is a stage of the graph: a container before and after its commands.
-type layer struct {
-	name, detail string
-	// before is the container that the commands started from; nil for a
-	// stage that is no layer of its own.
-	before, made *dagger.Container
+// Store keeps stages by their tags: a registry.
+type Store interface {
+	// Stage gives the stage of a tag, or nil where there is none.
+	Stage(ctx context.Context, tag string) (v1.Image, error)
+	// Keep stores a stage under its tag.
+	Keep(ctx context.Context, tag string, stage v1.Image) error
+	// Container gives the engine's own view of an image that the store has.
+	Container(ctx context.Context, client *dagger.Client, stage v1.Image) (*dagger.Container, error)
 }
 
-// diff is what the stage adds to the file system. Merged at / it becomes a
-// layer of its own without being copied.
-func (l layer) diff() *dagger.Directory {
-	if l.made == l.before {
-		// Nothing was done: an empty directory merges to nothing.
-		return l.before.Rootfs().Diff(l.before.Rootfs())
+// inputs are the containers of the stages that a stage needs.
+type inputs map[*stage]*dagger.Container
+
+// stage is a node of the graph. Its key names everything that it reads, so a
+// stage that some store has under that key is never built again.
+type stage struct {
+	// name says what it is, and of the app that it belongs to, if to one.
+	name, of string
+	// platform is what the stage is built for; empty for all.
+	platform dagger.Platform
+	key      string
+	needs    []*stage
+	// build makes the stage's files. Nil where there is nothing to run.
+	build func(context.Context, inputs) *dagger.Container
+	// pack says which of the files are the stage's, given what build made.
+	pack func(context.Context, *dagger.Container) packing
+	// inImage says that the stage's layer is one of the image's, and history
+	// what the image's history says of it.
+	inImage bool
+	history string
+
+	run run
+}
+
+// String is the stage's name for a person.
+func (s *stage) String() string {
+	text := strings.TrimSpace(s.name + " " + s.of)
+	if s.platform != "" {
+		text += " " + string(s.platform)
 	}
-	return l.before.Rootfs().Diff(l.made.Rootfs())
+	return text
+}
+
+// tag is the name of the stage in a store.
+func (s *stage) tag() string {
+	parts := []string{"stage", s.name}
+	if s.of != "" {
+		parts = append(parts, s.of)
+	}
+	return strings.Join(append(parts, s.key), ".")
+}
+
+// run is what becomes of a stage in one build.
+type run struct {
+	once, keepOnce sync.Once
+	// found is the stage as a store has it, and by which.
+	found v1.Image
+	store Store
+	// made is what build gave; nil where the stage was found.
+	made *dagger.Container
+	err  error
+	// kept is the stage as it is stored.
+	kept    v1.Image
+	keepErr error
+
+	began  time.Time
+	cached bool
+}
+
+// has makes sure that a stage is there: found in a store, or built here.
+func (b *Builder) has(ctx context.Context, s *stage) error {
+	s.run.once.Do(func() { s.run.err = b.findOrBuild(ctx, s) })
+	return s.run.err
+}
+
+func (b *Builder) findOrBuild(ctx context.Context, s *stage) error {
+	s.run.began = time.Now()
+	if !b.anew(s) {
+		for _, store := range b.Stores {
+			found, err := store.Stage(b.lasting, s.tag())
+			if err != nil {
+				return fmt.Errorf("look for stage %s: %w", s, err)
+			}
+			if found != nil {
+				s.run.found, s.run.store, s.run.kept, s.run.cached = found, store, found, true
+				b.began(s)
+				b.ended(s, nil)
+				return nil
+			}
+		}
+	}
+	if s.build == nil {
+		b.began(s)
+		return nil
+	}
+	in, err := b.inputs(ctx, s)
+	if err != nil {
+		return err
+	}
+	s.run.began = time.Now()
+	b.began(s)
+	s.run.made = s.build(ctx, in)
+	if len(s.needs) == 1 && s.run.made == in[s.needs[0]] {
+		return nil // part of what another stage made
+	}
+	printed, err := s.run.made.Stdout(ctx)
+	if err != nil {
+		err = fmt.Errorf("build %s: %w", s, withOutput(err))
+		b.ended(s, err)
+		return err
+	}
+	s.run.cached = printedBefore(printed, s.run.began)
+	if !s.inImage {
+		b.ended(s, nil)
+	}
+	return nil
+}
+
+// anew says whether a stage is to be built although a store may have it.
+func (b *Builder) anew(s *stage) bool {
+	return b.NoCache == NoCacheAll || b.NoCache != "" && b.NoCache == s.of
+}
+
+// inputs waits for the stages that a stage needs.
+func (b *Builder) inputs(ctx context.Context, s *stage) (inputs, error) {
+	var writing sync.Mutex
+	in := inputs{}
+	side, ctx := errgroup.WithContext(ctx)
+	for _, need := range s.needs {
+		side.Go(func() error {
+			c, err := b.container(ctx, need)
+			writing.Lock()
+			defer writing.Unlock()
+			in[need] = c
+			return err
+		})
+	}
+	err := side.Wait()
+	return in, err
+}
+
+// container gives a stage's files to another stage.
+func (b *Builder) container(ctx context.Context, s *stage) (*dagger.Container, error) {
+	if err := b.has(ctx, s); err != nil {
+		return nil, err
+	}
+	if s.run.made != nil {
+		return s.run.made, nil
+	}
+	c, err := s.run.store.Container(ctx, b.Client, s.run.found)
+	if err != nil {
+		return nil, fmt.Errorf("fetch stage %s: %w", s, err)
+	}
+	return c, nil
+}
+
+// keep gives a stage as it is stored. One that was built here is packed and
+// stored first, in the store that is written to.
+func (b *Builder) keep(ctx context.Context, s *stage) (v1.Image, error) {
+	s.run.keepOnce.Do(func() {
+		if s.run.keepErr = b.has(ctx, s); s.run.keepErr != nil {
+			return
+		}
+		if s.run.found == nil {
+			s.run.kept, s.run.keepErr = b.packAndStore(ctx, s)
+			if s.inImage {
+				b.ended(s, s.run.keepErr)
+			}
+			return
+		}
+		// Found, but not where it is wanted.
+		if s.run.store != b.Stores[0] {
+			if err := b.Stores[0].Keep(ctx, s.tag(), s.run.found); err != nil {
+				s.run.keepErr = fmt.Errorf("store stage %s: %w", s, err)
+			}
+		}
+	})
+	return s.run.kept, s.run.keepErr
+}
+
+func (b *Builder) packAndStore(ctx context.Context, s *stage) (v1.Image, error) {
+	packed, err := b.packed(ctx, s)
+	if err != nil {
+		return nil, fmt.Errorf("pack %s: %w", s, withOutput(err))
+	}
+	if err := b.Stores[0].Keep(ctx, s.tag(), packed); err != nil {
+		return nil, fmt.Errorf("store stage %s: %w", s, err)
+	}
+	return packed, nil
+}
+
+func (b *Builder) began(s *stage) {
+	needs := make([]string, len(s.needs))
+	for i, need := range s.needs {
+		needs[i] = need.String()
+	}
+	b.observe(progress.Event{Stage: s.String(), Kind: progress.Began, At: s.run.began, Needs: needs})
+}
+
+func (b *Builder) ended(s *stage, err error) {
+	b.observe(progress.Event{Stage: s.String(), Kind: progress.Ended, At: time.Now(), Cached: s.run.cached, Err: err})
+}
+
+func (b *Builder) observe(e progress.Event) {
+	if b.Observe != nil {
+		b.Observe(e)
+	}
 }
 
 // stamp is the last command of every script. What an exec printed is kept
@@ -34,33 +230,10 @@ func (l layer) diff() *dagger.Directory {
 const stamp = "\ndate +%s.%N\n"
 
 // script adds a shell script as one exec, in a login-free POSIX shell that
-// stops at the first failure.
-func script(c *dagger.Container, text string) *dagger.Container {
-	return c.WithExec([]string{"sh", "-euc", text + stamp})
-}
-
-// run evaluates a stage and tells the observer.
-func (b *Builder) run(ctx context.Context, l layer) error {
-	if l.made == l.before {
-		return nil
-	}
-	start := time.Now()
-	printed, err := l.made.Stdout(ctx)
-	if err != nil {
-		return fmt.Errorf("build %s: %w", strings.TrimSpace(l.name+" "+l.detail), withOutput(err))
-	}
-	b.observe(Stage{
-		Name: l.name, Detail: l.detail,
-		Seconds: time.Since(start).Seconds(),
-		Cached:  printedBefore(printed, start),
-	})
-	return nil
-}
-
-func (b *Builder) observe(s Stage) {
-	if b.Observe != nil {
-		b.Observe(s)
-	}
+// stops at the first failure. Its first line names the stage in the engine's
+// account of the build.
+func (b *Builder) script(c *dagger.Container, name, text string) *dagger.Container {
+	return b.reaching(b.fresh(c)).WithExec([]string{"sh", "-euc", ": stage " + name + prelude + text + stamp})
 }
 
 // printedBefore says whether the stamp at the end of an output is older than

@@ -1,11 +1,18 @@
 package registry
 
 import (
+	"archive/tar"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 
+	"github.com/Masterminds/semver/v3"
+	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/image"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
@@ -23,7 +30,7 @@ func Find(ctx context.Context, t Target, version string) (release.Image, release
 	if digest == "" {
 		return release.Image{}, manifest, problem.Report{{
 			Code: "registry.version-missing", Subject: "version " + version,
-			Detail: "there is no " + t.repository() + ":" + version,
+			Detail: "there is no " + t.Repository() + ":" + version,
 			Remedy: "push it first, or name a version that was pushed",
 		}}.Err()
 	}
@@ -31,7 +38,7 @@ func Find(ctx context.Context, t Target, version string) (release.Image, release
 	if err != nil {
 		return release.Image{}, manifest, err
 	}
-	pushed, err := remote.Image(tag.Context().Digest(digest), t.options(ctx)...)
+	pushed, err := remote.Image(tag.Context().Digest(digest), t.Options(ctx)...)
 	if err != nil {
 		return release.Image{}, manifest, fmt.Errorf("read %s: %w", tag, err)
 	}
@@ -47,4 +54,75 @@ func Find(ctx context.Context, t Target, version string) (release.Image, release
 		}}.Err()
 	}
 	return t.image(version, digest), manifest, nil
+}
+
+// LockOf gives the lock of a pushed version: what the image says of itself,
+// with the Python packages that it holds in a file.
+func LockOf(ctx context.Context, t Target, version string) (release.Lock, error) {
+	found, manifest, err := Find(ctx, t, version)
+	if err != nil {
+		return release.Lock{}, err
+	}
+	lock := release.Lock{SiteVersion: version, Python: manifest.Python, Node: manifest.Node, Apps: manifest.Apps, Bases: manifest.Bases}
+	tag, err := t.tag(version)
+	if err != nil {
+		return lock, err
+	}
+	pushed, err := remote.Image(tag.Context().Digest(found.Digest), t.Options(ctx)...)
+	if err != nil {
+		return lock, fmt.Errorf("read %s: %w", tag, err)
+	}
+	layers, err := pushed.Layers()
+	if err != nil || len(layers) == 0 {
+		return lock, fmt.Errorf("read layers of %s: %w", tag, err)
+	}
+	content, err := layers[len(layers)-1].Uncompressed()
+	if err != nil {
+		return lock, fmt.Errorf("read last layer of %s: %w", tag, err)
+	}
+	defer content.Close()
+	for archive := tar.NewReader(content); ; {
+		header, err := archive.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return lock, fmt.Errorf("read %s: it has no %s", tag, image.LockPath)
+		case err != nil:
+			return lock, fmt.Errorf("read last layer of %s: %w", tag, err)
+		case "/"+header.Name == image.LockPath:
+			text, err := io.ReadAll(archive)
+			lock.Requirements = string(text)
+			return lock, err
+		}
+	}
+}
+
+// Before gives the newest version in the registry that is older than a
+// version, or nothing. Tags that are no semantic versions don't count.
+func Before(ctx context.Context, t Target, version string) (string, error) {
+	limit, err := semver.StrictNewVersion(version)
+	if err != nil {
+		return "", nil
+	}
+	repository, err := name.NewRepository(t.Repository())
+	if err != nil {
+		return "", fmt.Errorf("name image: %w", err)
+	}
+	tags, err := remote.List(repository, t.Options(ctx)...)
+	var status *transport.Error
+	if errors.As(err, &status) && status.StatusCode == http.StatusNotFound {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("list versions in %s: %w", repository, err)
+	}
+	var newest *semver.Version
+	for _, tag := range tags {
+		if v, err := semver.StrictNewVersion(tag); err == nil && v.LessThan(limit) && (newest == nil || v.GreaterThan(newest)) {
+			newest = v
+		}
+	}
+	if newest == nil {
+		return "", nil
+	}
+	return newest.Original(), nil
 }

@@ -1,37 +1,31 @@
 // Package registry brings an image to where the host can pull it: into any
 // registry of the distribution API, or into one of its own ([Embedded]).
 //
-// A version names one digest forever. A build is therefore pushed under the
-// moving tag "candidate", and the version's tag is set last, if it is free or
-// names that very digest already.
+// A version names one digest forever. An image is therefore pushed under its
+// digest, and the version's tag is set when the image is proven, if it is free
+// or names that very digest already.
+//
+// The stages of builds lie beside the images, under tags that begin with
+// "stage.": see [Stages].
 package registry
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
-	"dagger.io/dagger"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
-	"github.com/rs/zerolog"
 
+	"github.com/desiredeffect/erpnext-pipeline/ci/image"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
-
-// candidate is the tag of the newest push that is not a version yet.
-const candidate = "candidate"
 
 // Target is where images of one name are pushed to.
 type Target struct {
@@ -49,8 +43,8 @@ type Target struct {
 	PulledAs string
 }
 
-// repository is the full name that is pushed to.
-func (t Target) repository() string {
+// Repository is the full name that is pushed to.
+func (t Target) Repository() string {
 	if t.Host == "" {
 		return t.Name
 	}
@@ -58,15 +52,16 @@ func (t Target) repository() string {
 }
 
 func (t Target) image(tag, digest string) release.Image {
-	image := release.Image{Repository: t.repository(), Tag: tag, Digest: digest}
+	image := release.Image{Repository: t.Repository(), Tag: tag, Digest: digest}
 	if t.PulledAs != "" {
 		image.Repository = t.PulledAs
 	}
 	return image
 }
 
-func (t Target) options(ctx context.Context) []remote.Option {
-	options := []remote.Option{remote.WithContext(ctx)}
+// Options are the credentials and the patience for requests to the registry.
+func (t Target) Options(ctx context.Context) []remote.Option {
+	options := []remote.Option{remote.WithContext(ctx), remote.WithRetryStatusCodes(passing...), remote.WithRetryBackoff(backoff), remote.WithJobs(4)}
 	if t.Password.IsSet() {
 		options = append(options, remote.WithAuth(&authn.Basic{Username: t.Username, Password: t.Password.Reveal()}))
 	}
@@ -74,7 +69,7 @@ func (t Target) options(ctx context.Context) []remote.Option {
 }
 
 func (t Target) tag(version string) (name.Tag, error) {
-	tag, err := name.NewTag(t.repository() + ":" + version)
+	tag, err := name.NewTag(t.Repository() + ":" + version)
 	if err != nil {
 		return tag, fmt.Errorf("name image: %w", err)
 	}
@@ -116,7 +111,7 @@ const CodeTaken = "registry.version-taken"
 func Taken(t Target, version, digest string) problem.Problem {
 	return problem.Problem{
 		Code: CodeTaken, Subject: "DE_SITE_VERSION " + version,
-		Detail: fmt.Sprintf("is released already: %s:%s is %s", t.repository(), version, digest),
+		Detail: fmt.Sprintf("is released already: %s:%s is %s", t.Repository(), version, digest),
 		Remedy: "increment DE_SITE_VERSION: a version names one image forever; to put that image live, run: pipeline deploy " + version,
 	}
 }
@@ -128,7 +123,7 @@ func Released(ctx context.Context, t Target, version string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	descriptor, err := remote.Head(tag, t.options(ctx)...)
+	descriptor, err := remote.Head(tag, t.Options(ctx)...)
 	var status *transport.Error
 	switch {
 	case err == nil:
@@ -140,15 +135,37 @@ func Released(ctx context.Context, t Target, version string) (string, error) {
 	}
 }
 
-// Push pushes an image and gives it the version's tag. Where the version
-// names another digest already nothing changes, and the error is a
-// *problem.Error.
-func Push(ctx context.Context, client *dagger.Client, image *dagger.Container, t Target, version string, log zerolog.Logger) (release.Image, error) {
-	tag, err := t.tag(version)
+// passing are the answers of a registry that may be another one the next
+// time, and backoff bounds how long it is waited for: 2, 4 and 8 seconds
+// between four attempts.
+var (
+	passing = []int{http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
+	backoff = remote.Backoff{Duration: 2 * time.Second, Factor: 2, Jitter: 0.1, Steps: 4}
+)
+
+// Push pushes an image under its digest alone: it has no tag yet. Of its
+// layers only those are sent that the registry does not have.
+func Push(ctx context.Context, built *image.Image, t Target) (name.Digest, error) {
+	repository, err := name.NewRepository(t.Repository())
 	if err != nil {
-		return release.Image{}, err
+		return name.Digest{}, fmt.Errorf("name image: %w", err)
 	}
-	digest, err := publish(ctx, client, image, t, log)
+	reference := repository.Digest(built.Digest.String())
+	if built.Index != nil {
+		err = remote.WriteIndex(reference, built.Index, t.Options(ctx)...)
+	} else {
+		err = remote.Write(reference, built.Single, t.Options(ctx)...)
+	}
+	if err != nil {
+		return name.Digest{}, fmt.Errorf("push %s: %w", reference, err)
+	}
+	return reference, nil
+}
+
+// Tag gives a pushed image the version's tag. Where the version names another
+// digest already nothing changes, and the error is a *problem.Error.
+func Tag(ctx context.Context, t Target, version, digest string) (release.Image, error) {
+	tag, err := t.tag(version)
 	if err != nil {
 		return release.Image{}, err
 	}
@@ -162,123 +179,14 @@ func Push(ctx context.Context, client *dagger.Client, image *dagger.Container, t
 		return release.Image{}, problem.Report{Taken(t, version, existing)}.Err()
 	}
 	reference := tag.Context().Digest(digest)
-	descriptor, err := remote.Get(reference, t.options(ctx)...)
+	descriptor, err := remote.Get(reference, t.Options(ctx)...)
 	if err != nil {
 		return release.Image{}, fmt.Errorf("read back %s: %w", reference, err)
 	}
-	if err := remote.Tag(tag, descriptor, t.options(ctx)...); err != nil {
+	if err := remote.Tag(tag, descriptor, t.Options(ctx)...); err != nil {
 		return release.Image{}, fmt.Errorf("tag %s: %w", tag, err)
 	}
 	return t.image(version, digest), nil
-}
-
-// attempts and firstWait bound how long a registry that is briefly out of
-// order is waited for: 2, 4 and 8 seconds between four attempts.
-const (
-	attempts  = 4
-	firstWait = 2 * time.Second
-)
-
-// publish pushes under the candidate tag and gives the digest.
-func publish(ctx context.Context, client *dagger.Client, image *dagger.Container, t Target, log zerolog.Logger) (string, error) {
-	address := t.repository() + ":" + candidate
-	if t.Password.IsSet() {
-		image = image.WithRegistryAuth(address, t.Username, client.SetSecret("password of "+t.Host, t.Password.Reveal()))
-	}
-	wait := firstWait
-	for attempt := 1; ; attempt++ {
-		published, err := image.Publish(ctx, address)
-		if err == nil {
-			_, digest, found := strings.Cut(published, "@")
-			if !found {
-				return "", fmt.Errorf("publish %s: the engine gave no digest but %q", address, published)
-			}
-			return digest, nil
-		}
-		switch {
-		case ctx.Err() != nil:
-			return "", ctx.Err()
-		case t.onLoopback() && refused(err):
-			// The engine is in a container or on another machine and has a
-			// loopback of its own.
-			log.Debug().Str("registry", t.Host).Msg("engine does not reach this machine's loopback: pushing from here")
-			return export(ctx, image, t)
-		case attempt == attempts || !passing(err):
-			return "", fmt.Errorf("push %s: %w", address, err)
-		}
-		log.Warn().Err(err).Dur("wait", wait).Str("image", address).Msg("registry is out of order; trying again")
-		select {
-		case <-ctx.Done():
-			return "", ctx.Err()
-		case <-time.After(wait):
-		}
-		wait *= 2
-	}
-}
-
-func (t Target) onLoopback() bool {
-	host, _, err := net.SplitHostPort(t.Host)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// refused says whether the engine found nobody at the registry's address. The
-// engine's errors arrive as text.
-func refused(err error) bool { return strings.Contains(err.Error(), "connection refused") }
-
-// passing says whether an error of the registry may be gone the next time.
-func passing(err error) bool {
-	text := strings.ToLower(err.Error())
-	for _, sign := range []string{"429", "too many requests", "toomanyrequests", "500 ", "502", "503", "504", "connection reset", "unexpected eof"} {
-		if strings.Contains(text, sign) {
-			return true
-		}
-	}
-	return false
-}
-
-// export brings the image here and pushes it from this process. Only layers
-// that the registry does not have are sent.
-func export(ctx context.Context, image *dagger.Container, t Target) (_ string, err error) {
-	dir, err := os.MkdirTemp("", "image-")
-	if err != nil {
-		return "", fmt.Errorf("create folder for the image: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	archive := filepath.Join(dir, "image.tar")
-	if _, err := image.Export(ctx, archive); err != nil {
-		return "", fmt.Errorf("export image: %w", err)
-	}
-	if err := untar(ctx, archive, filepath.Join(dir, "layout")); err != nil {
-		return "", err
-	}
-	index, err := layout.ImageIndexFromPath(filepath.Join(dir, "layout"))
-	if err != nil {
-		return "", fmt.Errorf("read exported image: %w", err)
-	}
-	content, err := index.IndexManifest()
-	if err != nil {
-		return "", fmt.Errorf("read exported image: %w", err)
-	}
-	if len(content.Manifests) != 1 {
-		return "", fmt.Errorf("read exported image: %d manifests in it", len(content.Manifests))
-	}
-	tag, err := t.tag(candidate)
-	if err != nil {
-		return "", err
-	}
-	digest := content.Manifests[0].Digest
-	exported, err := index.Image(digest)
-	if err != nil {
-		return "", fmt.Errorf("read exported image: %w", err)
-	}
-	if err := remote.Write(tag, exported, t.options(ctx)...); err != nil {
-		return "", fmt.Errorf("push %s: %w", tag, err)
-	}
-	return digest.String(), nil
 }
 
 // describe turns a registry's error into a problem with its remedy.

@@ -1,13 +1,8 @@
 package registry
 
 import (
-	"archive/tar"
-	"context"
-	"errors"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -139,44 +134,5 @@ func TestEmbeddedKeepsImages(t *testing.T) {
 	got, err := Released(t.Context(), Target{Host: second.Address(), Name: "acme/site"}, "1.0.0")
 	if err != nil || got != digest {
 		t.Errorf("after a restart 1.0.0 is %q, %v; want %q", got, err, digest)
-	}
-}
-
-func TestPassing(t *testing.T) {
-	for text, want := range map[string]bool{
-		"unexpected status from PUT request: 503 Service Unavailable": true,
-		"429 Too Many Requests":           true,
-		"read: connection reset by peer":  true,
-		"unauthorized: access denied":     false,
-		"manifest invalid: 400 Bad input": false,
-	} {
-		if got := passing(errors.New(text)); got != want {
-			t.Errorf("%q: got %v, want %v", text, got, want)
-		}
-	}
-}
-
-func TestUntarStaysInItsFolder(t *testing.T) {
-	dir := t.TempDir()
-	archive := filepath.Join(dir, "image.tar")
-	file, err := os.Create(archive)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writer := tar.NewWriter(file)
-	if err := writer.WriteHeader(&tar.Header{Name: "../outside", Typeflag: tar.TypeReg, Size: 1, Mode: 0o600}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := writer.Write([]byte("x")); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(writer.Close(), file.Close()); err != nil {
-		t.Fatal(err)
-	}
-	if err := untar(context.Background(), archive, filepath.Join(dir, "layout")); err == nil {
-		t.Error("a path outside of the folder was accepted")
-	}
-	if _, err := os.Stat(filepath.Join(dir, "outside")); err == nil {
-		t.Error("a file was written outside of the folder")
 	}
 }

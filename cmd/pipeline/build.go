@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,13 +10,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"time"
 
 	"dagger.io/dagger"
+	"golang.org/x/term"
 
+	"github.com/desiredeffect/erpnext-pipeline/ci/apps"
+	"github.com/desiredeffect/erpnext-pipeline/ci/config"
 	"github.com/desiredeffect/erpnext-pipeline/ci/image"
+	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
 	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/engine"
@@ -23,155 +27,337 @@ import (
 )
 
 // connect opens a session with the engine: the one that the environment
-// names, or the one that the SDK starts through Docker.
-func (s *streams) connect(ctx context.Context, f *flags) (*dagger.Client, error) {
-	var progress io.Writer = io.Discard
+// names, or the one that the SDK starts through Docker. What it prints of the
+// build goes to lines.
+func (s *streams) connect(ctx context.Context, f *flags, lines io.Writer) (*dagger.Client, error) {
 	if f.verbose {
-		progress = s.err
+		lines = io.MultiWriter(s.err, lines)
 	}
 	if endpoint, named := engine.FromEnvironment(s.environ); named {
-		return endpoint.Connect(ctx, progress)
+		return endpoint.Connect(ctx, lines)
 	}
-	client, err := dagger.Connect(ctx, dagger.WithLogOutput(progress))
+	client, err := dagger.Connect(ctx, dagger.WithLogOutput(lines), dagger.WithEnvironmentVariable(progress.Variable, progress.Format))
 	if err != nil {
 		return nil, fmt.Errorf("connect to a Dagger engine (start Docker, or name an engine in _EXPERIMENTAL_DAGGER_RUNNER_HOST): %w", err)
 	}
 	return client, nil
 }
 
-// build is an image in the engine, on its way to a registry.
+// build is an image on its way to a registry.
 type build struct {
-	client    *dagger.Client
-	builder   *image.Builder
-	lock      release.Lock
-	container *dagger.Container
+	client  *dagger.Client
+	builder *image.Builder
+	lock    release.Lock
+	image   *image.Image
+	// proof is what is known of the pushed image, for its record.
+	proof string
+	// before is the Python packages of the release that the lock started from.
+	before string
 
-	observing sync.Mutex
-	stages    []image.Stage
+	timeline *progress.Timeline
+	screen   *progress.Screen
+	sources  []apps.Source
+	stores   []image.Store
+	// scratch is a folder for what is on its way.
+	scratch string
+	// page is the file for the timeline; empty for none.
+	page string
+	// undo puts the streams back as they were.
+	undo func()
 }
 
-// startBuild opens the engine and completes the lock. before is the lock that
-// runs on the host, whose Python packages are kept wherever they still fit.
-func (s *streams) startBuild(ctx context.Context, f *flags, p prepared, resolved []release.App, before *release.Lock) (*build, error) {
-	client, err := s.connect(ctx, f)
+// startBuild opens the engine and lays everything out. Nothing is built yet.
+func (s *streams) startBuild(ctx context.Context, f *flags, c *checked) (_ *build, err error) {
+	b := &build{
+		timeline: &progress.Timeline{Title: "Build of " + c.config.SiteVersion, Hide: s.hidden},
+		sources:  c.sources, page: f.timeline,
+	}
+	defer func() {
+		if err != nil {
+			b.close()
+		}
+	}()
+	if b.scratch, err = os.MkdirTemp("", "erpnext-pipeline-"); err != nil {
+		return nil, fmt.Errorf("make folder for layers: %w", err)
+	}
+	s.watch(b)
+	var observing sync.Mutex
+	began := map[string]time.Time{}
+	observe := func(e progress.Event) {
+		observing.Lock()
+		defer observing.Unlock()
+		b.timeline.Add(e)
+		switch {
+		case b.screen != nil:
+			b.screen.Add(e)
+		case e.Kind == progress.Began:
+			began[e.Stage] = e.At
+		default:
+			s.logStage(e, began[e.Stage])
+		}
+	}
+	lines := progress.NewLines(func(stage, line string) {
+		if b.screen != nil {
+			b.screen.Add(progress.Event{Stage: stage, Kind: progress.Line, At: time.Now(), Text: line})
+		}
+	})
+	if b.client, err = s.connect(ctx, f, lines); err != nil {
+		return nil, err
+	}
+	tokens := map[string]secret.Secret{}
+	for _, source := range c.sources {
+		tokens[source.URL] = source.Token
+	}
+	for _, target := range c.stores {
+		b.stores = append(b.stores, &registry.Stages{Target: target, Scratch: b.scratch})
+	}
+	reader, err := s.github(c.prepared)
 	if err != nil {
 		return nil, err
 	}
-	b := &build{client: client, lock: p.lock(resolved)}
-	tokens := map[string]secret.Secret{}
-	for _, source := range p.sources {
-		tokens[source.URL] = source.Token
+	platforms := make([]dagger.Platform, len(c.config.Platforms))
+	for i, platform := range c.config.Platforms {
+		platforms[i] = dagger.Platform(platform)
 	}
 	b.builder = &image.Builder{
-		Client: client, Tokens: tokens, Name: builderName(),
-		PackagesAsOf: p.config.PackagesAsOf, NoCache: f.noCache,
-		Observe: func(stage image.Stage) {
-			b.observing.Lock()
-			defer b.observing.Unlock()
-			s.logStage(stage)
-			b.stages = append(b.stages, stage)
+		Client: b.client, Reader: commits{reader, b}, Stores: b.stores, Tokens: tokens, Name: builderName(),
+		Mirrors: image.Mirrors{
+			PyPI: c.config.Mirrors.PyPI, NPM: c.config.Mirrors.NPM, Apt: c.config.Mirrors.Apt,
+			Images: c.config.Mirrors.Images, CAs: c.config.Mirrors.CAs,
 		},
-	}
-	if before != nil && before.Python == b.lock.Python && p.config.PackagesAsOf.IsZero() {
-		b.lock.Requirements = before.Requirements
-	}
-	if b.lock, err = b.builder.Resolve(ctx, b.lock); err != nil {
-		_ = client.Close()
-		return nil, err
+		PackagesAsOf: c.config.PackagesAsOf, Upgrade: f.upgrade, NoCache: f.noCache,
+		Platforms: platforms, Scratch: b.scratch, Observe: observe,
 	}
 	return b, nil
 }
 
-func (s *streams) logStage(stage image.Stage) {
-	event := s.log.Info().Str("took", fmt.Sprintf("%.1fs", stage.Seconds))
-	if stage.Detail != "" {
-		event = event.Str("of", stage.Detail)
+// resolve completes the lock. before is the lock of the release before, whose
+// Python packages and base images are kept wherever they still fit.
+func (b *build) resolve(ctx context.Context, p prepared, resolved []release.App, before *release.Lock) (err error) {
+	b.lock = p.lock(resolved)
+	if before != nil && before.Python == b.lock.Python && before.Node == b.lock.Node {
+		b.lock.Bases = before.Bases
 	}
-	if stage.Cached {
-		event = event.Bool("cached", true)
+	if before != nil && before.Python == b.lock.Python && p.config.PackagesAsOf.IsZero() {
+		b.lock.Requirements, b.before = before.Requirements, before.Requirements
 	}
-	event.Msg(stage.Name)
+	b.lock, err = b.builder.Resolve(ctx, b.lock)
+	return err
 }
 
-func (b *build) close() {
-	if b != nil {
-		_ = b.client.Close()
+// commits reads apps' commits through GitHub's API.
+type commits struct {
+	github *apps.GitHub
+	build  *build
+}
+
+func (c commits) source(app release.App) (apps.Source, error) {
+	sources, err := apps.ForLock([]release.App{app}, c.build.sources)
+	if err != nil {
+		return apps.Source{}, err
 	}
+	return sources[0], nil
+}
+
+func (c commits) Tree(ctx context.Context, app release.App) ([]apps.File, error) {
+	source, err := c.source(app)
+	if err != nil {
+		return nil, err
+	}
+	return c.github.Tree(ctx, source, app.Commit)
+}
+
+func (c commits) Read(ctx context.Context, app release.App, file apps.File) (string, error) {
+	source, err := c.source(app)
+	if err != nil {
+		return "", err
+	}
+	return c.github.Read(ctx, source, file)
+}
+
+// watch shows a person on a terminal what runs. Logs pass through the screen
+// until the build is closed.
+func (s *streams) watch(b *build) {
+	if !s.terminal {
+		return
+	}
+	b.screen = progress.NewScreen(progress.Terminal{
+		Out: s.redactErr, Color: true, Hide: s.hidden,
+		Size: func() (int, int) {
+			columns, rows, _ := term.GetSize(int(os.Stderr.Fd()))
+			return columns, rows
+		},
+	})
+	before := s.err
+	s.err = b.screen.Writer()
+	s.relog()
+	b.undo = func() {
+		_ = b.screen.Close()
+		s.err = before
+		s.relog()
+	}
+}
+
+func (s *streams) logStage(e progress.Event, began time.Time) {
+	if e.Kind != progress.Ended {
+		return
+	}
+	event := s.log.Info()
+	if e.Err != nil {
+		event = s.log.Error()
+	}
+	event = event.Str("took", seconds(e.At.Sub(began)))
+	if e.Cached {
+		event = event.Bool("cached", true)
+	}
+	event.Msg(e.Stage)
+}
+
+// hide takes the screen off the terminal.
+func (b *build) hide() {
+	if b.undo != nil {
+		b.undo()
+		b.undo = nil
+	}
+}
+
+// close ends the session.
+func (b *build) close() {
+	if b == nil {
+		return
+	}
+	b.hide()
+	if b.client != nil {
+		_ = b.client.Close()
+		b.client = nil
+	}
+	if b.scratch != "" {
+		_ = os.RemoveAll(b.scratch)
+	}
+}
+
+// writeTimeline writes the page with the timeline, if one is wanted.
+func (b *build) writeTimeline() (err error) {
+	if b.page == "" {
+		return nil
+	}
+	file, err := os.Create(b.page)
+	if err != nil {
+		return fmt.Errorf("write timeline: %w", err)
+	}
+	return errors.Join(b.timeline.WriteHTML(file), file.Close())
 }
 
 // run builds the image.
 func (b *build) run(ctx context.Context) (err error) {
-	b.container, err = b.builder.Build(ctx, b.lock)
-	return err
+	b.image, err = b.builder.Build(ctx, b.lock)
+	return errors.Join(err, b.writeTimeline())
 }
 
-// load puts the image into the local Docker under its name and version. The
-// SDK has a call for that, but it works only with an engine that the SDK
-// started through Docker itself.
+// load puts the image into the local Docker under its name and version.
 func (b *build) load(ctx context.Context, s *streams, name string) (err error) {
 	reference := name + ":" + b.lock.SiteVersion
 	if err := exec.CommandContext(ctx, "docker", "info", "--format", "{{.ServerVersion}}").Run(); err != nil {
 		return fmt.Errorf("load %s into Docker: it does not run on this machine: %w", reference, err)
 	}
-	dir, err := os.MkdirTemp("", "image-")
-	if err != nil {
-		return fmt.Errorf("make folder for the image: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	archive := filepath.Join(dir, "image.tar")
-	if err := b.export(ctx, archive, dagger.ImageMediaTypesDockerMediaTypes); err != nil {
+	archive := filepath.Join(b.scratch, "docker.tar")
+	if err := registry.WriteDocker(archive, b.image, name, b.lock.SiteVersion); err != nil {
 		return err
 	}
 	out, err := exec.CommandContext(ctx, "docker", "load", "--quiet", "--input", archive).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("load %s into Docker: %w\n%s", reference, err, out)
 	}
-	// The archive has no name in it: "Loaded image ID: sha256:…".
-	loaded := strings.TrimSpace(string(out))
-	loaded = loaded[strings.LastIndex(loaded, " ")+1:]
-	if out, err := exec.CommandContext(ctx, "docker", "tag", loaded, reference).CombinedOutput(); err != nil {
-		return fmt.Errorf("name the loaded image %s: %w\n%s", reference, err, out)
-	}
 	s.log.Info().Str("image", reference).Msg("loaded: docker images shows it")
 	return nil
 }
 
-// export writes the image as an archive, with the media types of OCI or of
-// Docker, which docker load of older versions needs.
-func (b *build) export(ctx context.Context, path string, types dagger.ImageMediaTypes) error {
-	if _, err := b.container.Export(ctx, path, dagger.ContainerExportOpts{MediaTypes: types}); err != nil {
-		return fmt.Errorf("write image to %s: %w", path, err)
+// writeLock writes the complete lock to a file, for a rebuild.
+func (b *build) writeLock(path string) error {
+	text, err := json.MarshalIndent(b.lock, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode lock: %w", err)
+	}
+	if err := os.WriteFile(path, append(text, '\n'), 0o644); err != nil {
+		return fmt.Errorf("write lock: %w", err)
 	}
 	return nil
 }
 
-// destination is where images are pushed to. Where no registry is configured
-// it is the embedded one, which the caller closes.
-func (p prepared) destination(ctx context.Context) (registry.Target, *registry.Embedded, error) {
-	target := registry.Target{
-		Host: p.config.Registry.Host, Name: p.config.ImageName,
+// openStores says where the stages of builds are kept: in the registry that the
+// image goes to, and in the one in this process, which what was built here
+// before lies in.
+func (c *checked) openStores(ctx context.Context, need config.Need) (err error) {
+	p := c.prepared
+	name := p.config.ImageName
+	if name == "" {
+		name = "image"
+	}
+	if c.embedded, err = registry.Serve(ctx, filepath.Join(p.cache, "images")); err != nil {
+		return err
+	}
+	local := registry.Target{Host: c.embedded.Address(), Name: name, PulledAs: name}
+	c.target, c.stores = local, []registry.Target{local}
+	if p.config.Registry.Host == "" {
+		return nil
+	}
+	c.target = registry.Target{
+		Host: p.config.Registry.Host, Name: name,
 		Username: p.config.Registry.Username, Password: p.config.Registry.Password,
 	}
-	if target.Host != "" {
-		return target, nil, nil
+	if need&config.Push != 0 {
+		c.stores = []registry.Target{c.target, local}
 	}
-	embedded, err := registry.Serve(ctx, filepath.Join(p.cache, "images"))
-	if err != nil {
-		return target, nil, err
-	}
-	target.Host, target.PulledAs = embedded.Address(), p.config.ImageName
-	return target, embedded, nil
+	return nil
 }
 
-// push pushes the image under the release's version.
-func (b *build) push(ctx context.Context, s *streams, target registry.Target) (release.Image, error) {
+// push pushes the image under its digest, proves it, attaches what is known of
+// it and gives it the version's tag.
+func (b *build) push(ctx context.Context, s *streams, f *flags, c *checked) (release.Image, error) {
 	start := time.Now()
-	pushed, err := registry.Push(ctx, b.client, b.container, target, b.lock.SiteVersion, s.log)
+	b.builder.Observe(progress.Event{Stage: "push", Kind: progress.Began, At: start, Needs: b.timeline.Stages()})
+	reference, err := registry.Push(ctx, b.image, c.target)
+	b.builder.Observe(progress.Event{Stage: "push", Kind: progress.Ended, At: time.Now(), Err: err})
 	if err != nil {
-		return pushed, err
+		return release.Image{}, err
 	}
-	s.log.Info().Stringer("image", pushed).Str("took", seconds(time.Since(start))).Msg("pushed")
-	return pushed, nil
+	s.log.Info().Stringer("image", reference).Msg("pushed")
+	// Stages that later builds want are stored meanwhile.
+	rest := make(chan error, 1)
+	go func() { rest <- b.image.Rest(ctx) }()
+	err = b.vouch(ctx, s, f, c, reference)
+	if stored := <-rest; stored != nil && ctx.Err() == nil {
+		s.log.Warn().Err(stored).Msg("some stages are not stored: the next build on an empty engine takes longer")
+	}
+	if err != nil {
+		return release.Image{}, errors.Join(err, b.writeTimeline())
+	}
+	pushed, err := registry.Tag(ctx, c.target, b.lock.SiteVersion, reference.DigestStr())
+	pushed.Proof = b.proof
+	return pushed, errors.Join(err, b.writeTimeline())
+}
+
+// moved says which Python packages move, for a person.
+func (b *build) moved() []string {
+	if b.before == "" {
+		return nil
+	}
+	moves, err := image.Moves(b.before, b.lock.Requirements)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var lines []string
+	for _, m := range moves {
+		switch {
+		case m.From == "":
+			lines = append(lines, m.Name+" "+m.To+" is new")
+		case m.To == "":
+			lines = append(lines, m.Name+" "+m.From+" goes")
+		default:
+			lines = append(lines, m.Name+" "+m.From+" → "+m.To)
+		}
+	}
+	return lines
 }
 
 // builderName is the name and version of this program, for the manifest.

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/config"
+	"github.com/desiredeffect/erpnext-pipeline/ci/image"
 )
 
 // newRoot makes the command tree. Without a command the program releases.
@@ -45,8 +46,16 @@ func newRoot(s *streams) *cobra.Command {
 		}
 	}
 	building := func(cmd *cobra.Command) *cobra.Command {
-		cmd.Flags().BoolVar(&f.noCache, "no-cache", false, "build every stage anew")
+		cmd.Flags().StringVar(&f.noCache, "no-cache", "", "build every stage anew, or with =APP those of one app")
+		cmd.Flags().Lookup("no-cache").NoOptDefVal = image.NoCacheAll
+		cmd.Flags().StringArrayVar(&f.upgrade, "upgrade-packages", nil, "move Python packages to the newest versions that fit, or with =NAME one; may be repeated")
+		cmd.Flags().Lookup("upgrade-packages").NoOptDefVal = image.UpgradeAll
+		cmd.Flags().StringVar(&f.timeline, "timeline", "", "write a page with the timeline of the build to a file")
 		return cmd
+	}
+	pushing := func(cmd *cobra.Command) *cobra.Command {
+		cmd.Flags().BoolVar(&f.noProof, "no-proof", false, "tag the image without making a site from it first; this is recorded")
+		return building(cmd)
 	}
 	asking := func(cmd *cobra.Command) *cobra.Command {
 		cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
@@ -63,21 +72,27 @@ func newRoot(s *streams) *cobra.Command {
 	build := building(&cobra.Command{Use: "build", Short: "build the image", Args: cobra.NoArgs, RunE: none(s.buildOnly)})
 	build.Flags().BoolVar(&f.load, "load", false, "load the image into the local Docker")
 	build.Flags().StringVar(&f.output, "output", "", "write the image to a file, as an OCI archive")
+	build.Flags().StringVar(&f.lock, "lock", "", "write the lock to a file, for rebuild")
+	rebuild := pushing(&cobra.Command{Use: "rebuild [VERSION]", Short: "build an old version again, from its record or a lock file", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return s.rebuild(cmd.Context(), f, args) }})
+	rebuild.Flags().BoolVar(&f.load, "load", false, "load the image into the local Docker, and push nothing")
+	rebuild.Flags().StringVar(&f.output, "output", "", "write the image to a file, as an OCI archive, and push nothing")
+	rebuild.Flags().StringVar(&f.lock, "lock", "", "file with the lock")
 	root.AddCommand(
 		&cobra.Command{Use: "check", Short: "find every problem before a release, and change nothing", Args: cobra.NoArgs, RunE: none(s.check)},
-		&cobra.Command{Use: "plan", Short: "show what a release would change", Args: cobra.NoArgs, RunE: none(s.plan)},
-		build,
-		building(&cobra.Command{Use: "push", Short: "build and push; print name:version@sha256:… on standard output", Args: cobra.NoArgs, RunE: none(s.pushOnly)}),
+		building(&cobra.Command{Use: "plan", Short: "show what a release would change", Args: cobra.NoArgs, RunE: none(s.plan)}),
+		build, rebuild,
+		pushing(&cobra.Command{Use: "push", Short: "build and push; print name:version@sha256:… on standard output", Args: cobra.NoArgs, RunE: none(s.pushOnly)}),
 		asking(&cobra.Command{Use: "deploy VERSION", Short: "put a pushed version live", Args: cobra.ExactArgs(1),
 			RunE: func(cmd *cobra.Command, args []string) error { return s.deploy(cmd.Context(), f, args[0]) }}),
-		asking(building(&cobra.Command{Use: "release", Short: "check, build, push, deploy, migrate and verify (the default)", Args: cobra.NoArgs, RunE: none(s.release)})),
+		asking(pushing(&cobra.Command{Use: "release", Short: "check, build, push, deploy, migrate and verify (the default)", Args: cobra.NoArgs, RunE: none(s.release)})),
 		asJSON(&cobra.Command{Use: "status", Short: "what runs on the host", Args: cobra.NoArgs, RunE: none(s.status)}),
 		asJSON(&cobra.Command{Use: "history", Short: "the releases of the host, newest first", Args: cobra.NoArgs, RunE: none(s.history)}),
 		asJSON(&cobra.Command{Use: "show VERSION", Short: "one release with everything in it", Args: cobra.ExactArgs(1),
 			RunE: func(cmd *cobra.Command, args []string) error { return s.show(cmd.Context(), f, args[0]) }}),
 		newDemo(s, f),
 	)
-	asking(building(root))
+	asking(pushing(root))
 	for _, cmd := range append(root.Commands(), root) {
 		if args := cmd.Args; args != nil {
 			cmd.Args = func(cmd *cobra.Command, given []string) error {

@@ -200,8 +200,7 @@ func (s *streams) demoRelease(ctx context.Context, f *flags, world *sandbox.Worl
 	}
 	one := demoRelease{record: done.record, took: time.Since(start)}
 	for _, stage := range done.stages {
-		name := strings.TrimSpace(stage.Name + " " + stage.Detail)
-		one.stages = append(one.stages, stageRow{name, stage.Seconds, stage.Cached})
+		one.stages = append(one.stages, stageRow{stage.Stage, stage.Took.Seconds(), stage.Cached})
 	}
 	return one, nil
 }

@@ -64,7 +64,7 @@ func (s *streams) deployer(c *checked) deploy.Deployer {
 			}
 		},
 	}
-	if c.embedded != nil {
+	if c.config.Registry.Host == "" {
 		d.Registry = c.embedded.Dial
 	}
 	return d
@@ -79,18 +79,20 @@ func (s *streams) deploy(ctx context.Context, f *flags, version string) error {
 	}
 	c := &checked{prepared: p}
 	defer c.close()
-	var err error
-	if c.target, c.embedded, err = p.destination(ctx); err != nil {
+	if err := c.openStores(ctx, config.Deploy); err != nil {
 		return err
 	}
-	image, manifest, err := registry.Find(ctx, c.target, version)
+	image, _, err := registry.Find(ctx, c.target, version)
+	if err != nil {
+		return err
+	}
+	lock, err := registry.LockOf(ctx, c.target, version)
 	if err != nil {
 		return err
 	}
 	if report := s.inspect(ctx, c); len(report) > 0 {
 		return report.Err()
 	}
-	lock := release.Lock{SiteVersion: version, Python: manifest.Python, Node: manifest.Node, Apps: manifest.Apps}
 	plan, report := deploy.MakePlan(ctx, *c.state, c.deployTarget(), lock)
 	if err := report.Err(); err != nil {
 		return err
@@ -216,24 +218,31 @@ func (s *streams) history(ctx context.Context, f *flags) error {
 }
 
 func (s *streams) show(ctx context.Context, f *flags, version string) error {
-	return s.onHost(ctx, f, func(h *host.Host, t deploy.Target) error {
-		record, err := deploy.Show(ctx, h, t, version)
+	record, err := s.recordOf(ctx, f, version)
+	if err != nil {
+		return err
+	}
+	if f.json {
+		return s.printJSON(record)
+	}
+	s.printRecord(record)
+	fmt.Fprintln(s.out)
+	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	for _, step := range record.Steps {
+		fmt.Fprintf(table, "%s\t%.1fs\n", step.Name, step.Seconds)
+	}
+	return table.Flush()
+}
+
+// recordOf gives the record of a version from the host.
+func (s *streams) recordOf(ctx context.Context, f *flags, version string) (record release.Record, err error) {
+	err = s.onHost(ctx, f, func(h *host.Host, t deploy.Target) error {
+		record, err = deploy.Show(ctx, h, t, version)
 		if errors.Is(err, deploy.ErrNoRelease) {
 			return problem.Report{{Code: "host.version-unknown", Subject: "version " + version, Detail: "was never live on this host",
 				Remedy: "pipeline history lists the versions that were", Err: err}}.Err()
 		}
-		if err != nil {
-			return err
-		}
-		if f.json {
-			return s.printJSON(record)
-		}
-		s.printRecord(record)
-		fmt.Fprintln(s.out)
-		table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-		for _, step := range record.Steps {
-			fmt.Fprintf(table, "%s\t%.1fs\n", step.Name, step.Seconds)
-		}
-		return table.Flush()
+		return err
 	})
+	return record, err
 }

@@ -25,8 +25,10 @@ type flags struct {
 	logFormat string
 	verbose   bool
 
-	yes, json, noCache, load bool
-	output                   string
+	yes, json, load, noProof bool
+	noCache                  string
+	upgrade                  []string
+	output, timeline, lock   string
 }
 
 // values gives the flags that were set, by the keys that they stand for.
@@ -131,10 +133,15 @@ func once(report problem.Report) problem.Report {
 	return distinct
 }
 
+// github is GitHub's API, with what it said before of commits.
+func (s *streams) github(p prepared) (*apps.GitHub, error) {
+	return apps.NewGitHub(p.config.GitHubAPIURL, apps.GitHubOptions{Token: p.config.GitHubToken, Log: s.log, CacheDir: filepath.Join(p.cache, "commits")})
+}
+
 // resolve turns every ref into a commit. Warnings are logged.
 func (s *streams) resolve(ctx context.Context, p prepared) ([]release.App, problem.Report) {
 	start := time.Now()
-	github, err := apps.NewGitHub(p.config.GitHubAPIURL, apps.GitHubOptions{Token: p.config.GitHubToken, Log: s.log})
+	github, err := s.github(p)
 	if err != nil {
 		return nil, problem.Report{problemOf(err)}
 	}
@@ -150,9 +157,17 @@ func (s *streams) resolve(ctx context.Context, p prepared) ([]release.App, probl
 
 // lock is the lock of the apps, without the Python packages.
 func (p prepared) lock(resolved []release.App) release.Lock {
-	return release.Lock{
+	lock := release.Lock{
 		SiteVersion: p.config.SiteVersion, Python: p.config.Python, Node: p.config.Node, Apps: resolved,
+		DebianChromium: p.config.DebianChromium,
 	}
+	if d := p.config.Wkhtmltopdf; d != nil {
+		lock.Wkhtmltopdf = &release.Download{URL: d.URL, SHA256: d.SHA256}
+	}
+	if d := p.config.Chromium; d != nil {
+		lock.Chromium = &release.Download{URL: d.URL, SHA256: d.SHA256}
+	}
+	return lock
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1fs", d.Seconds()) }

@@ -8,10 +8,8 @@ import (
 	"sync"
 	"text/tabwriter"
 
-	"dagger.io/dagger"
-
 	"github.com/desiredeffect/erpnext-pipeline/ci/config"
-	"github.com/desiredeffect/erpnext-pipeline/ci/image"
+	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
 	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
 	"github.com/desiredeffect/erpnext-pipeline/deploy"
 	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
@@ -34,8 +32,10 @@ type checked struct {
 	prepared
 	resolved []release.App
 	target   registry.Target
-	// embedded is the registry in this process; nil where one is configured.
+	// embedded is the registry in this process, and stores are where stages of
+	// builds are looked for: the first is written to.
 	embedded *registry.Embedded
+	stores   []registry.Target
 	// state is the host's; nil without one.
 	state *deploy.State
 }
@@ -51,11 +51,8 @@ func (c *checked) close() {
 func (s *streams) probe(ctx context.Context, f *flags, need config.Need) (*checked, problem.Report, error) {
 	p, report := s.prepare(ctx, f, need)
 	c := &checked{prepared: p}
-	var err error
-	if need&config.Push != 0 && p.config.ImageName != "" {
-		if c.target, c.embedded, err = p.destination(ctx); err != nil {
-			return c, report, err
-		}
+	if err := c.openStores(ctx, need); err != nil {
+		return c, report, err
 	}
 	var (
 		side                            sync.WaitGroup
@@ -147,11 +144,13 @@ func (s *streams) prepareRelease(ctx context.Context, f *flags, need config.Need
 		return nil, err
 	}
 	p := &planned{checked: c}
-	var before *release.Lock
-	if c.state != nil && c.state.Current != nil {
-		before = &c.state.Current.Lock
+	if p.build, err = s.startBuild(ctx, f, c); err == nil {
+		var before *release.Lock
+		if before, err = s.lockBefore(ctx, c, need); err == nil {
+			err = p.build.resolve(ctx, c.prepared, c.resolved, before)
+		}
 	}
-	if p.build, err = s.startBuild(ctx, f, c.prepared, c.resolved, before); err != nil {
+	if err != nil {
 		p.close()
 		return nil, err
 	}
@@ -164,6 +163,31 @@ func (s *streams) prepareRelease(ctx context.Context, f *flags, need config.Need
 		p.plan = &plan
 	}
 	return p, nil
+}
+
+// lockBefore is the lock that a release starts from, so that only moves what
+// has to: of what runs on the host, or without a host of the version before in
+// the registry.
+func (s *streams) lockBefore(ctx context.Context, c *checked, need config.Need) (*release.Lock, error) {
+	if c.state != nil {
+		if c.state.Current == nil {
+			return nil, nil
+		}
+		return &c.state.Current.Lock, nil
+	}
+	if need&config.Push == 0 {
+		return nil, nil
+	}
+	version, err := registry.Before(ctx, c.target, c.config.SiteVersion)
+	if err != nil || version == "" {
+		return nil, err
+	}
+	lock, err := registry.LockOf(ctx, c.target, version)
+	if err != nil {
+		s.log.Warn().Err(err).Str("version", version).Msg("the lock of the version before can't be read: Python packages are resolved as for a first release")
+		return nil, nil
+	}
+	return &lock, nil
 }
 
 // plan is the command: the plan is its result.
@@ -192,8 +216,13 @@ func (s *streams) buildOnly(ctx context.Context, f *flags) error {
 			return err
 		}
 	}
+	if f.lock != "" {
+		if err := p.build.writeLock(f.lock); err != nil {
+			return err
+		}
+	}
 	if f.output != "" {
-		return p.build.export(ctx, f.output, dagger.ImageMediaTypesOcimediaTypes)
+		return registry.WriteArchive(f.output, p.build.image, p.build.lock.SiteVersion)
 	}
 	return nil
 }
@@ -205,7 +234,8 @@ func (s *streams) pushOnly(ctx context.Context, f *flags) error {
 		return err
 	}
 	defer p.close()
-	pushed, err := s.buildAndPush(ctx, p)
+	pushed, err := s.buildAndPush(ctx, f, p)
+	p.build.close()
 	if err != nil {
 		return err
 	}
@@ -213,21 +243,22 @@ func (s *streams) pushOnly(ctx context.Context, f *flags) error {
 	return nil
 }
 
-func (s *streams) buildAndPush(ctx context.Context, p *planned) (pushed release.Image, err error) {
+func (s *streams) buildAndPush(ctx context.Context, f *flags, p *planned) (pushed release.Image, err error) {
 	if err = s.group("build", func() error { return p.build.run(ctx) }); err != nil {
 		return pushed, err
 	}
 	err = s.group("push", func() error {
-		pushed, err = p.build.push(ctx, s, p.target)
+		pushed, err = p.build.push(ctx, s, f, p.checked)
 		return err
 	})
+	s.summarize("## Build of " + p.build.lock.SiteVersion + "\n\n" + p.build.timeline.Table())
 	return pushed, err
 }
 
 // released is what a release left behind.
 type released struct {
 	record release.Record
-	stages []image.Stage
+	stages []progress.Row
 }
 
 // release is the command, and the default.
@@ -252,8 +283,9 @@ func (s *streams) releaseTo(ctx context.Context, f *flags) (released, error) {
 	if err := s.approve(f, "Release "+p.config.SiteVersion+"?"); err != nil {
 		return done, err
 	}
-	done.record.Image, err = s.buildAndPush(ctx, p)
-	done.stages = p.build.stages
+	done.record.Image, err = s.buildAndPush(ctx, f, p)
+	done.stages = p.build.timeline.Rows()
+	p.build.hide()
 	if err != nil {
 		return done, err
 	}
@@ -304,6 +336,7 @@ func (p *planned) render() string {
 		}
 	}
 	_ = table.Flush()
+	b.WriteString(p.renderPackages())
 	if p.plan == nil {
 		fmt.Fprint(&b, "\nNo host is configured: the release ends with the image.\n\n")
 		return b.String()
@@ -313,6 +346,22 @@ func (p *planned) render() string {
 		fmt.Fprintf(&b, "  %d. %s: %s\n", i+1, step.Name, step.Does)
 	}
 	return b.String() + "\n"
+}
+
+// renderPackages says which Python packages move.
+func (p *planned) renderPackages() string {
+	count := strings.Count(p.build.lock.Requirements, "==")
+	if p.build.before == "" {
+		if count == 0 {
+			return ""
+		}
+		return fmt.Sprintf("\nPython packages: %d, resolved for a first release\n", count)
+	}
+	moved := p.build.moved()
+	if len(moved) == 0 {
+		return fmt.Sprintf("\nPython packages: %d, none moves\n", count)
+	}
+	return fmt.Sprintf("\nPython packages: %d, of which move\n  %s\n", count, strings.Join(moved, "\n  "))
 }
 
 // at is an app's ref, version and commit.

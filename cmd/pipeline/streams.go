@@ -31,6 +31,9 @@ type streams struct {
 	actions bool
 	// summary is the file of the job summary; empty outside Actions.
 	summary string
+	// format and verbose are how setLog was called last.
+	format  string
+	verbose bool
 }
 
 func newStreams(environ []string, stdin io.Reader, stdout, stderr io.Writer) *streams {
@@ -49,6 +52,7 @@ func newStreams(environ []string, stdin io.Reader, stdout, stderr io.Writer) *st
 // setLog makes the logger: readable lines for a person on a terminal and in
 // the log of a workflow, JSON otherwise.
 func (s *streams) setLog(format string, verbose bool) {
+	s.format, s.verbose = format, verbose
 	level := zerolog.InfoLevel
 	if verbose {
 		level = zerolog.DebugLevel
@@ -59,6 +63,12 @@ func (s *streams) setLog(format string, verbose bool) {
 	}
 	s.log = zerolog.New(sink).Level(level).With().Timestamp().Logger()
 }
+
+// relog has the logger write to where errors go by now.
+func (s *streams) relog() { s.setLog(s.format, s.verbose) }
+
+// hidden takes the secrets out of a text.
+func (s *streams) hidden(text string) string { return s.redactErr.Redact(text) }
 
 // hide adds secrets whose values must pass neither stream.
 func (s *streams) hide(secrets ...secret.Secret) {

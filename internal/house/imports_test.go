@@ -93,8 +93,8 @@ var rulings = []ruling{
 		return slices.Contains(leaves, importer) && in(imported, "ci", "deploy", "internal", "cmd") && (!test || imported != importer)
 	}},
 	{"Dagger stays where images are made", "take it from ci/image", func(importer, imported string, _ bool) bool {
-		// ci/registry pushes the container that ci/image made.
-		return in(imported, dagger) && !in(importer, "ci/image", "ci/registry", "internal/sandbox", "cmd")
+		// ci/registry gives the engine what it has, and ci/proof runs an image.
+		return in(imported, dagger) && !in(importer, "ci/image", "ci/registry", "ci/proof", "internal/sandbox", "cmd")
 	}},
 	{"the sandbox is for demo and tests", "it must not be needed for a release", func(importer, imported string, test bool) bool {
 		return in(imported, "internal/sandbox") && !test && !in(importer, "internal/sandbox", "cmd")

@@ -221,6 +221,7 @@ func TestReleasesGetTheWholeConfiguration(t *testing.T) {
 		"GITHUB_API_URL":          "is set by GitHub Actions",
 		"DEPLOY_SSH_KEY_FILE":     "is a file on a person's machine",
 		"DEPLOY_KNOWN_HOSTS_FILE": "is a file on a person's machine",
+		"SIGNING_KEY_FILE":        "is a file on a person's machine",
 	}
 	workflows := readWorkflows(t)
 	for _, name := range releasing {

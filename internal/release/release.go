@@ -46,10 +46,28 @@ type Lock struct {
 	Python string `json:"python"`
 	Node   string `json:"node"`
 	Apps   []App  `json:"apps"`
+	// Bases are the digests of the public images that everything stands on,
+	// by their names, for instance "python:3.11.6-slim-bookworm".
+	Bases map[string]string `json:"bases,omitempty"`
+	// Wkhtmltopdf is a Debian package in place of Debian's own.
+	Wkhtmltopdf *Download `json:"wkhtmltopdf,omitempty"`
+	// Chromium is an archive with chrome-headless-shell, and DebianChromium
+	// says that Debian's is wanted. Without either the image has none.
+	Chromium       *Download `json:"chromium,omitempty"`
+	DebianChromium bool      `json:"debian_chromium,omitempty"`
 	// Requirements is the resolution of all apps' Python requirements and
 	// build requirements, in pip's requirements format with hashes. It is
 	// empty until the packages were resolved.
 	Requirements string `json:"requirements,omitempty"`
+}
+
+// Download is a file from the network that is known by its checksum.
+type Download struct {
+	// URL may have "{arch}" in it, which stands for amd64 or arm64.
+	URL string `json:"url"`
+	// SHA256 are the checksums in hexadecimal by architecture; the key ""
+	// stands for all.
+	SHA256 map[string]string `json:"sha256"`
 }
 
 // Image is a pushed image.
@@ -61,6 +79,9 @@ type Image struct {
 	Tag string `json:"tag"`
 	// Digest is the manifest's, for instance "sha256:8d9…".
 	Digest string `json:"digest"`
+	// Proof says whether a site was made from the image before it got its
+	// tag: "proven" with the time, or "not proven".
+	Proof string `json:"proof,omitempty"`
 }
 
 // String gives name:version@sha256:…, what push prints.
@@ -85,6 +106,8 @@ type Manifest struct {
 	Node        string    `json:"node"`
 	Apps        []App     `json:"apps"`
 	Packages    []Package `json:"packages,omitempty"`
+	// Bases are the digests of the public images that it stands on.
+	Bases map[string]string `json:"bases,omitempty"`
 	// PackagesDigest is the SHA-256 of the lock's requirements, with its
 	// algorithm in front, for instance "sha256:1f0…".
 	PackagesDigest string `json:"packages_digest"`

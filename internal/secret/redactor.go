@@ -71,6 +71,18 @@ func (r *Redactor) Add(secrets ...Secret) {
 	}
 }
 
+// Redact gives a text with the secrets masked, for what is changed on its way
+// to the writer: shortened or escaped, a value would not be found there.
+func (r *Redactor) Redact(text string) string {
+	var out strings.Builder
+	r.mu.Lock()
+	one := &Redactor{out: &out, patterns: slices.Clone(r.patterns), longest: r.longest, firsts: r.firsts}
+	r.mu.Unlock()
+	_, _ = one.Write([]byte(text))
+	_ = one.Flush()
+	return out.String()
+}
+
 // disguises gives every text by which a value is known.
 func disguises(value string) [][]byte {
 	var all [][]byte

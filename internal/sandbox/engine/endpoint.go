@@ -26,6 +26,10 @@ const (
 	cliVariable        = "_EXPERIMENTAL_DAGGER_CLI_BIN"
 )
 
+// progressFormat has the command print what commands print as it comes, a line
+// each: its default keeps one command's lines back while another's come.
+const progressFormat = "DAGGER_PROGRESS=dots"
+
 // Endpoint is how to reach an engine.
 type Endpoint struct {
 	// RunnerHost is the engine's address, for instance unix:///path.
@@ -108,7 +112,7 @@ func (e Endpoint) open(ctx context.Context, progress io.Writer) (*session, error
 	ctx, end := context.WithCancel(ctx)
 	cmd := exec.CommandContext(ctx, e.CLI, "session", "--label", "dagger.io/sdk.name:go",
 		"--label", "dagger.io/sdk.version:"+strings.TrimPrefix(Version, "v"))
-	cmd.Env = append(os.Environ(), e.Environ()...)
+	cmd.Env = append(append(os.Environ(), e.Environ()...), progressFormat)
 	cmd.Stderr = progress
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

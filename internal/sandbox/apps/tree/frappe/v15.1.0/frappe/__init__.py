@@ -154,6 +154,10 @@ def whitelist(fn):
     return fn
 
 
+def ping():
+    return "pong"
+
+
 def enqueue(method, queue="default", **kwargs):
     from frappe.utils.background_jobs import enqueue
 

@@ -1,0 +1,70 @@
+package image
+
+import (
+	"dagger.io/dagger"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
+)
+
+// Mirrors are where packages come from in place of the public servers, and
+// what has to be trusted to reach them. They are there while a step runs, key
+// no stage, and leave nothing in the image.
+type Mirrors struct {
+	// PyPI is a simple index, NPM a registry of Node packages, Apt a server
+	// with debian and debian-security below it. Unset stands for the public
+	// ones. They may carry credentials.
+	PyPI, NPM, Apt secret.Secret
+	// Images is a registry, or a path in one, in place of Docker Hub.
+	Images string
+	// CAs are certificates in PEM that are trusted besides the public ones.
+	CAs string
+}
+
+// prelude goes before every script that reaches the network. Each program is
+// told where the certificates are: pip, uv and Node have lists of their own
+// otherwise. What it writes is on a file system of its own that goes with the
+// step.
+const prelude = `
+trust=/etc/ssl/certs/ca-certificates.crt
+if [ -s /run/trust-extra ]; then
+	cat "$trust" /run/trust-extra >/run/trust/bundle.crt 2>/dev/null || cp /run/trust-extra /run/trust/bundle.crt
+	trust=/run/trust/bundle.crt
+fi
+if [ -e "$trust" ]; then
+	export SSL_CERT_FILE="$trust" PIP_CERT="$trust" REQUESTS_CA_BUNDLE="$trust" CURL_CA_BUNDLE="$trust" GIT_SSL_CAINFO="$trust" NODE_EXTRA_CA_CERTS="$trust"
+fi
+APT_OPTIONS="-o Acquire::https::CAInfo=$trust -o Acquire::Retries=3"
+if [ -n "${APT_MIRROR:-}" ]; then
+	cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null | grep '^deb ' >/run/trust/sources.list || true
+	sed -n 's/^URIs: *//p;s/^Suites: *//p' /etc/apt/sources.list.d/*.sources 2>/dev/null | while read -r at && read -r suites; do
+		for suite in $suites; do echo "deb $at $suite main" >>/run/trust/sources.list; done
+	done
+	sed -i -E "s#https?://[^ ]*/(debian(-security)?)/? #${APT_MIRROR%/}/\1 #" /run/trust/sources.list
+	APT_OPTIONS="$APT_OPTIONS -o Dir::Etc::sourcelist=/run/trust/sources.list -o Dir::Etc::sourceparts=/dev/null"
+fi
+[ -z "${UV_DEFAULT_INDEX:-}" ] || export PIP_INDEX_URL="$UV_DEFAULT_INDEX"
+[ -z "${NPM_MIRROR:-}" ] || export npm_config_registry="$NPM_MIRROR" YARN_REGISTRY="$NPM_MIRROR"
+`
+
+// fromMirror has yarn fetch from the mirror what yarn.lock says is at the
+// public registry; what arrives is held against the lock's checksums.
+const fromMirror = `
+if [ -n "${NPM_MIRROR:-}" ]; then
+	find . -name yarn.lock -exec sed -i -E "s#(resolved \"?)https://registry\.(yarnpkg\.com|npmjs\.org)/#\1${NPM_MIRROR%/}/#" {} +
+fi
+`
+
+// reaching gives a step the mirrors and the certificates, as secrets: their
+// values key nothing and are in no layer.
+func (b *Builder) reaching(c *dagger.Container) *dagger.Container {
+	c = c.WithMountedTemp("/run/trust")
+	if b.Mirrors.CAs != "" {
+		c = c.WithMountedSecret("/run/trust-extra", b.Client.SetSecret("extra CAs", b.Mirrors.CAs), dagger.ContainerWithMountedSecretOpts{Mode: 0o444})
+	}
+	for name, value := range map[string]secret.Secret{"UV_DEFAULT_INDEX": b.Mirrors.PyPI, "NPM_MIRROR": b.Mirrors.NPM, "APT_MIRROR": b.Mirrors.Apt} {
+		if value.IsSet() {
+			c = c.WithSecretVariable(name, b.Client.SetSecret(name, value.Reveal()))
+		}
+	}
+	return c
+}

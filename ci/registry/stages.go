@@ -1,0 +1,123 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"dagger.io/dagger"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+)
+
+// Stages keeps the stages of builds in a registry. It is an image.Store.
+type Stages struct {
+	Target Target
+	// Scratch is a folder for images on their way to the engine.
+	Scratch string
+
+	// apart says that the engine does not reach the registry, once one of the
+	// two was found out.
+	mutex sync.Mutex
+	apart bool
+}
+
+// Stage gives the stage of a tag, or nil where there is none.
+func (s *Stages) Stage(ctx context.Context, tag string) (v1.Image, error) {
+	reference, err := s.Target.tag(tag)
+	if err != nil {
+		return nil, err
+	}
+	found, err := remote.Image(reference, s.Target.Options(ctx)...)
+	var status *transport.Error
+	if errors.As(err, &status) && status.StatusCode == http.StatusNotFound {
+		return nil, nil
+	}
+	return found, err
+}
+
+// Keep stores a stage under its tag.
+func (s *Stages) Keep(ctx context.Context, tag string, stage v1.Image) error {
+	reference, err := s.Target.tag(tag)
+	if err != nil {
+		return err
+	}
+	return remote.Write(reference, stage, s.Target.Options(ctx)...)
+}
+
+// Container gives the engine's own view of a stage: the engine pulls it. An
+// engine in a container or on another machine has a loopback of its own, so
+// what lies in a registry on this machine's is handed to it.
+func (s *Stages) Container(ctx context.Context, client *dagger.Client, stage v1.Image) (*dagger.Container, error) {
+	digest, err := stage.Digest()
+	if err != nil {
+		return nil, fmt.Errorf("read stage: %w", err)
+	}
+	config, err := stage.ConfigFile()
+	if err != nil {
+		return nil, fmt.Errorf("read stage: %w", err)
+	}
+	platform := dagger.Platform(config.OS + "/" + config.Architecture)
+	s.mutex.Lock()
+	apart := s.apart
+	s.mutex.Unlock()
+	if !apart {
+		c, err := s.Target.Container(client, digest.String(), platform).Sync(ctx)
+		if err == nil || !s.Target.onLoopback() || !refused(err) {
+			return c, err
+		}
+		s.mutex.Lock()
+		s.apart = true
+		s.mutex.Unlock()
+	}
+	return s.handOver(ctx, client, stage, digest, platform)
+}
+
+// Container is a container of a pushed image, as the engine pulls it.
+func (t Target) Container(client *dagger.Client, digest string, platform dagger.Platform) *dagger.Container {
+	c := client.Container(dagger.ContainerOpts{Platform: platform})
+	if t.Password.IsSet() {
+		c = c.WithRegistryAuth(t.Repository(), t.Username, client.SetSecret("password of "+t.Host, t.Password.Reveal()))
+	}
+	return c.From(t.Repository() + "@" + digest)
+}
+
+// handOver sends an image to the engine through the session with it.
+func (s *Stages) handOver(ctx context.Context, client *dagger.Client, stage v1.Image, digest v1.Hash, platform dagger.Platform) (*dagger.Container, error) {
+	path := filepath.Join(s.Scratch, digest.Hex+".tar")
+	if _, err := os.Stat(path); err != nil {
+		tag, err := name.NewTag("stage:latest")
+		if err != nil {
+			return nil, fmt.Errorf("name stage: %w", err)
+		}
+		if err := tarball.WriteToFile(path+".part", tag, stage); err != nil {
+			return nil, fmt.Errorf("write stage: %w", err)
+		}
+		if err := os.Rename(path+".part", path); err != nil {
+			return nil, fmt.Errorf("write stage: %w", err)
+		}
+	}
+	return client.Container(dagger.ContainerOpts{Platform: platform}).Import(client.Host().File(path)).Sync(ctx)
+}
+
+func (t Target) onLoopback() bool {
+	host, _, err := net.SplitHostPort(t.Host)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// refused says whether the engine found nobody at the registry's address. The
+// engine's errors arrive as text.
+func refused(err error) bool { return strings.Contains(err.Error(), "connection refused") }

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/desiredeffect/erpnext-pipeline/ci/attest"
+	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
+	"github.com/desiredeffect/erpnext-pipeline/ci/proof"
+)
+
+// The images that a release runs with beside its own, and an image is proven
+// with.
+const (
+	mariadbImage = "mariadb:10.11"
+	redisImage   = "redis:7.2"
+	debianImage  = "debian:bookworm-slim"
+)
+
+// vouch proves a pushed image and attaches what is known of it: the proof, the
+// bill of materials and, with a key, a signature.
+func (b *build) vouch(ctx context.Context, s *streams, f *flags, c *checked, reference name.Digest) error {
+	if err := b.prove(ctx, s, f, c, reference); err != nil {
+		return err
+	}
+	document, err := attest.SBOM(b.contents(c))
+	if err != nil {
+		return fmt.Errorf("write bill of materials: %w", err)
+	}
+	if _, err := attest.Attach(ctx, reference, attest.SBOMType, attest.SBOMType, document, nil, c.target.Options(ctx)...); err != nil {
+		return fmt.Errorf("attach bill of materials: %w", err)
+	}
+	if !c.config.Signing.Key.IsSet() {
+		return nil
+	}
+	signer, err := attest.NewSigner([]byte(c.config.Signing.Key.Reveal()), c.config.Signing.Password)
+	if err != nil {
+		return err
+	}
+	return signer.Sign(ctx, reference, c.target.Repository(), c.target.Options(ctx)...)
+}
+
+// contents is what the image holds, for its bill of materials.
+func (b *build) contents(c *checked) attest.Contents {
+	return attest.Contents{
+		Name: c.target.Repository(), Version: b.lock.SiteVersion, Digest: b.image.Digest.String(),
+		Apps: b.lock.Apps, PythonVersion: b.lock.Python, NodeVersion: b.lock.Node, DpkgStatus: b.image.DpkgStatus, OSRelease: b.image.OSRelease,
+		Python: b.image.Manifest.Packages, Yarn: b.image.Yarn, Created: b.image.Created,
+	}
+}
+
+// prove makes a site from the image, unless this very image is proven already.
+// What came of it is kept beside the image, also that nobody looked.
+func (b *build) prove(ctx context.Context, s *streams, f *flags, c *checked, reference name.Digest) error {
+	known, err := attest.Attached(ctx, reference, proof.ArtifactType, c.target.Options(ctx)...)
+	if err != nil {
+		return fmt.Errorf("look for a proof: %w", err)
+	}
+	var report proof.Report
+	if known != nil && json.Unmarshal(known, &report) == nil && (!report.Skipped || f.noProof) {
+		b.proof = report.Word()
+		s.log.Info().Time("at", report.At).Msg("the image is " + b.proof)
+		return nil
+	}
+	if f.noProof {
+		report = proof.Report{Digest: reference.DigestStr(), At: time.Now().UTC(), Skipped: true}
+	} else if report, err = b.runProof(ctx, s, c, reference); err != nil {
+		return err
+	}
+	b.proof = report.Word()
+	text, err := json.Marshal(report)
+	if err != nil {
+		return fmt.Errorf("encode proof: %w", err)
+	}
+	_, err = attest.Attach(ctx, reference, proof.ArtifactType, proof.ArtifactType, text,
+		map[string]string{attest.CreatedAnnotation: report.At.Format(time.RFC3339Nano)}, c.target.Options(ctx)...)
+	if err != nil {
+		return fmt.Errorf("attach proof: %w", err)
+	}
+	return nil
+}
+
+func (b *build) runProof(ctx context.Context, s *streams, c *checked, reference name.Digest) (proof.Report, error) {
+	image, err := b.stores[0].Container(ctx, b.client, b.image.Native)
+	if err != nil {
+		return proof.Report{}, fmt.Errorf("pull %s: %w", reference, err)
+	}
+	apps := make([]proof.App, len(b.lock.Apps))
+	for i, app := range b.lock.Apps {
+		apps[i] = proof.App{Name: app.Name, Requires: b.builder.Requires(app.Name)}
+	}
+	b.builder.Observe(progress.Event{Stage: "proof", Kind: progress.Began, At: time.Now(), Needs: []string{"push"}})
+	report, err := proof.Run(ctx, proof.Options{
+		Client: b.client, Image: image, Digest: reference.DigestStr(), Apps: apps, Secrets: c.config.Secrets(), CAs: c.config.Mirrors.CAs,
+		MariaDB: b.builder.Public(mariadbImage), Redis: b.builder.Public(redisImage), Inspector: b.builder.Public(debianImage),
+	})
+	b.builder.Observe(progress.Event{Stage: "proof", Kind: progress.Ended, At: time.Now(), Err: err})
+	if err != nil {
+		return report, err
+	}
+	for _, check := range report.Checks {
+		s.log.Info().Str("took", fmt.Sprintf("%.1fs", check.Seconds)).Msg("proven: " + check.Name)
+	}
+	for app, reason := range report.Left {
+		s.log.Warn().Str("app", app).Msg("not installed on the proof's site: it " + reason)
+	}
+	return report, nil
+}
