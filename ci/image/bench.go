@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -111,6 +112,15 @@ func (w *writer) link(name, target string) {
 	w.add(tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777}, nil)
 }
 
+func (w *writer) folder(name string) {
+	w.add(tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: 0o755}, nil)
+	if "/"+name == path.Dir(home) {
+		e := w.entries[name+"/"]
+		e.header.Uid, e.header.Gid = 0, 0
+		w.entries[name+"/"] = e
+	}
+}
+
 // layer adds the files of a stored stage.
 func (w *writer) layer(stage v1.Image) error {
 	layer, err := fileSystem(stage)
@@ -141,11 +151,13 @@ func (w *writer) layer(stage v1.Image) error {
 	}
 }
 
-// close gives the layer, with every folder that holds a file of the bench's
-// own: one that came into being by itself would be root's.
+// close gives the layer, with an entry for every folder: see parentsScript.
 func (w *writer) close() (v1.Layer, error) {
-	folder := benchDir + "/assets"
-	w.add(tar.Header{Typeflag: tar.TypeDir, Name: folder + "/", Mode: 0o755}, nil)
+	for _, name := range slices.Collect(maps.Keys(w.entries)) {
+		for folder := path.Dir(name); folder != "."; folder = path.Dir(folder) {
+			w.folder(folder)
+		}
+	}
 	var archive bytes.Buffer
 	to := tar.NewWriter(&archive)
 	for _, name := range slices.Sorted(maps.Keys(w.entries)) {

@@ -47,12 +47,27 @@ type packing struct {
 	below *stage
 }
 
+// parentsScript begins an archive with the folders above the layer's own. The
+// base has them, but Docker unpacks each layer by itself, and a folder that
+// came into being there without an entry would be root's.
+const parentsScript = `
+parent= list=
+for part in $(dirname "$AT" | tr / ' '); do
+	[ "$part" != . ] || continue
+	parent=$parent/$part list="$list .$parent"
+	install -d -m 755 "/pack/parents$parent"
+	[ "$parent" = /home ] || chown 1000:1000 "/pack/parents$parent"
+done
+mkdir -p /pack/parents
+tar --create --file /pack/archive --format=pax --numeric-owner --mtime="@$SECONDS_" --no-recursion --directory /pack/parents --transform='flags=r;s,^\./,,' --files-from /dev/null $list
+`
+
 // packScript makes a layer that depends on nothing but the files' names,
 // contents and modes: sorted, with one time, without the names of users.
 //
 // The archive is made first, because the registry wants the digest of what is
 // in the layer as well as the layer's, and libdeflate reads a whole file.
-const packScript = `
+const packScript = parentsScript + `
 cd /pack/from
 set +f
 eval "$BEFORE"
@@ -60,7 +75,7 @@ set -f
 set --
 for pattern in $EXCLUDE; do set -- "$@" --exclude="$pattern"; done
 [ -z "$OWNER" ] || set -- "$@" --owner="${OWNER%:*}" --group="${OWNER#*:}" --mode=u+rwX,go+rX,go-w
-tar --create --file /pack/archive --format=pax --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime \
+tar --append --file /pack/archive --format=pax --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime \
 	--sort=name --mtime="@$SECONDS_" --numeric-owner --no-xattrs "$@" --transform="flags=rh;s,^\.,$AT," .
 openssl dgst -sha256 -r /pack/archive | cut -d ' ' -f 1 >/pack/out/diffid
 if [ -n "$PASSING" ]; then

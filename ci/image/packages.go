@@ -111,7 +111,7 @@ const UpgradeAll = "all"
 func conflict(err error, apps []app) error {
 	var exec *dagger.ExecError
 	if !errors.As(err, &exec) || !strings.Contains(exec.Stderr, "No solution found") {
-		return fmt.Errorf("resolve Python packages: %w", withOutput(err))
+		return fmt.Errorf("resolve Python packages: %w", err)
 	}
 	detail := exec.Stderr[strings.Index(exec.Stderr, "No solution found"):]
 	detail = strings.Join(strings.Fields(strings.NewReplacer("×", "", "╰─▶", "", "│", "").Replace(detail)), " ")

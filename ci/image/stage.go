@@ -255,8 +255,16 @@ func withOutput(err error) error {
 	if !errors.As(err, &exec) {
 		return err
 	}
-	output := strings.TrimSpace(exec.Stdout + "\n" + exec.Stderr)
-	lines := strings.Split(output, "\n")
-	lines = lines[max(0, len(lines)-25):]
-	return fmt.Errorf("exit %d\n%s", exec.ExitCode, strings.Join(lines, "\n"))
+	return execFailure{exec}
 }
+
+// execFailure is a command's failure with what it printed last.
+type execFailure struct{ exec *dagger.ExecError }
+
+func (f execFailure) Error() string {
+	output := strings.TrimSpace(f.exec.Stdout + "\n" + f.exec.Stderr)
+	lines := strings.Split(output, "\n")
+	return fmt.Sprintf("exit %d\n%s", f.exec.ExitCode, strings.Join(lines[max(0, len(lines)-25):], "\n"))
+}
+
+func (f execFailure) Unwrap() error { return f.exec }

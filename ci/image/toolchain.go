@@ -226,6 +226,7 @@ func (b *Builder) base(lock release.Lock, platform dagger.Platform) *stage {
 	packages, downloads := b.extras(lock)
 	text := install(packages...) + downloads + `
 useradd --create-home --uid 1000 --shell /bin/bash ` + user + `
+chmod 755 ` + home + `
 rm -f /etc/nginx/sites-enabled/default
 sed -i '/^user /d; s|^pid .*|pid /tmp/nginx.pid;|' /etc/nginx/nginx.conf
 ln -sf /dev/stdout /var/log/nginx/access.log

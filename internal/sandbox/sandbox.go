@@ -53,7 +53,9 @@ type Options struct {
 	HTTPPort int
 	// Jump puts a jump host in front of the host.
 	Jump bool
-	Log  zerolog.Logger
+	// NoHost leaves the host out, where nothing is deployed.
+	NoHost bool
+	Log    zerolog.Logger
 	// EngineLog gets the engine's own account of the sandbox's session. It
 	// may be nil.
 	EngineLog io.Writer
@@ -105,6 +107,9 @@ func Start(ctx context.Context, options Options) (_ *World, err error) {
 	log.Info().Msg("looking after base images; the first time they are made from Debian packages")
 	if w.StandIns, err = images.Ensure(ctx, w.Client, w.Engine.Mirror(), images.All(), log); err != nil {
 		return w, err
+	}
+	if options.NoHost {
+		return w, nil
 	}
 	log.Info().Msg("starting the host")
 	return w, w.startHost(ctx)
@@ -170,17 +175,23 @@ func (w *World) KnownHosts() string {
 }
 
 // Environment is what a user of the pipeline would have in .env to release to
-// this world, as os.Environ gives it, with the engine to use.
+// this world, as os.Environ gives it, with the engine to use. Without a host
+// there is what a build needs.
 func (w *World) Environment() ([]string, error) {
-	hostName, port, err := net.SplitHostPort(w.Host.SSHAddress())
-	if err != nil {
-		return nil, fmt.Errorf("read host address: %w", err)
-	}
 	environ := append(w.Engine.Endpoint().Environ(),
 		"PATH="+os.Getenv("PATH"), "HOME="+w.Dir,
 		"GITHUB_API_URL="+w.GitHub.APIURL(),
 		"DE_MACRS_PAT="+w.Token.Reveal(),
 		"IMAGE_NAME=desiredeffect/erpnext-custom",
+	)
+	if w.Host == nil {
+		return environ, nil
+	}
+	hostName, port, err := net.SplitHostPort(w.Host.SSHAddress())
+	if err != nil {
+		return nil, fmt.Errorf("read host address: %w", err)
+	}
+	environ = append(environ,
 		"DEPLOY_USER="+host.User,
 		"DEPLOY_SSH_KEY="+w.Key.Reveal(),
 		"DEPLOY_KNOWN_HOSTS="+w.KnownHosts(),
@@ -205,7 +216,7 @@ func (w *World) Environment() ([]string, error) {
 // closeTime is how long everything may take to end.
 const closeTime = 2 * time.Minute
 
-// Close ends everything that the sandbox started.
+// Close ends everything that the sandbox started. Once more it does nothing.
 func (w *World) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, closeTime)
 	defer cancel()
@@ -226,5 +237,6 @@ func (w *World) Close(ctx context.Context) error {
 	if w.Dir != "" {
 		errs = append(errs, os.RemoveAll(w.Dir))
 	}
+	w.Host, w.GitHub, w.Client, w.Engine, w.Dir = nil, nil, nil, nil, ""
 	return errors.Join(errs...)
 }
