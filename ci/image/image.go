@@ -8,11 +8,13 @@
 // nor sent again. The image is put together out of such layers, what changes
 // least lying lowest:
 //
-//	base          system packages, Node, bench, the entrypoints
+//	base          system packages, Node, the entrypoints
+//	command       bench itself
 //	environment   the virtualenv with the Python packages of all apps
 //	modules       frappe's node_modules, which its websocket server needs
 //	app           the source of an app, a layer each
-//	assets        what esbuild and an app's own front end made, a layer per app
+//	assets        what esbuild made of an app's bundles, a layer each
+//	front         what an app's own front end became, a layer each
 //	bench         the apps linked into the virtualenv, the manifest
 //
 // Layers are archives in one order, with times that follow from the content,
@@ -189,7 +191,7 @@ func (b *Builder) Resolve(ctx context.Context, lock release.Lock) (release.Lock,
 // graph are the stages of a build.
 type graph struct {
 	// perPlatform are what differs from one platform to the next.
-	bases, environments []*stage
+	bases, commands, environments []*stage
 	// modules and served by platform's index and app's name.
 	modules, served []map[string]*stage
 	sources         []*stage
@@ -212,6 +214,7 @@ func (b *Builder) newGraph(lock release.Lock) *graph {
 		g.rest = append(g.rest, tools, compilers)
 		environment := b.environment(lock.Requirements, compilers)
 		g.bases = append(g.bases, b.base(lock, platform))
+		g.commands = append(g.commands, b.command(tools))
 		g.environments = append(g.environments, environment)
 		modules, served := map[string]*stage{}, map[string]*stage{}
 		for i := range b.apps {
@@ -319,6 +322,7 @@ func (b *Builder) Build(ctx context.Context, lock release.Lock) (*Image, error) 
 	}
 	need(g.environments...)
 	need(g.bases...)
+	need(g.commands...)
 	for _, served := range g.served {
 		for _, s := range served {
 			need(s)
@@ -415,7 +419,7 @@ func (b *Builder) assemble(g *graph, platform int, name dagger.Platform, m manif
 		addenda = append(addenda, mutate.Addendum{Layer: layer, MediaType: types.OCILayer, History: v1.History{Created: created, CreatedBy: s.history}})
 		return nil
 	}
-	order := []*stage{g.bases[platform], g.environments[platform]}
+	order := []*stage{g.bases[platform], g.commands[platform], g.environments[platform]}
 	for _, a := range b.apps {
 		if s := g.served[platform][a.Name]; s != nil {
 			order = append(order, s)

@@ -56,7 +56,7 @@ for part in $(dirname "$AT" | tr / ' '); do
 	[ "$part" != . ] || continue
 	parent=$parent/$part list="$list .$parent"
 	install -d -m 755 "/pack/parents$parent"
-	[ "$parent" = /home ] || chown 1000:1000 "/pack/parents$parent"
+	case $parent in /home/*) chown 1000:1000 "/pack/parents$parent" ;; esac
 done
 mkdir -p /pack/parents
 tar --create --file /pack/archive --format=pax --numeric-owner --mtime="@$SECONDS_" --no-recursion --directory /pack/parents --transform='flags=r;s,^\./,,' --files-from /dev/null $list

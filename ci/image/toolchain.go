@@ -219,7 +219,7 @@ done
 `
 
 // base is the stage that the image starts from: Python's image with Node,
-// bench, nginx and the entrypoints, in one layer: what the public image has
+// nginx and the entrypoints, in one layer: what the public image has
 // and nothing here needs is not in it.
 func (b *Builder) base(lock release.Lock, platform dagger.Platform) *stage {
 	python, node := bases(lock)
@@ -232,16 +232,7 @@ sed -i '/^user /d; s|^pid .*|pid /tmp/nginx.pid;|' /etc/nginx/nginx.conf
 ln -sf /dev/stdout /var/log/nginx/access.log
 ln -sf /dev/stderr /var/log/nginx/error.log
 chown -R ` + user + `: /etc/nginx/conf.d /var/log/nginx /var/lib/nginx
-
-python3 -m pip install --quiet --no-cache-dir --root-user-action=ignore --target /tmp/uv uv==` + uvVersion + `
-export PYTHONPATH=/tmp/uv UV_NO_CONFIG=1 UV_LINK_MODE=copy
-/tmp/uv/bin/uv venv --quiet --python /usr/local/bin/python3 /opt/bench
-/tmp/uv/bin/uv pip install --quiet --no-cache --python /opt/bench/bin/python --exclude-newer ` + benchAsOf + ` frappe-bench==` + benchVersion + `
 ln -s /opt/bench/bin/bench /usr/local/bin/bench
-# bench installs apps with it, which nothing does in a running image.
-rm -rf /opt/bench/bin/uv* /opt/bench/lib/python3.*/site-packages/uv /opt/bench/lib/python3.*/site-packages/uv-*
-unset PYTHONPATH
-rm -rf /tmp/uv
 ` + benchFolders + slim
 	return &stage{
 		name: "base", platform: platform, inImage: true, history: "system packages, Python " + lock.Python + ", Node " + lock.Node,
@@ -267,6 +258,30 @@ rm -rf /tmp/uv
 					WithFile("dpkg", c.File("/var/lib/dpkg/status")).
 					WithFile("os-release", c.File("/etc/os-release")),
 			}
+		},
+	}
+}
+
+// command is the stage with the bench command in a virtualenv of its own, so
+// that its packages and frappe's never meet. uv, which bench installs apps with,
+// is left out: nothing is installed in a running image.
+func (b *Builder) command(tools *stage) *stage {
+	const text = `
+uv venv --quiet --python /usr/local/bin/python3 /opt/bench
+uv pip install --quiet --python /opt/bench/bin/python --exclude-newer ` + benchAsOf + ` frappe-bench==` + benchVersion + `
+rm -rf /opt/bench/bin/uv* /opt/bench/lib/python3.*/site-packages/uv /opt/bench/lib/python3.*/site-packages/uv-*
+find /opt/bench -name __pycache__ -prune -exec rm -rf {} +
+find /opt/bench -name uv_cache.json -delete
+rm -f /opt/bench/.lock
+`
+	return &stage{
+		name: "command", platform: tools.platform, needs: []*stage{tools}, inImage: true, history: "bench " + benchVersion,
+		key: keyOf("command", tools.key, text, packScript),
+		build: func(_ context.Context, in inputs) *dagger.Container {
+			return b.script(b.cached(toolbox(in[tools]), "uv"), "command", text)
+		},
+		pack: func(_ context.Context, c *dagger.Container) packing {
+			return packing{from: c.Directory("/opt/bench"), at: "/opt/bench", owner: "0:0", seconds: epoch}
 		},
 	}
 }

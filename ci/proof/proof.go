@@ -81,6 +81,9 @@ func (r Report) Word() string {
 // image.
 const ArtifactType = "application/vnd.erpnext-pipeline.proof.v1+json"
 
+// CodeFailed is the code of the problem of an image that does not work.
+const CodeFailed = "proof.failed"
+
 //go:embed files.sh
 var filesScript string
 
@@ -233,7 +236,7 @@ func failed(err error) error {
 	}
 	lines := strings.Split(strings.TrimSpace(exec.Stdout+"\n"+exec.Stderr), "\n")
 	return problem.Report{{
-		Code: "proof.failed", Subject: "image, " + check, Err: err,
+		Code: CodeFailed, Subject: "image, " + check, Err: err,
 		Detail: fmt.Sprintf("does not work: exit %d\n%s", exec.ExitCode, strings.Join(lines[max(0, len(lines)-20):], "\n")),
 		Remedy: "nothing was tagged and nothing is released; mend the app that the lines above name, or choose another ref. --no-proof tags an image without this",
 	}}.Err()

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -114,27 +113,9 @@ func (c *contest) fixtures() string {
 	} {
 		at := slices.IndexFunc(repositories, func(r apps.Repository) bool { return r.Name == app })
 		bare := filepath.Join(root, repositories[at].Owner, app+".git")
-		work := filepath.Join(c.t.TempDir(), app)
-		c.command("git", "clone", "--quiet", "--branch", edit.ref, bare, work)
-		file, err := os.OpenFile(filepath.Join(work, edit.file), os.O_APPEND|os.O_WRONLY, 0)
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		_, err = fmt.Fprintln(file, edit.line)
-		if err := errors.Join(err, file.Close()); err != nil {
-			c.t.Fatal(err)
-		}
-		c.command("git", "-C", work, "-c", "user.name=Bars", "-c", "user.email=bars@example.com", "commit", "--quiet", "--all", "--message", "Change a line")
-		c.command("git", "-C", work, "push", "--quiet", bare, "HEAD:refs/heads/"+edit.branch)
+		commitLine(c.t, bare, edit.ref, edit.branch, edit.file, edit.line)
 	}
 	return root
-}
-
-func (c *contest) command(argv ...string) {
-	c.t.Helper()
-	if out, err := exec.CommandContext(c.t.Context(), argv[0], argv[1:]...).CombinedOutput(); err != nil {
-		c.t.Fatalf("%q: %v\n%s", argv, err, out)
-	}
 }
 
 // world starts an engine with an empty cache, with the tools and base images
@@ -251,10 +232,51 @@ func (c *contest) ours() result {
 	}
 	world = c.world("bars")
 	build(elsewhereCase, c.changed["Python"].With("payments", c.changed["Python"][slices.IndexFunc(c.apps, func(r apps.Ref) bool { return r.Name == "payments" })].Ref))
+	c.reproduce(world, r.cold)
 	if err := world.Close(context.Background()); err != nil {
 		c.t.Fatal(err)
 	}
 	return r
+}
+
+// reproduce builds the first image once more, on another engine and with a
+// registry that has none of its stages: it must be the same.
+func (c *contest) reproduce(world *sandbox.World, first v1.Image) {
+	c.t.Helper()
+	usual := c.registry
+	defer func() { c.registry = usual }()
+	var err error
+	if c.registry, err = registry.Serve(c.t.Context(), filepath.Join(c.t.TempDir(), "registry")); err != nil {
+		c.t.Fatal(err)
+	}
+	defer c.registry.Close()
+	reference, took := c.push(world, c.apps, "1.0.1")
+	c.t.Logf("stages, without the registry's: %.1f s", took.Seconds())
+	again := c.image(reference)
+	want, have := c.layers(first), c.layers(again)
+	for i := range want {
+		if want[i] != have[i] {
+			c.t.Errorf("the same lock gives another layer: %s, was %s", have[i], want[i])
+		}
+	}
+}
+
+// layers are an image's layers with what its history says of them.
+func (c *contest) layers(image v1.Image) []string {
+	c.t.Helper()
+	manifest, err := image.Manifest()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	config, err := image.ConfigFile()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var list []string
+	for i, layer := range manifest.Layers {
+		list = append(list, config.History[i].CreatedBy+" "+layer.Digest.String())
+	}
+	return append(list, "configuration "+manifest.Config.Digest.String())
 }
 
 // push runs the program and gives the time until the digest was pushed.
@@ -370,7 +392,7 @@ func (c *contest) compare(ours, theirs result) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	before, mine, myBench := c.sizes(ours.cold, 1)
+	before, mine, myBench := c.sizes(ours.cold, 2)
 	_, other, otherBench := c.sizes(theirs.cold, len(manifest.Layers)-1)
 	share := func(what string, mine, other int64, bar float64) {
 		part := float64(mine) / float64(other)
@@ -378,7 +400,7 @@ func (c *contest) compare(ours, theirs result) {
 	}
 	share("size of the bench, compressed", myBench, otherBench, 0.6)
 	share("size of the image, compressed", mine, other, 0.6)
-	after, _, _ := c.sizes(ours.python, 1)
+	after, _, _ := c.sizes(ours.python, 2)
 	var pulled int64
 	for digest := range maps.Keys(after) {
 		if before[digest] == 0 {

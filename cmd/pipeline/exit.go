@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/desiredeffect/erpnext-pipeline/ci/proof"
 	"github.com/desiredeffect/erpnext-pipeline/deploy"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 )
@@ -51,6 +52,9 @@ func (s *streams) report(ctx context.Context, err error) int {
 		_ = problems.Report.Render(s.err)
 		for _, p := range problems.Report {
 			s.annotate(p.Error() + ". Fix: " + p.Remedy)
+			if p.Code == proof.CodeFailed {
+				return exitFailed // nobody asked for anything wrong
+			}
 		}
 		return exitUsage
 	case errors.Is(err, deploy.ErrInterrupted), ctx.Err() != nil:

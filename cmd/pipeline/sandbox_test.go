@@ -3,8 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -17,11 +23,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/rs/zerolog"
 
+	"github.com/desiredeffect/erpnext-pipeline/ci/attest"
 	"github.com/desiredeffect/erpnext-pipeline/ci/config"
+	"github.com/desiredeffect/erpnext-pipeline/ci/proof"
 	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
 	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
 	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
@@ -30,6 +40,7 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/apps"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/engine"
+	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
 
 // user is somebody with a sandbox and the program.
@@ -246,6 +257,119 @@ func TestRelease(t *testing.T) {
 		}
 	})
 
+	t.Run("an image is proven, listed and signed", func(t *testing.T) {
+		u.t = t
+		address := u.guardedRegistry("robot", "open-sesame-2026")
+		key := signingKey(t)
+		signing := u.with("REGISTRY="+address, "REGISTRY_USERNAME=robot", "REGISTRY_PASSWORD=open-sesame-2026", "SIGNING_KEY="+key)
+		page := filepath.Join(u.world.Dir, "timeline.html")
+		out := signing.must(append([]string{"push", "--timeline", page}, u.apps("1.0.3", apps.Version1())...)...)
+		_, digest, _ := strings.Cut(strings.TrimSpace(out), "@")
+		image, err := name.NewDigest(address + "/desiredeffect/erpnext-custom@" + digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		login := remote.WithAuth(&authn.Basic{Username: "robot", Password: "open-sesame-2026"})
+		for kind, want := range map[string][]string{
+			proof.ArtifactType: {"a site is made, with every app installed", "a job goes through the worker", "the site migrates", digest},
+			attest.SBOMType:    {"CycloneDX", "pkg:pypi/redis@", "pkg:npm/esbuild@", "pkg:deb/debian/nginx@", "pkg:github/frappe/erpnext@"},
+		} {
+			text, err := attest.Attached(t.Context(), image, kind, login)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, part := range want {
+				if !bytes.Contains(text, []byte(part)) {
+					t.Errorf("%s: %q is not in\n%.2000s", kind, part, text)
+				}
+			}
+		}
+		signer, err := attest.NewSigner([]byte(key), secret.Secret{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		public, err := signer.PublicKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := attest.Verify(t.Context(), image, public, login); err != nil {
+			t.Error(err)
+		}
+		timeline, err := os.ReadFile(page)
+		if err != nil || !bytes.Contains(timeline, []byte("proof")) || !bytes.Contains(timeline, []byte("critical path")) {
+			t.Errorf("timeline: %v\n%.500s", err, timeline)
+		}
+		// Not proven is written down as well.
+		signing.must(append([]string{"push", "--no-proof"}, u.apps("1.0.4", apps.Version1().With("erpnext", "v15.1.1"))...)...)
+		if _, _, errs := signing.run(append([]string{"push", "--no-proof"}, u.apps("1.0.4", apps.Version1().With("erpnext", "v15.1.1"))...)...); !strings.Contains(errs, "not proven") {
+			t.Errorf("pushed again:\n%s", errs)
+		}
+	})
+
+	t.Run("an image that does not work gets no tag", func(t *testing.T) {
+		u.t = t
+		u.breakApp("frappe", "payments", "version-15", "broken", "payments/hooks.py", "import nowhere_to_be_found")
+		selection := apps.Version1().With("payments", "broken")
+		code, out, errs := u.run(append([]string{"push"}, u.apps("1.0.5", selection)...)...)
+		if code != exitFailed || out != "" || !strings.Contains(errs, "every app imports") || !strings.Contains(errs, "nowhere_to_be_found") {
+			t.Errorf("exit %d, printed %q\n%s", code, out, errs)
+		}
+		if code, _, errs := u.run("deploy", "1.0.5", "--yes", "--env-file", ""); code != exitUsage || !strings.Contains(errs, "there is no") {
+			t.Errorf("deploy: exit %d\n%s", code, errs)
+		}
+	})
+
+	t.Run("an image is rebuilt from its lock", func(t *testing.T) {
+		u.t = t
+		lock, archive := filepath.Join(u.world.Dir, "lock.json"), filepath.Join(u.world.Dir, "image.tar")
+		u.must(append([]string{"build", "--lock", lock}, u.apps("1.0.0", apps.Version1())...)...)
+		first, _ := u.built("1.0.0")
+		code, _, errs := u.run("rebuild", "--lock", lock, "--output", archive, "--env-file", "", "--apps", filepath.Join(u.world.Dir, "apps-1.0.0.json"))
+		if code != 0 || !strings.Contains(errs, first) {
+			t.Errorf("exit %d, want %s in\n%s", code, first, errs)
+		}
+		if index := u.archived(archive); !strings.Contains(index, first) {
+			t.Errorf("the archive has %s, want %s", index, first)
+		}
+		// From the record on the host, and under its version, which names it.
+		code, out, errs := u.run("rebuild", "1.0.0", "--env-file", "", "--apps", filepath.Join(u.world.Dir, "apps-1.0.0.json"))
+		if code != 0 || !strings.Contains(out, first) || !strings.Contains(errs, "it is the image that the version names") {
+			t.Errorf("exit %d, printed %q\n%s", code, out, errs)
+		}
+	})
+
+	t.Run("packages move when told to", func(t *testing.T) {
+		u.t = t
+		out := u.must(append([]string{"plan"}, u.apps("1.0.6", apps.Version1())...)...)
+		if !strings.Contains(out, "none moves") {
+			t.Errorf("plan:\n%s", out)
+		}
+		out = u.must(append([]string{"plan", "--upgrade-packages=click"}, u.apps("1.0.6", apps.Version1())...)...)
+		if !regexp.MustCompile(`of which move\n  click \S+ → \S+\n`).MatchString(out) {
+			t.Errorf("plan with --upgrade-packages=click:\n%s", out)
+		}
+	})
+
+	t.Run("only what a change touches is built", func(t *testing.T) {
+		u.t = t
+		u.breakApp("desiredeffect", "de_customs", "v0.0.5", "one-line", "de_customs/reports.py", "CHANGED = True")
+		_, _, errs := u.run(append([]string{"push", "--no-proof"}, u.apps("1.0.7", apps.Version1().With("de_customs", "one-line"))...)...)
+		for line := range strings.Lines(errs) {
+			if strings.Contains(line, `"took"`) && !strings.Contains(line, `"cached":true`) && !regexp.MustCompile(`"message":"(app de_customs|push|resolved every.*)"`).MatchString(line) {
+				t.Errorf("was built: %s", line)
+			}
+		}
+		if !strings.Contains(errs, `"message":"app de_customs"`) {
+			t.Errorf("de_customs was not built:\n%s", errs)
+		}
+		_, _, errs = u.run(append([]string{"push", "--no-proof", "--no-cache=hrms"}, u.apps("1.0.8", apps.Version1())...)...)
+		for _, name := range []string{"app hrms", "front hrms", "assets hrms"} {
+			if !regexp.MustCompile(`"took":"[^"]+","time":"[^"]+","message":"` + name).MatchString(errs) {
+				t.Errorf("--no-cache=hrms did not build %s anew:\n%s", name, errs)
+			}
+		}
+	})
+
 	t.Run("build --load", func(t *testing.T) {
 		u.t = t
 		if err := exec.CommandContext(t.Context(), "docker", "info", "--format", "{{.ServerVersion}}").Run(); err != nil {
@@ -311,6 +435,70 @@ func TestRelease(t *testing.T) {
 // with is the same user with more in the environment.
 func (u *user) with(environ ...string) *user {
 	return &user{t: u.t, world: u.world, environ: append(slices.Clone(u.environ), environ...)}
+}
+
+// signingKey is a new key, in PEM.
+func signingKey(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+}
+
+// breakApp adds a line to a file of an app, on a new branch.
+func (u *user) breakApp(owner, app, ref, branch, file, line string) {
+	u.t.Helper()
+	bare := filepath.Join(u.world.Dir, "repositories", owner, app+".git")
+	commitLine(u.t, bare, ref, branch, file, line)
+}
+
+// commitLine adds a line to a file of a bare repository, on a new branch.
+func commitLine(t *testing.T, bare, ref, branch, file, line string) {
+	t.Helper()
+	work := t.TempDir()
+	git := func(args ...string) {
+		t.Helper()
+		if out, err := exec.CommandContext(t.Context(), "git", args...).CombinedOutput(); err != nil {
+			t.Fatalf("git %q: %v\n%s", args, err, out)
+		}
+	}
+	git("clone", "--quiet", "--branch", ref, bare, work)
+	to, err := os.OpenFile(filepath.Join(work, file), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = fmt.Fprintln(to, line)
+	if err := errors.Join(err, to.Close()); err != nil {
+		t.Fatal(err)
+	}
+	git("-C", work, "-c", "user.name=Test", "-c", "user.email=test@example.com", "commit", "--quiet", "--all", "--message", "Change a line")
+	git("-C", work, "push", "--quiet", bare, "HEAD:refs/heads/"+branch)
+}
+
+// built gives the digest that a version names on the host's record.
+func (u *user) built(version string) (string, release.Record) {
+	u.t.Helper()
+	var record release.Record
+	if err := json.Unmarshal([]byte(u.must("show", version, "--json", "--env-file", "")), &record); err != nil {
+		u.t.Fatal(err)
+	}
+	return record.Image.Digest, record
+}
+
+// archived gives the index of an OCI archive.
+func (u *user) archived(path string) string {
+	u.t.Helper()
+	out, err := exec.CommandContext(u.t.Context(), "tar", "--extract", "--to-stdout", "--file", path, "index.json").Output()
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	return string(out)
 }
 
 // guardedRegistry starts an empty registry behind a login and gives its
@@ -387,56 +575,4 @@ func commandLines(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return string(out)
-}
-
-// BenchmarkUnchanged is a release in which nothing changed, on a warm engine:
-// from the start of the command to the digest.
-func BenchmarkUnchanged(b *testing.B) {
-	const bar = 3 * time.Second
-	if testing.Short() {
-		b.Skip("needs a sandbox")
-	}
-	cache, err := engine.DefaultCacheDir()
-	if err != nil {
-		b.Fatal(err)
-	}
-	world, err := sandbox.Start(b.Context(), sandbox.Options{CacheDir: cache, Name: "bench", HTTPPort: 8081})
-	if errors.Is(err, debian.ErrUnsupported) {
-		b.Skip(err)
-	}
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() {
-		if err := world.Close(context.Background()); err != nil {
-			b.Error(err)
-		}
-	}()
-	environ, err := world.Environment()
-	if err != nil {
-		b.Fatal(err)
-	}
-	list, err := apps.Version1().AppsJSON(world.GitHub.URL())
-	if err != nil {
-		b.Fatal(err)
-	}
-	file := filepath.Join(world.Dir, "apps.json")
-	if err := os.WriteFile(file, list, 0o644); err != nil {
-		b.Fatal(err)
-	}
-	build := func() time.Duration {
-		start := time.Now()
-		var out, errs bytes.Buffer
-		if code := run(b.Context(), []string{"push", "--env-file", "", "--version", "1.0.0", "--apps", file}, environ, strings.NewReader(""), &out, &errs); code != 0 {
-			b.Fatalf("exit %d\n%s", code, errs.String())
-		}
-		return time.Since(start)
-	}
-	build()
-	b.ResetTimer()
-	for b.Loop() {
-		if took := build(); took > bar {
-			b.Errorf("took %s, more than %s", took, bar)
-		}
-	}
 }
