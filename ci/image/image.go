@@ -31,6 +31,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"dagger.io/dagger"
@@ -66,7 +67,7 @@ type Builder struct {
 	// considered. The zero time stands for no limit.
 	PackagesAsOf time.Time
 	// Upgrade are the Python packages that move to the newest version that
-	// fits, or UpgradeAll alone.
+	// fits, or UpgradeAll.
 	Upgrade []string
 	// NoCache makes the stages of one app run anew, or all with NoCacheAll.
 	NoCache string
@@ -81,11 +82,14 @@ type Builder struct {
 	apps   []app
 	packer *stage
 	native dagger.Platform
+	// slots has an element for every command that runs.
+	slots chan struct{}
 	// lasting is the caller's context: a stage that was found is read later,
 	// when the group that found it has ended.
 	lasting context.Context
 	// id makes the stages of one build without cache share their results.
-	id string
+	id     string
+	idOnce sync.Once
 }
 
 // Image is what a build yields: an image for one platform or an index of
@@ -120,6 +124,9 @@ func (i *Image) Rest(ctx context.Context) error { return i.rest(ctx) }
 // start looks at the engine.
 func (b *Builder) start(ctx context.Context) error {
 	b.lasting = ctx
+	if b.slots == nil {
+		b.slots = make(chan struct{}, mostAtOnce)
+	}
 	if b.native != "" {
 		return nil
 	}
@@ -347,7 +354,13 @@ func (b *Builder) Build(ctx context.Context, lock release.Lock) (*Image, error) 
 			if s.run.made == nil {
 				continue
 			}
-			if _, err := b.keep(ctx, s); err != nil {
+			kept, err := b.keep(ctx, s)
+			if err != nil {
+				return err
+			}
+			// The next build takes it from the store: let the engine have it
+			// from there already.
+			if _, err := b.Stores[0].Container(ctx, b.Client, kept); err != nil {
 				return err
 			}
 		}

@@ -270,7 +270,7 @@ func TestKeysOfAGraph(t *testing.T) {
 		"a new Python file":           {file("erpnext", "erpnext/utils/new.py"), []string{"app erpnext"}},
 		"the version of erpnext":      {file("erpnext", "erpnext/__init__.py"), []string{"app erpnext", "link erpnext"}},
 		"a second package of wiki":    {file("wiki", "wiki_tools/__init__.py"), []string{"app wiki", "link wiki"}},
-		"what describes wiki":         {file("wiki", "setup.py"), []string{"app wiki", "assets wiki", "link wiki"}},
+		"what describes wiki":         {file("wiki", "setup.py"), []string{"app wiki", "link wiki"}},
 		"a bundle of hrms":            {file("hrms", "hrms/public/js/hrms.bundle.js"), []string{"app hrms", "assets hrms", "front hrms"}},
 		"the front end of hrms":       {file("hrms", "frontend/src/main.js"), []string{"app hrms", "front hrms"}},
 		"a new style of erpnext":      {file("erpnext", "erpnext/public/scss/new.scss"), []string{"app erpnext", "assets erpnext", "assets hrms", "front hrms"}},

@@ -59,7 +59,8 @@ for part in $(dirname "$AT" | tr / ' '); do
 	case $parent in /home/*) chown 1000:1000 "/pack/parents$parent" ;; esac
 done
 mkdir -p /pack/parents
-tar --create --file /pack/archive --format=pax --numeric-owner --mtime="@$SECONDS_" --no-recursion --directory /pack/parents --transform='flags=r;s,^\./,,' --files-from /dev/null $list
+tar --create --file /pack/archive --format=pax --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime \
+	--numeric-owner --mtime="@$SECONDS_" --no-recursion --directory /pack/parents --transform='flags=r;s,^\./,,' --files-from /dev/null $list
 `
 
 // packScript makes a layer that depends on nothing but the files' names,
@@ -149,7 +150,7 @@ func (b *Builder) layerOf(ctx context.Context, s *stage, p packing) (v1.Layer, e
 	if err != nil {
 		return nil, fmt.Errorf("make folder for a layer: %w", err)
 	}
-	if _, err := c.Directory("/pack/out").Export(ctx, dir); err != nil {
+	if _, err := slotted(b, func() (string, error) { return c.Directory("/pack/out").Export(ctx, dir) }); err != nil {
 		return nil, err
 	}
 	return readLayer(dir)

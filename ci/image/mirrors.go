@@ -1,6 +1,9 @@
 package image
 
 import (
+	"encoding/base64"
+	"net/url"
+
 	"dagger.io/dagger"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
@@ -22,35 +25,42 @@ type Mirrors struct {
 
 // prelude goes before every script that reaches the network. Each program is
 // told where the certificates are: pip, uv and Node have lists of their own
-// otherwise. What it writes is on a file system of its own that goes with the
-// step.
+// otherwise, and Debian's image has none at all. What it writes is on a file
+// system of its own that goes with the step.
 const prelude = `
 trust=/etc/ssl/certs/ca-certificates.crt
+[ -e "$trust" ] || trust=/run/trust-public
 if [ -s /run/trust-extra ]; then
 	cat "$trust" /run/trust-extra >/run/trust/bundle.crt 2>/dev/null || cp /run/trust-extra /run/trust/bundle.crt
 	trust=/run/trust/bundle.crt
 fi
+APT_OPTIONS="-o Acquire::Retries=3"
 if [ -e "$trust" ]; then
 	export SSL_CERT_FILE="$trust" PIP_CERT="$trust" REQUESTS_CA_BUNDLE="$trust" CURL_CA_BUNDLE="$trust" GIT_SSL_CAINFO="$trust" NODE_EXTRA_CA_CERTS="$trust"
+	APT_OPTIONS="$APT_OPTIONS -o Acquire::https::CAInfo=$trust"
 fi
-APT_OPTIONS="-o Acquire::https::CAInfo=$trust -o Acquire::Retries=3"
+# An & in a password would stand for the whole match in sed.
+literally() { printf %s "${1%/}" | sed 's/[&\\#]/\\&/g'; }
 if [ -n "${APT_MIRROR:-}" ]; then
 	cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null | grep '^deb ' >/run/trust/sources.list || true
 	sed -n 's/^URIs: *//p;s/^Suites: *//p' /etc/apt/sources.list.d/*.sources 2>/dev/null | while read -r at && read -r suites; do
 		for suite in $suites; do echo "deb $at $suite main" >>/run/trust/sources.list; done
 	done
-	sed -i -E "s#https?://[^ ]*/(debian(-security)?)/? #${APT_MIRROR%/}/\1 #" /run/trust/sources.list
+	sed -i -E "s#https?://[^ ]*/(debian(-security)?)/? #$(literally "$APT_MIRROR")/\1 #" /run/trust/sources.list
 	APT_OPTIONS="$APT_OPTIONS -o Dir::Etc::sourcelist=/run/trust/sources.list -o Dir::Etc::sourceparts=/dev/null"
 fi
+export PIP_DISABLE_PIP_VERSION_CHECK=1
 [ -z "${UV_DEFAULT_INDEX:-}" ] || export PIP_INDEX_URL="$UV_DEFAULT_INDEX"
 [ -z "${NPM_MIRROR:-}" ] || export npm_config_registry="$NPM_MIRROR" YARN_REGISTRY="$NPM_MIRROR"
 `
 
 // fromMirror has yarn fetch from the mirror what yarn.lock says is at the
-// public registry; what arrives is held against the lock's checksums.
+// public registry; what arrives is held against the lock's checksums. Among the
+// modules yarn notes where each came from, which must not stay.
 const fromMirror = `
+trap 'rm -f node_modules/.yarn-integrity */node_modules/.yarn-integrity' EXIT
 if [ -n "${NPM_MIRROR:-}" ]; then
-	find . -name yarn.lock -exec sed -i -E "s#(resolved \"?)https://registry\.(yarnpkg\.com|npmjs\.org)/#\1${NPM_MIRROR%/}/#" {} +
+	find . -name yarn.lock -exec sed -i -E "s#(resolved \"?)https://registry\.(yarnpkg\.com|npmjs\.org)/#\1$(literally "$NPM_MIRROR")/#" {} +
 fi
 `
 
@@ -61,10 +71,35 @@ func (b *Builder) reaching(c *dagger.Container) *dagger.Container {
 	if b.Mirrors.CAs != "" {
 		c = c.WithMountedSecret("/run/trust-extra", b.Client.SetSecret("extra CAs", b.Mirrors.CAs), dagger.ContainerWithMountedSecretOpts{Mode: 0o444})
 	}
-	for name, value := range map[string]secret.Secret{"UV_DEFAULT_INDEX": b.Mirrors.PyPI, "NPM_MIRROR": b.Mirrors.NPM, "APT_MIRROR": b.Mirrors.Apt} {
+	npm, login := npmLogin(b.Mirrors.NPM)
+	if login.IsSet() {
+		c = c.WithMountedSecret(npmrc, b.Client.SetSecret("npmrc", login.Reveal()), dagger.ContainerWithMountedSecretOpts{Mode: 0o444}).
+			WithEnvVariable("npm_config_userconfig", npmrc)
+	}
+	for name, value := range map[string]secret.Secret{"UV_DEFAULT_INDEX": b.Mirrors.PyPI, "NPM_MIRROR": npm, "APT_MIRROR": b.Mirrors.Apt} {
 		if value.IsSet() {
 			c = c.WithSecretVariable(name, b.Client.SetSecret(name, value.Reveal()))
 		}
 	}
 	return c
+}
+
+// npmrc is where npm and yarn read the login at the mirror.
+const npmrc = "/run/trust-npmrc"
+
+// npmLogin takes the credentials out of a registry's URL and gives them as
+// npm's configuration: in the URL they would be sent for what the registry
+// lists, and not for the archives that it points to.
+func npmLogin(mirror secret.Secret) (registry, login secret.Secret) {
+	u, err := url.Parse(mirror.Reveal())
+	if err != nil || u.User == nil {
+		return mirror, secret.Secret{}
+	}
+	password, _ := u.User.Password()
+	at := "//" + u.Host + u.EscapedPath() + "/:"
+	login = secret.New(at + "_auth=" + base64.StdEncoding.EncodeToString([]byte(u.User.Username()+":"+password)) + "\n" +
+		// yarn keeps the login to itself otherwise, but for scoped packages.
+		at + "always-auth=true\n")
+	u.User = nil
+	return secret.New(u.String()), login
 }

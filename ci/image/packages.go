@@ -59,7 +59,7 @@ func (b *Builder) resolvePackages(lock release.Lock, list []app, tools, compiler
 	case lock.Requirements == "":
 		text = "uv pip compile --quiet --exclude-newer " + list[0].CommittedAt.UTC().Format(time.RFC3339) +
 			" --output-file lock.txt " + strings.Join(own, " ") + "\n"
-	case slices.Equal(b.Upgrade, []string{UpgradeAll}):
+	case slices.Contains(b.Upgrade, UpgradeAll):
 		upgrade = " --upgrade"
 	default:
 		for _, name := range b.Upgrade {
@@ -103,7 +103,7 @@ func (b *Builder) resolvePackages(lock release.Lock, list []app, tools, compiler
 	}
 }
 
-// UpgradeAll in Upgrade stands for every package.
+// UpgradeAll in Upgrade stands for every package, whatever else is there.
 const UpgradeAll = "all"
 
 // conflict gives uv's account of requirements that can't be met together as
@@ -220,7 +220,7 @@ func digest(text string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(
 func (b *Builder) environment(requirements string, compilers *stage) *stage {
 	const text = `
 uv venv --quiet --python /usr/local/bin/python3 env
-uv pip install --quiet --python env/bin/python --require-hashes --build-constraints /tmp/lock.txt --requirements /tmp/lock.txt
+uv pip install --python env/bin/python --require-hashes --build-constraints /tmp/lock.txt --requirements /tmp/lock.txt
 `
 	return &stage{
 		name: "environment", platform: compilers.platform, needs: []*stage{compilers}, inImage: true, history: "Python packages",

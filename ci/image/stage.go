@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -121,7 +122,7 @@ func (b *Builder) findOrBuild(ctx context.Context, s *stage) error {
 	if len(s.needs) == 1 && s.run.made == in[s.needs[0]] {
 		return nil // part of what another stage made
 	}
-	printed, err := s.run.made.Stdout(ctx)
+	printed, err := slotted(b, func() (string, error) { return s.run.made.Stdout(ctx) })
 	if err != nil {
 		err = fmt.Errorf("build %s: %w", s, withOutput(err))
 		b.ended(s, err)
@@ -132,6 +133,17 @@ func (b *Builder) findOrBuild(ctx context.Context, s *stage) error {
 		b.ended(s, nil)
 	}
 	return nil
+}
+
+// mostAtOnce is how many commands run on the engine at the same time. A release
+// of fifty apps has some two hundred, which only get in each other's way.
+const mostAtOnce = 12
+
+// slotted waits for a place among the commands that run.
+func slotted[T any](b *Builder, run func() (T, error)) (T, error) {
+	b.slots <- struct{}{}
+	defer func() { <-b.slots }()
+	return run()
 }
 
 // anew says whether a stage is to be built although a store may have it.
@@ -228,6 +240,9 @@ func (b *Builder) observe(e progress.Event) {
 // stamp is the last command of every script. What an exec printed is kept
 // with its result, so the time tells whether the exec ran in this build.
 const stamp = "\ndate +%s.%N\n"
+
+// Stamp matches that line, which says nothing to a person.
+var Stamp = regexp.MustCompile(`^\d+\.\d+$`)
 
 // script adds a shell script as one exec, in a login-free POSIX shell that
 // stops at the first failure. Its first line names the stage in the engine's

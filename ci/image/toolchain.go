@@ -376,9 +376,7 @@ func (b *Builder) fresh(c *dagger.Container) *dagger.Container {
 	if b.NoCache == "" {
 		return c
 	}
-	if b.id == "" {
-		b.id = rand.Text()
-	}
+	b.idOnce.Do(func() { b.id = rand.Text() })
 	return c.WithEnvVariable(freshVariable, b.id)
 }
 
@@ -394,8 +392,8 @@ const cacheHome = "/var/cache/pipeline"
 
 const (
 	aptInstall = `
-apt-get $APT_OPTIONS update -qq
-apt-get $APT_OPTIONS install -qq --yes --no-install-recommends -o Dpkg::Options::=--force-unsafe-io -o Dpkg::Use-Pty=0 `
+apt-get $APT_OPTIONS update -q
+apt-get $APT_OPTIONS install -q --yes --no-install-recommends -o Dpkg::Options::=--force-unsafe-io -o Dpkg::Use-Pty=0 `
 	aptClean = `
 apt-get clean
 rm -rf /var/lib/apt/lists/* /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log

@@ -231,7 +231,7 @@ func failed(err error) error {
 	check := "start"
 	for _, line := range strings.Split(exec.Stdout, "\n") {
 		if text, found := strings.CutPrefix(strings.TrimSpace(line), mark); found {
-			check, _, _ = strings.Cut(text, " 1")
+			check = text[:max(0, strings.LastIndexByte(text, ' '))]
 		}
 	}
 	lines := strings.Split(strings.TrimSpace(exec.Stdout+"\n"+exec.Stderr), "\n")

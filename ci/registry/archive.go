@@ -39,10 +39,13 @@ func WriteArchive(path string, built *image.Image, version string) (err error) {
 		return fmt.Errorf("write image to %s: %w", path, err)
 	}
 	part := path + ".part"
-	if err := archive(part, dir); err != nil {
+	if err = archive(part, dir); err == nil {
+		err = os.Rename(part, path)
+	}
+	if err != nil {
 		return fmt.Errorf("write image to %s: %w", path, errors.Join(err, os.Remove(part)))
 	}
-	return os.Rename(part, path)
+	return nil
 }
 
 // archive puts the files of a folder into an archive, in the order of their

@@ -93,20 +93,36 @@ func (t Target) Container(client *dagger.Client, digest string, platform dagger.
 
 // handOver sends an image to the engine through the session with it.
 func (s *Stages) handOver(ctx context.Context, client *dagger.Client, stage v1.Image, digest v1.Hash, platform dagger.Platform) (*dagger.Container, error) {
-	path := filepath.Join(s.Scratch, digest.Hex+".tar")
-	if _, err := os.Stat(path); err != nil {
-		tag, err := name.NewTag("stage:latest")
-		if err != nil {
-			return nil, fmt.Errorf("name stage: %w", err)
-		}
-		if err := tarball.WriteToFile(path+".part", tag, stage); err != nil {
-			return nil, fmt.Errorf("write stage: %w", err)
-		}
-		if err := os.Rename(path+".part", path); err != nil {
-			return nil, fmt.Errorf("write stage: %w", err)
-		}
+	path, err := s.archived(stage, digest)
+	if err != nil {
+		return nil, fmt.Errorf("write stage: %w", err)
 	}
 	return client.Container(dagger.ContainerOpts{Platform: platform}).Import(client.Host().File(path)).Sync(ctx)
+}
+
+// archived writes an image to a file, unless it is there. Several stages may
+// ask for one that all of them need at the same time.
+func (s *Stages) archived(stage v1.Image, digest v1.Hash) (string, error) {
+	path := filepath.Join(s.Scratch, digest.Hex+".tar")
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	tag, err := name.NewTag("stage:latest")
+	if err != nil {
+		return "", err
+	}
+	part, err := os.CreateTemp(s.Scratch, digest.Hex+".")
+	if err != nil {
+		return "", err
+	}
+	err = errors.Join(tarball.Write(tag, stage, part), part.Close())
+	if err == nil {
+		err = os.Rename(part.Name(), path)
+	}
+	if err != nil {
+		return "", errors.Join(err, os.Remove(part.Name()))
+	}
+	return path, nil
 }
 
 func (t Target) onLoopback() bool {

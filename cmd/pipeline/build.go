@@ -97,7 +97,7 @@ func (s *streams) startBuild(ctx context.Context, f *flags, c *checked) (_ *buil
 		}
 	}
 	lines := progress.NewLines(func(stage, line string) {
-		if b.screen != nil {
+		if b.screen != nil && !image.Stamp.MatchString(line) {
 			b.screen.Add(progress.Event{Stage: stage, Kind: progress.Line, At: time.Now(), Text: line})
 		}
 	})

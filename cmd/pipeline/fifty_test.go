@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/apps"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/engine"
+)
+
+// TestFiftyApps builds an image of fifty apps and looks at how much memory the
+// program took for it.
+func TestFiftyApps(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds an image")
+	}
+	const many, mostMemory = 50, 150 << 20
+	root := filepath.Join(t.TempDir(), "repositories")
+	if _, err := apps.Write(t.Context(), root); err != nil {
+		t.Fatal(err)
+	}
+	selection := apps.Selection{{Owner: "frappe", Name: "frappe", Ref: "v15.1.0"}}
+	for i := 1; i < many; i++ {
+		name := fmt.Sprintf("app_%02d", i)
+		smallApp(t, filepath.Join(root, "acme", name+".git"), name)
+		selection = append(selection, apps.Ref{Owner: "acme", Name: name, Ref: "main"})
+	}
+	cache, err := engine.DefaultCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	world, err := sandbox.Start(t.Context(), sandbox.Options{CacheDir: cache, Name: "fifty", NoHost: true, Repositories: root})
+	if errors.Is(err, debian.ErrUnsupported) && os.Getenv("CI") != "true" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := world.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}()
+	list, err := selection.AppsJSON(world.GitHub.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(world.Dir, "apps.json")
+	if err := os.WriteFile(file, list, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(t.TempDir(), "pipeline")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	cmd := exec.CommandContext(t.Context(), program, "push", "--no-proof", "--env-file", "", "--version", "1.0.0", "--apps", file)
+	if cmd.Env, err = world.Environment(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if !strings.Contains(string(out), "desiredeffect/erpnext-custom:1.0.0@sha256:") {
+		t.Errorf("printed\n%s", out)
+	}
+	// Linux counts in kilobytes.
+	peak := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10
+	t.Logf("the program took %d MB for %d apps", peak>>20, many)
+	if peak > mostMemory {
+		t.Errorf("the program took %d MB for %d apps, more than %d MB", peak>>20, many, mostMemory>>20)
+	}
+}
+
+// smallApp makes the bare repository of an app that has nothing but a name.
+func smallApp(t *testing.T, bare, name string) {
+	t.Helper()
+	work := t.TempDir()
+	for file, text := range map[string]string{
+		"pyproject.toml":      "[project]\nname = \"" + name + "\"\ndynamic = [\"version\"]\ndescription = \"One of many\"\n\n[build-system]\nrequires = [\"flit_core >=3.4,<4\"]\nbuild-backend = \"flit_core.buildapi\"\n",
+		name + "/__init__.py": "__version__ = \"0.0.1\"\n",
+		name + "/hooks.py":    "app_name = \"" + name + "\"\n",
+		name + "/modules.txt": "",
+		name + "/patches.txt": "",
+	} {
+		path := filepath.Join(work, file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range [][]string{
+		{"init", "--quiet", "--initial-branch", "main", work},
+		{"-C", work, "add", "."},
+		{"-C", work, "-c", "user.name=Test", "-c", "user.email=test@example.com", "commit", "--quiet", "--message", name},
+		{"clone", "--quiet", "--bare", work, bare},
+	} {
+		if out, err := exec.CommandContext(t.Context(), "git", args...).CombinedOutput(); err != nil {
+			t.Fatalf("git %q: %v\n%s", args, err, out)
+		}
+	}
+}
