@@ -358,9 +358,13 @@ func (b *Builder) Build(ctx context.Context, lock release.Lock) (*Image, error) 
 			if err != nil {
 				return err
 			}
-			// The next build takes it from the store: let the engine have it
-			// from there already.
-			if _, err := b.Stores[0].Container(ctx, b.Client, kept); err != nil {
+			// The next build takes it from the store: let the engine unpack it
+			// from there already, for which it has to be looked into.
+			c, err := b.Stores[0].Container(ctx, b.Client, kept)
+			if err != nil {
+				return err
+			}
+			if _, err := c.Rootfs().Entries(ctx); err != nil {
 				return err
 			}
 		}

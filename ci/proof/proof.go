@@ -230,8 +230,9 @@ func failed(err error) error {
 	}
 	check := "start"
 	for _, line := range strings.Split(exec.Stdout, "\n") {
-		if text, found := strings.CutPrefix(strings.TrimSpace(line), mark); found {
-			check = text[:max(0, strings.LastIndexByte(text, ' '))]
+		text, found := strings.CutPrefix(strings.TrimSpace(line), mark)
+		if at := strings.LastIndexByte(text, ' '); found && at >= 0 {
+			check = text[:at] // before the time
 		}
 	}
 	lines := strings.Split(strings.TrimSpace(exec.Stdout+"\n"+exec.Stderr), "\n")

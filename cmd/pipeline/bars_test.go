@@ -19,12 +19,14 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/rs/zerolog"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/apps"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/engine"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/github"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/rival"
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
@@ -65,7 +67,9 @@ type contest struct {
 	changed map[string]apps.Selection
 	// registry is where both push to.
 	registry *registry.Embedded
-	bars     bars
+	// github is one for all builds: its address is part of a lock.
+	github *github.Server
+	bars   bars
 	rows     [][]string
 }
 
@@ -98,6 +102,10 @@ func TestBars(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.registry.Close()
+	if c.github, err = github.Start(context.WithoutCancel(t.Context()), github.Options{Root: c.repositories, Log: zerolog.Nop()}); err != nil {
+		t.Fatal(err)
+	}
+	defer c.github.Close()
 
 	theirs := c.theirs()
 	ours := c.ours()
@@ -200,7 +208,7 @@ func (c *contest) theirs() result {
 			Address: c.registry.Address() + "/rival:" + strings.ReplaceAll(salt, " ", "-"),
 		}
 		for _, app := range selection {
-			options.Apps = append(options.Apps, rival.App{URL: world.GitHub.URL() + "/" + app.Owner + "/" + app.Name, Ref: app.Ref, Token: secret.Secret{}})
+			options.Apps = append(options.Apps, rival.App{URL: c.github.URL() + "/" + app.Owner + "/" + app.Name, Ref: app.Ref, Token: secret.Secret{}})
 		}
 		start := time.Now()
 		reference, err := rival.Build(c.t.Context(), options)
@@ -298,7 +306,7 @@ func (c *contest) push(world *sandbox.World, selection apps.Selection, version s
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	list, err := selection.AppsJSON(world.GitHub.URL())
+	list, err := selection.AppsJSON(c.github.URL())
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -310,8 +318,13 @@ func (c *contest) push(world *sandbox.World, selection apps.Selection, version s
 	errs := &noting{text: `"pushed"`}
 	start := time.Now()
 	args := append([]string{"push", "--no-proof", "--env-file", "", "--version", version, "--apps", file}, more...)
-	if code := run(c.t.Context(), args, append(environ, "REGISTRY="+c.registry.Address()), strings.NewReader(""), &out, errs); code != 0 {
+	if code := run(c.t.Context(), args, append(environ, "REGISTRY="+c.registry.Address(), "GITHUB_API_URL="+c.github.APIURL()), strings.NewReader(""), &out, errs); code != 0 {
 		c.t.Fatalf("exit %d\n%s", code, errs.String())
+	}
+	for line := range strings.Lines(errs.String()) {
+		if strings.Contains(line, `"took"`) && !strings.Contains(line, `"cached":true`) {
+			c.t.Log(strings.TrimSpace(line))
+		}
 	}
 	return strings.TrimSpace(out.String()), errs.at.Sub(start)
 }
@@ -327,7 +340,7 @@ func (c *contest) resolving(world *sandbox.World) time.Duration {
 	var out, errs bytes.Buffer
 	start := time.Now()
 	args := []string{"plan", "--upgrade-packages=click", "--env-file", "", "--version", "2.0.0", "--apps", filepath.Join(world.Dir, "apps.json")}
-	if code := run(c.t.Context(), args, append(environ, "REGISTRY="+c.registry.Address()), strings.NewReader(""), &out, &errs); code != 0 {
+	if code := run(c.t.Context(), args, append(environ, "REGISTRY="+c.registry.Address(), "GITHUB_API_URL="+c.github.APIURL()), strings.NewReader(""), &out, &errs); code != 0 {
 		c.t.Fatalf("exit %d\n%s", code, errs.String())
 	}
 	if !strings.Contains(errs.String(), `"packages"`) {
