@@ -132,19 +132,28 @@ func (b *Builder) browser(name string, a *app, visible []*app, tools *stage, mod
 		name: name, of: a.Name, needs: needs, inImage: true, key: key,
 		build: func(_ context.Context, in inputs) *dagger.Container {
 			c := toolbox(in[tools])
+			var absent []string
 			for _, v := range visible {
 				c = c.WithMountedDirectory(v.dir(), b.tree(v))
+				for _, front := range v.fronts() {
+					if !reads(v)(front + "/package.json") {
+						absent = append(absent, path.Join("apps", v.Name, front))
+					}
+				}
 				m := modules[v.Name]
 				if m == nil {
 					continue
 				}
 				for _, folder := range v.nodeFolders() {
-					folder = path.Join(v.dir(), folder)
-					c = c.WithMountedDirectory(folder, in[m].Directory(folder))
+					if reads(v)(path.Dir(folder) + "/package.json") {
+						folder = path.Join(v.dir(), folder)
+						c = c.WithMountedDirectory(folder, in[m].Directory(folder))
+					}
 				}
 			}
 			c = c.WithEnvVariable("NAMES", strings.Join(names, " ")).
 				WithEnvVariable("APP", a.Name).
+				WithEnvVariable("ABSENT", strings.Join(absent, " ")).
 				// frappe's build waits for a Redis to come up unless this is CI.
 				WithEnvVariable("CI", "1")
 			return b.script(c, name+" "+a.Name, text)
@@ -169,12 +178,15 @@ func timeOf(key string) int64 {
 	return epoch + seconds
 }
 
-// benchScript makes a bench of $NAMES for building. What no front end reads is
-// not there: nothing can depend on what is in no key. An app's own front end
-// may read what bench writes into common_site_config.json.
+// benchScript makes a bench of $NAMES for building. What no front end reads, see
+// pythonOnly, is not there: nothing can depend on what is in no key. An app's
+// own front end may read what bench writes into common_site_config.json.
 const benchScript = `
+for folder in ${ABSENT:-}; do rm -rf "$folder"; done
 for app in $NAMES; do
-	find "apps/$app" -name node_modules -prune -o -type f \( -name '*.py' -o -name '*.md' -o -name '*.po' -o -name '*.csv' \) -exec rm {} +
+	find "apps/$app" -name node_modules -prune -o -type f \( -name '*.py' -o -name '*.pyi' -o -name '*.po' -o -name '*.pot' -o -name '*.csv' -o -name '*.md' \
+		-o -name patches.txt -o -name modules.txt -o -name requirements.txt -o -name pyproject.toml -o -name setup.cfg -o -name MANIFEST.in \
+		-o -path "apps/$app/.git/*" -o -path "apps/$app/.github/*" -o -path "apps/$app/.gitignore" -o -path "apps/$app/.git-blame*" \) -exec rm {} +
 done
 mkdir -p sites/assets
 printf '%s\n' $NAMES >sites/apps.txt

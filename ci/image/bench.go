@@ -87,7 +87,6 @@ func (a *app) hasFolder(folder string) bool {
 // writer makes a small layer out of files of the image's user.
 type writer struct {
 	entries map[string]entryOf
-	err     error
 }
 
 type entryOf struct {

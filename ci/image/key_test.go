@@ -221,6 +221,7 @@ func (g *graph) keys() map[string]string {
 		}
 	}
 	add(g.bases...)
+	add(g.commands...)
 	add(g.environments...)
 	add(g.sources...)
 	add(g.links...)

@@ -29,7 +29,7 @@ type Mirrors struct {
 // system of its own that goes with the step.
 const prelude = `
 trust=/etc/ssl/certs/ca-certificates.crt
-[ -e "$trust" ] || trust=/run/trust-public
+[ -e "$trust" ] || trust=` + publicTrust + `
 if [ -s /run/trust-extra ]; then
 	cat "$trust" /run/trust-extra >/run/trust/bundle.crt 2>/dev/null || cp /run/trust-extra /run/trust/bundle.crt
 	trust=/run/trust/bundle.crt
@@ -49,8 +49,14 @@ if [ -n "${APT_MIRROR:-}" ]; then
 	sed -i -E "s#https?://[^ ]*/(debian(-security)?)/? #$(literally "$APT_MIRROR")/\1 #" /run/trust/sources.list
 	APT_OPTIONS="$APT_OPTIONS -o Dir::Etc::sourcelist=/run/trust/sources.list -o Dir::Etc::sourceparts=/dev/null"
 fi
-export PIP_DISABLE_PIP_VERSION_CHECK=1
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_RETRIES=3
+# pip says what went wrong, but not where.
+unreached() {
+	echo "The index was $(printf %s "${UV_DEFAULT_INDEX:-the public one}" | sed 's#//[^/]*@#//#'). A certificate that is not trusted here needs its CA in EXTRA_CA_FILE." >&2
+	exit 1
+}
 [ -z "${UV_DEFAULT_INDEX:-}" ] || export PIP_INDEX_URL="$UV_DEFAULT_INDEX"
+[ ! -e ` + npmrc + ` ] || export npm_config_userconfig=` + npmrc + `
 [ -z "${NPM_MIRROR:-}" ] || export npm_config_registry="$NPM_MIRROR" YARN_REGISTRY="$NPM_MIRROR"
 `
 
@@ -73,8 +79,7 @@ func (b *Builder) reaching(c *dagger.Container) *dagger.Container {
 	}
 	npm, login := npmLogin(b.Mirrors.NPM)
 	if login.IsSet() {
-		c = c.WithMountedSecret(npmrc, b.Client.SetSecret("npmrc", login.Reveal()), dagger.ContainerWithMountedSecretOpts{Mode: 0o444}).
-			WithEnvVariable("npm_config_userconfig", npmrc)
+		c = c.WithMountedSecret(npmrc, b.Client.SetSecret("npmrc", login.Reveal()), dagger.ContainerWithMountedSecretOpts{Mode: 0o444})
 	}
 	for name, value := range map[string]secret.Secret{"UV_DEFAULT_INDEX": b.Mirrors.PyPI, "NPM_MIRROR": npm, "APT_MIRROR": b.Mirrors.Apt} {
 		if value.IsSet() {
@@ -83,6 +88,9 @@ func (b *Builder) reaching(c *dagger.Container) *dagger.Container {
 	}
 	return c
 }
+
+// publicTrust is where a stage without public CAs finds some.
+const publicTrust = "/run/trust-public"
 
 // npmrc is where npm and yarn read the login at the mirror.
 const npmrc = "/run/trust-npmrc"

@@ -132,6 +132,7 @@ func (b *Builder) surveyOne(ctx context.Context, one release.App) (app, error) {
 var (
 	versionLine  = regexp.MustCompile(`(?m)^__version__\s*=\s*["']([^"']+)["']`)
 	projectTable = regexp.MustCompile(`(?m)^\[project\]\s*$`)
+	comment      = regexp.MustCompile(`#[^\n]*`)
 	requiredList = regexp.MustCompile(`(?ms)^required_apps\s*=\s*\[(.*?)\]`)
 )
 
@@ -143,7 +144,7 @@ func requiredApps(hooks string) []string {
 		return nil
 	}
 	var names []string
-	for _, match := range quoted.FindAllStringSubmatch(list[1], -1) {
+	for _, match := range quoted.FindAllStringSubmatch(comment.ReplaceAllString(list[1], ""), -1) {
 		names = append(names, strings.ReplaceAll(path.Base(match[1]), "-", "_"))
 	}
 	return names

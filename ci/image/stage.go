@@ -155,7 +155,9 @@ func (b *Builder) anew(s *stage) bool {
 func (b *Builder) inputs(ctx context.Context, s *stage) (inputs, error) {
 	var writing sync.Mutex
 	in := inputs{}
-	side, ctx := errgroup.WithContext(ctx)
+	// Each may be waited for by others too: the failure of one must not end
+	// another in their place.
+	var side errgroup.Group
 	for _, need := range s.needs {
 		side.Go(func() error {
 			c, err := b.container(ctx, need)
@@ -248,7 +250,8 @@ var Stamp = regexp.MustCompile(`^\d+\.\d+$`)
 // stops at the first failure. Its first line names the stage in the engine's
 // account of the build.
 func (b *Builder) script(c *dagger.Container, name, text string) *dagger.Container {
-	return b.reaching(b.fresh(c)).WithExec([]string{"sh", "-euc", ": stage " + name + prelude + text + stamp})
+	_, of, _ := strings.Cut(name, " ")
+	return b.reaching(b.fresh(c, of)).WithExec([]string{"sh", "-euc", ": stage " + name + prelude + text + stamp})
 }
 
 // printedBefore says whether the stamp at the end of an output is older than

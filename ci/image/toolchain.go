@@ -11,6 +11,7 @@ import (
 
 	"dagger.io/dagger"
 
+	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
 
@@ -123,7 +124,31 @@ func (b *Builder) pinBases(ctx context.Context, lock *release.Lock) error {
 		pinned[name] = digest
 	}
 	lock.Bases = pinned
-	return nil
+	return b.checkBases(ctx, *lock)
+}
+
+// checkBases holds that the public images are there for every platform besides
+// the engine's own. The engine does not: of an image for one platform it gives
+// that one, whichever is asked for.
+func (b *Builder) checkBases(ctx context.Context, lock release.Lock) error {
+	var report problem.Report
+	python, node := bases(lock)
+	for _, platform := range b.Platforms {
+		if platform == b.native {
+			continue
+		}
+		for _, name := range []string{python, node} {
+			got, err := b.from(lock, name, platform).Platform(ctx)
+			if err != nil {
+				return fmt.Errorf("look up base image %s for %s: %w", name, platform, err)
+			}
+			if got != platform {
+				report.Addf("image.base-platform", "base image "+name, "choose that platform alone with --platform, have the mirror carry all, or look up the base images anew with --no-cache",
+					"is there for %s and not for %s: %s", got, platform, b.address(name)+"@"+lock.Bases[name])
+			}
+		}
+	}
+	return report.Err()
 }
 
 // newPacker is the stage with what makes layers.
@@ -132,7 +157,12 @@ func (b *Builder) newPacker(lock release.Lock) *stage {
 	return &stage{
 		name: "packer", key: keyOf("packer", lock.Bases[packerBase], text),
 		build: func(context.Context, inputs) *dagger.Container {
-			return b.script(b.from(lock, packerBase, b.native), "packer", text)
+			c := b.from(lock, packerBase, b.native)
+			if b.Mirrors.Apt.IsSet() {
+				python, _ := bases(lock)
+				c = c.WithMountedFile(publicTrust, b.from(lock, python, b.native).File("/etc/ssl/certs/ca-certificates.crt"))
+			}
+			return b.script(c, "packer", text)
 		},
 		pack: wholePassing,
 	}
@@ -147,10 +177,21 @@ func wholePassing(_ context.Context, c *dagger.Container) packing {
 // notFiles are what is there only while a command runs.
 var notFiles = []string{"./proc/*", "./sys/*", "./dev/*", "./run/*", "./tmp/*"}
 
+// forgetCAs removes the links to CAs that are not in the tree: what a link means
+// is decided by the tree, which is not the root here. Some links lead to links.
+const forgetCAs = `
+for _ in 1 2; do
+	find ./etc/ssl/certs -type l 2>/dev/null | while read -r link; do
+		to=$(readlink "$link")
+		case $to in /*) to=.$to ;; *) to=./etc/ssl/certs/$to ;; esac
+		[ -e "$to" ] || [ -L "$to" ] || rm "$link"
+	done
+done
+`
+
 // forget removes what differs from one installation to the next, and the
 // links that are left of a machine's extra CAs.
-const forget = `
-find ./etc/ssl/certs -xtype l -delete 2>/dev/null || true
+const forget = forgetCAs + `
 rm -rf ./var/lib/apt/lists ./var/cache/apt ./var/cache/ldconfig ./var/cache/debconf ./var/log ./var/backups
 rm -f ./etc/machine-id ./etc/passwd- ./etc/group- ./etc/shadow- ./etc/gshadow- ./etc/.pwd.lock ./etc/mtab ./var/lib/dpkg/*-old ./var/lib/dbus/machine-id
 find . -xdev -name __pycache__ -prune -exec rm -rf {} +
@@ -163,7 +204,7 @@ mkdir -p ./var/lib/apt/lists/partial ./var/cache/apt/archives/partial ./var/log
 func (b *Builder) newTools(lock release.Lock, platform dagger.Platform) *stage {
 	python, node := bases(lock)
 	text := `
-python3 -m pip install --quiet --no-cache-dir --root-user-action=ignore uv==` + uvVersion + `
+python3 -m pip install --quiet --no-cache-dir --root-user-action=ignore uv==` + uvVersion + ` || unreached
 node /usr/local/lib/node_modules/npm/bin/npm-cli.js install --silent --global yarn@` + yarnVersion + `
 rm -rf /root/.npm
 ` + noTrustUpdates + benchFolders
@@ -224,7 +265,7 @@ done
 func (b *Builder) base(lock release.Lock, platform dagger.Platform) *stage {
 	python, node := bases(lock)
 	packages, downloads := b.extras(lock)
-	text := install(packages...) + downloads + `
+	text := downloads + install(packages...) + `
 useradd --create-home --uid 1000 --shell /bin/bash ` + user + `
 chmod 755 ` + home + `
 rm -f /etc/nginx/sites-enabled/default
@@ -303,8 +344,7 @@ done
 
 // forgetBase leaves in the base what the image needs: of logs the folders that
 // programs write to, and no file that runs with another user's rights.
-const forgetBase = `
-find ./etc/ssl/certs -xtype l -delete
+const forgetBase = forgetCAs + `
 rm -rf ./var/lib/apt/lists ./var/cache/apt ./var/cache/ldconfig ./var/cache/debconf ./var/cache/fontconfig ./var/backups ./root/.cache ./root/.npm
 find ./var/log -type f -delete
 rm -f ./etc/machine-id ./etc/passwd- ./etc/group- ./etc/shadow- ./etc/gshadow- ./etc/.pwd.lock ./var/lib/dpkg/*-old ./var/lib/dbus/machine-id
@@ -317,14 +357,16 @@ mkdir -p ./var/lib/apt/lists/partial ./var/cache/apt/archives/partial
 `
 
 // extras are the packages of the base, and the script for what is downloaded
-// from elsewhere.
+// from elsewhere. It comes first: a wrong checksum is not to be found out
+// after everything was installed.
 func (b *Builder) extras(lock release.Lock) (packages []string, downloads string) {
 	packages = slices.Clone(runtimePackages)
 	if lock.Wkhtmltopdf == nil {
 		packages = append(packages, "wkhtmltopdf")
 	} else {
 		const file = "/tmp/wkhtmltopdf.deb"
-		downloads += fetch(*lock.Wkhtmltopdf, file) + aptInstall + file + aptClean + "rm " + file + "\n"
+		downloads += fetch(*lock.Wkhtmltopdf, file)
+		packages = append(packages, file)
 	}
 	switch {
 	case lock.DebianChromium:
@@ -345,7 +387,8 @@ ln -s "$shell" /usr/local/bin/chromium-headless-shell
 	return packages, downloads
 }
 
-// fetch is the script that downloads a file and holds it against its checksum.
+// fetch is the script that downloads a file and holds it against its checksum,
+// in Python because the base has no other client yet.
 func fetch(d release.Download, file string) string {
 	var sums strings.Builder
 	for _, architecture := range slices.Sorted(maps.Keys(d.SHA256)) {
@@ -359,8 +402,24 @@ func fetch(d release.Download, file string) string {
 arch=$(dpkg --print-architecture)
 case $arch in
 ` + sums.String() + `esac
-curl --fail --silent --show-error --location --retry 3 --output ` + file + ` '` + strings.NewReplacer("'", "%27", "{arch}", `'"$arch"'`).Replace(d.URL) + `'
-echo "$sum  ` + file + `" | sha256sum --check --quiet
+python3 - '` + strings.NewReplacer("'", "%27", "{arch}", `'"$arch"'`).Replace(d.URL) + `' ` + file + ` "$sum" <<'END'
+import hashlib, http.client, sys, time, urllib.request
+url, file, wanted = sys.argv[1:]
+for wait in (1, 3, None):
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            content = answer.read()
+        break
+    except (OSError, http.client.HTTPException) as error:
+        if wait is None:
+            sys.exit(f"download {url}: {error}")
+        time.sleep(wait)
+found = hashlib.sha256(content).hexdigest()
+if found != wanted:
+    sys.exit(f"download {url}: its SHA-256 checksum is {found}, not {wanted}")
+with open(file, "wb") as to:
+    to.write(content)
+END
 `
 }
 
@@ -372,8 +431,8 @@ const freshVariable = "PIPELINE_BUILD"
 const NoCacheAll = "all"
 
 // fresh makes what follows run anew where that was asked for.
-func (b *Builder) fresh(c *dagger.Container) *dagger.Container {
-	if b.NoCache == "" {
+func (b *Builder) fresh(c *dagger.Container, of string) *dagger.Container {
+	if b.NoCache == "" || b.NoCache != NoCacheAll && b.NoCache != of {
 		return c
 	}
 	b.idOnce.Do(func() { b.id = rand.Text() })

@@ -179,9 +179,13 @@ func installable(apps []App) (install []string, left map[string]string) {
 func words(o Options) string {
 	var lines []string
 	for _, s := range o.Secrets {
-		// A short word is in every image.
-		if value := s.Reveal(); len(value) >= 8 && !strings.ContainsAny(value, "\r\n") {
-			lines = append(lines, value)
+		// A short word is in every image. Of a key in PEM, a line is enough.
+		value := s.Reveal()
+		for line := range strings.Lines(value) {
+			line = strings.TrimSpace(line)
+			if len(line) >= 8 && (line == strings.TrimSpace(value) || len(line) >= 40 && !strings.HasPrefix(line, "-----")) {
+				lines = append(lines, line)
+			}
 		}
 	}
 	for block := range strings.SplitSeq(o.CAs, "-----END CERTIFICATE-----") {

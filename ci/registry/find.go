@@ -63,7 +63,8 @@ func LockOf(ctx context.Context, t Target, version string) (release.Lock, error)
 	if err != nil {
 		return release.Lock{}, err
 	}
-	lock := release.Lock{SiteVersion: version, Python: manifest.Python, Node: manifest.Node, Apps: manifest.Apps, Bases: manifest.Bases}
+	lock := release.Lock{SiteVersion: version, Python: manifest.Python, Node: manifest.Node, Apps: manifest.Apps, Bases: manifest.Bases,
+		Wkhtmltopdf: manifest.Wkhtmltopdf, Chromium: manifest.Chromium, DebianChromium: manifest.DebianChromium}
 	tag, err := t.tag(version)
 	if err != nil {
 		return lock, err

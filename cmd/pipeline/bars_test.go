@@ -70,7 +70,7 @@ type contest struct {
 	// github is one for all builds: its address is part of a lock.
 	github *github.Server
 	bars   bars
-	rows     [][]string
+	rows   [][]string
 }
 
 // TestBars holds the build against the one-step way: both on engines of the

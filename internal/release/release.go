@@ -108,6 +108,10 @@ type Manifest struct {
 	Packages    []Package `json:"packages,omitempty"`
 	// Bases are the digests of the public images that it stands on.
 	Bases map[string]string `json:"bases,omitempty"`
+	// Wkhtmltopdf, Chromium and DebianChromium are those of the lock.
+	Wkhtmltopdf    *Download `json:"wkhtmltopdf,omitempty"`
+	Chromium       *Download `json:"chromium,omitempty"`
+	DebianChromium bool      `json:"debian_chromium,omitempty"`
 	// PackagesDigest is the SHA-256 of the lock's requirements, with its
 	// algorithm in front, for instance "sha256:1f0…".
 	PackagesDigest string `json:"packages_digest"`

@@ -9,10 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
 
+	"dagger.io/dagger"
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -32,10 +35,16 @@ const suite = "bookworm"
 
 // baseImage is the base as the mirror has it.
 type baseImage struct {
-	ref   string // with digest
-	key   string
-	holds string
-	built bool
+	name         string // with tag, in the mirror
+	ref          string // with digest
+	architecture string
+	key          string
+	holds        string
+	built        bool
+}
+
+func (b baseImage) container(client *dagger.Client) *dagger.Container {
+	return client.Container(dagger.ContainerOpts{Platform: dagger.Platform("linux/" + b.architecture)}).From(b.ref)
 }
 
 // bootstrapOptions shape the base: small, quick to make, and with apt and
@@ -74,14 +83,24 @@ Acquire::GzipIndexes "true";
 
 // ensureBase makes the Debian base with mmdebstrap from the archive that this
 // machine's apt uses, unless the mirror has it.
-func ensureBase(ctx context.Context, mirror string, log zerolog.Logger) (baseImage, error) {
+func ensureBase(ctx context.Context, mirror, architecture string, log zerolog.Logger) (baseImage, error) {
 	ref, err := mirrored(mirror, baseName)
 	if err != nil {
 		return baseImage{}, err
 	}
 	// mmdebstrap makes in one pass, and far quicker, what debootstrap makes
 	// of one suite: a base with its security updates in it.
-	if err := debian.Install(ctx, "mmdebstrap"); err != nil {
+	packages := []string{"mmdebstrap"}
+	var foreign []string
+	if architecture != runtime.GOARCH {
+		// With arch-test it finds out whether the kernel runs the packages'
+		// scripts.
+		packages = append(packages, "arch-test")
+		foreign = []string{"--architectures=" + architecture}
+		// The base that all others stand on stays as it is.
+		ref = ref.Context().Tag(ref.TagStr() + "-" + architecture)
+	}
+	if err := debian.Install(ctx, packages...); err != nil {
 		return baseImage{}, err
 	}
 	sources, err := aptSources(ctx)
@@ -92,35 +111,36 @@ func ensureBase(ctx context.Context, mirror string, log zerolog.Logger) (baseIma
 	if err != nil {
 		return baseImage{}, err
 	}
-	options := slices.Concat(bootstrapOptions, settings)
+	options := slices.Concat(bootstrapOptions, foreign, settings)
 	sum := sha256.Sum256([]byte(strings.Join(append(options, sources), "\n")))
-	base := baseImage{key: hex.EncodeToString(sum[:])}
+	base := baseImage{name: ref.Name(), architecture: architecture, key: hex.EncodeToString(sum[:])}
 
-	holds, ok := published(ctx, ref, base.key)
+	holds, ok := published(ctx, ref, architecture, base.key)
 	if !ok {
 		start := time.Now()
-		log.Info().Str("image", baseName).Msg("making stand-in image")
-		if holds, err = bootstrap(ctx, mirror, base.key, options, sources); err != nil {
+		log = log.With().Str("image", baseName).Str("architecture", architecture).Logger()
+		log.Info().Msg("making stand-in image")
+		if holds, err = bootstrap(ctx, ref, base, options, sources); err != nil {
 			return baseImage{}, err
 		}
 		base.built = true
-		log.Info().Str("image", baseName).Str("holds", holds).Dur("took", time.Since(start)).Msg("made stand-in image")
+		log.Info().Str("holds", holds).Dur("took", time.Since(start)).Msg("made stand-in image")
 	}
 	base.holds = holds
-	descriptor, err := remote.Head(ref, remote.WithContext(ctx))
+	image, err := remote.Image(ref, remote.WithContext(ctx), remote.WithPlatform(linux(architecture)))
 	if err != nil {
 		return baseImage{}, fmt.Errorf("read base image: %w", err)
 	}
-	base.ref = ref.Context().Name() + "@" + descriptor.Digest.String()
+	digest, err := image.Digest()
+	if err != nil {
+		return baseImage{}, fmt.Errorf("read base image: %w", err)
+	}
+	base.ref = ref.Context().Name() + "@" + digest.String()
 	return base, nil
 }
 
 // bootstrap runs mmdebstrap and pushes the result.
-func bootstrap(ctx context.Context, mirror, key string, options []string, sources string) (holds string, err error) {
-	ref, err := mirrored(mirror, baseName)
-	if err != nil {
-		return "", err
-	}
+func bootstrap(ctx context.Context, ref name.Tag, base baseImage, options []string, sources string) (holds string, err error) {
 	dir, err := os.MkdirTemp("", "debian-base-")
 	if err != nil {
 		return "", fmt.Errorf("make folder for the base: %w", err)
@@ -160,14 +180,14 @@ func bootstrap(ctx context.Context, mirror, key string, options []string, source
 		return "", fmt.Errorf("make image of the base: %w", err)
 	}
 	file = file.DeepCopy()
-	file.OS, file.Architecture = platform().OS, platform().Architecture
+	file.OS, file.Architecture = "linux", base.architecture
 	if image, err = mutate.ConfigFile(image, file); err != nil {
 		return "", fmt.Errorf("make image of the base: %w", err)
 	}
-	if image, err = configure(image, v1.Config{Cmd: []string{"bash"}}, key, holds); err != nil {
+	if image, err = configure(image, v1.Config{Cmd: []string{"bash"}}, base.key, holds); err != nil {
 		return "", err
 	}
-	if err := remote.Write(ref, image, remote.WithContext(ctx)); err != nil {
+	if err := put(ctx, ref, base.architecture, image); err != nil {
 		return "", fmt.Errorf("push base: %w", err)
 	}
 	return holds, nil

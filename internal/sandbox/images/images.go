@@ -61,11 +61,18 @@ func (s StandIn) String() string { return fmt.Sprintf("%s (stand-in: %s)", s.Nam
 // Debian has not: all such names are reported before anything is built.
 // Where packages can't be installed the error is debian.ErrUnsupported.
 func Ensure(ctx context.Context, client *dagger.Client, mirror string, want Set, log zerolog.Logger) ([]StandIn, error) {
+	return EnsureFor(ctx, client, mirror, runtime.GOARCH, want, log)
+}
+
+// EnsureFor is Ensure for an architecture, by Go's name, which this machine has
+// to run: see package emulation. The images join those for other architectures
+// that the mirror has under the same names.
+func EnsureFor(ctx context.Context, client *dagger.Client, mirror, architecture string, want Set, log zerolog.Logger) ([]StandIn, error) {
 	recipes := make([]recipe, len(want))
 	var unknown []error
 	for i, image := range want {
 		var err error
-		if recipes[i], err = recipeFor(image, runtime.GOARCH); err != nil {
+		if recipes[i], err = recipeFor(image, architecture); err != nil {
 			unknown = append(unknown, err)
 		}
 	}
@@ -73,9 +80,15 @@ func Ensure(ctx context.Context, client *dagger.Client, mirror string, want Set,
 		return nil, err
 	}
 
-	base, err := ensureBase(ctx, mirror, log)
+	base, err := ensureBase(ctx, mirror, architecture, log)
 	if err != nil {
 		return nil, fmt.Errorf("make %s: %w", baseName, err)
+	}
+	native := base
+	if architecture != runtime.GOARCH {
+		if native, err = ensureBase(ctx, mirror, runtime.GOARCH, log); err != nil {
+			return nil, fmt.Errorf("make %s: %w", baseName, err)
+		}
 	}
 	made := make([]StandIn, len(want))
 	group, ctx := errgroup.WithContext(ctx)
@@ -91,7 +104,7 @@ func Ensure(ctx context.Context, client *dagger.Client, mirror string, want Set,
 			continue
 		}
 		group.Go(func() error {
-			standIn, err := ensure(ctx, client, mirror, base, image, recipes[i], log)
+			standIn, err := ensure(ctx, client, mirror, base, native, image, recipes[i], log)
 			if err != nil {
 				return fmt.Errorf("make %s: %w", image, err)
 			}
@@ -106,32 +119,36 @@ func Ensure(ctx context.Context, client *dagger.Client, mirror string, want Set,
 }
 
 // ensure makes one image on top of the base, unless the mirror has it.
-func ensure(ctx context.Context, client *dagger.Client, mirror string, base baseImage, image string, r recipe, log zerolog.Logger) (StandIn, error) {
+func ensure(ctx context.Context, client *dagger.Client, mirror string, base, native baseImage, image string, r recipe, log zerolog.Logger) (StandIn, error) {
 	ref, err := mirrored(mirror, image)
 	if err != nil {
 		return StandIn{}, err
 	}
 	key := r.key(base.key)
-	if holds, ok := published(ctx, ref, key); ok {
+	if holds, ok := published(ctx, ref, base.architecture, key); ok {
 		log.Debug().Str("image", image).Str("holds", holds).Msg("stand-in image is in the mirror")
 		return StandIn{Name: image, Holds: holds}, nil
 	}
 
 	start := time.Now()
-	log.Info().Str("image", image).Msg("making stand-in image")
-	container := r.build(client.Container().From(base.ref))
+	log = log.With().Str("image", image).Str("architecture", base.architecture).Logger()
+	log.Info().Msg("making stand-in image")
+	container := r.build(base.container(client), native.container(client))
 	version, err := container.WithExec([]string{"sh", "-c", r.Version}).Stdout(ctx)
 	if err != nil {
 		return StandIn{}, execError(err)
 	}
 	holds := strings.Join(append([]string{r.Program}, strings.Fields(version)...), " ")
-	if _, err := container.Publish(ctx, ref.Name()); err != nil {
+	// Under another name: until it is finished, and joined with what is under
+	// its own, nobody shall take it.
+	unfinished := ref.Context().Tag(ref.TagStr() + "-" + base.architecture + "-unfinished")
+	if _, err := container.Publish(ctx, unfinished.Name()); err != nil {
 		return StandIn{}, fmt.Errorf("publish: %w", execError(err))
 	}
-	if err := finish(ctx, ref, r, key, holds); err != nil {
+	if err := finish(ctx, unfinished, ref, base.architecture, r, key, holds); err != nil {
 		return StandIn{}, err
 	}
-	log.Info().Str("image", image).Str("holds", holds).Dur("took", time.Since(start)).Msg("made stand-in image")
+	log.Info().Str("holds", holds).Dur("took", time.Since(start)).Msg("made stand-in image")
 	return StandIn{Name: image, Holds: holds, Built: true}, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
@@ -133,7 +134,7 @@ func TestFinish(t *testing.T) {
 	if want := strings.TrimPrefix(server.URL, "http://") + "/library/redis:7.2"; ref.Name() != want {
 		t.Fatalf("the mirror's name is %s, want %s", ref.Name(), want)
 	}
-	if holds, ok := published(t.Context(), ref, "key"); ok {
+	if holds, ok := published(t.Context(), ref, "amd64", "key"); ok {
 		t.Fatalf("an empty mirror has %s", holds)
 	}
 	image, err := random.Image(64, 1)
@@ -143,16 +144,20 @@ func TestFinish(t *testing.T) {
 	if err := remote.Write(ref, image, remote.WithContext(t.Context())); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := published(t.Context(), ref, "key"); ok {
+	if _, ok := published(t.Context(), ref, "amd64", "key"); ok {
 		t.Fatal("somebody else's image was taken for a stand-in")
 	}
-	if err := finish(t.Context(), ref, redis, "key", "Redis 7.0.15"); err != nil {
+	unfinished := ref.Context().Tag("unfinished")
+	if err := remote.Write(unfinished, image, remote.WithContext(t.Context())); err != nil {
 		t.Fatal(err)
 	}
-	if holds, ok := published(t.Context(), ref, "key"); !ok || holds != "Redis 7.0.15" {
+	if err := finish(t.Context(), unfinished, ref, "amd64", redis, "key", "Redis 7.0.15"); err != nil {
+		t.Fatal(err)
+	}
+	if holds, ok := published(t.Context(), ref, "amd64", "key"); !ok || holds != "Redis 7.0.15" {
 		t.Fatalf("the stand-in holds %q (%v), want Redis 7.0.15", holds, ok)
 	}
-	if _, ok := published(t.Context(), ref, "changed key"); ok {
+	if _, ok := published(t.Context(), ref, "amd64", "changed key"); ok {
 		t.Fatal("an image of an earlier recipe was taken for today's")
 	}
 	finished, err := remote.Image(ref)
@@ -168,6 +173,57 @@ func TestFinish(t *testing.T) {
 	}
 	if !slices.Contains(file.Config.Env, searchPath) {
 		t.Errorf("environment is %v, want it to contain %s", file.Config.Env, searchPath)
+	}
+}
+
+// TestPut holds that images for several architectures live under one name, and
+// that each is found by its architecture.
+func TestPut(t *testing.T) {
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	ref, err := mirrored(strings.TrimPrefix(server.URL, "http://"), "redis:7.2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(architecture, key string) string {
+		t.Helper()
+		image, err := random.Image(64, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config, err := image.ConfigFile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.OS, config.Architecture = "linux", architecture
+		config.Config.Labels = map[string]string{labelRecipe: key, labelHolds: key}
+		if image, err = mutate.ConfigFile(image, config); err != nil {
+			t.Fatal(err)
+		}
+		if err := put(t.Context(), ref, architecture, image); err != nil {
+			t.Fatal(err)
+		}
+		found, err := remote.Get(ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(found.MediaType)
+	}
+	for _, test := range []struct{ architecture, key, kind, amd64, arm64 string }{
+		{"amd64", "one", "application/vnd.docker.distribution.manifest.v2+json", "one", ""},
+		{"amd64", "two", "application/vnd.docker.distribution.manifest.v2+json", "two", ""},
+		{"arm64", "three", "application/vnd.oci.image.index.v1+json", "two", "three"},
+		{"amd64", "four", "application/vnd.oci.image.index.v1+json", "four", "three"},
+		{"arm64", "five", "application/vnd.oci.image.index.v1+json", "four", "five"},
+	} {
+		if kind := put(test.architecture, test.key); kind != test.kind {
+			t.Errorf("after %s the name stands for %s, want %s", test.key, kind, test.kind)
+		}
+		for architecture, key := range map[string]string{"amd64": test.amd64, "arm64": test.arm64} {
+			if holds, ok := published(t.Context(), ref, architecture, key); ok != (key != "") || holds != key {
+				t.Errorf("after %s for %s the mirror has %q for %s, want %q", test.key, test.architecture, holds, architecture, key)
+			}
+		}
 	}
 }
 

