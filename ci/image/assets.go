@@ -14,11 +14,13 @@ import (
 // and yarn.lock say alone: a change in the app's source does not run yarn
 // again. yarn needs no compilers unless a module has to be compiled.
 func (b *Builder) modules(a *app, tools *stage) *stage {
-	const text = `
+	text := `
 cp -R /tmp/manifests/. .
 ` + fromMirror + `
 yarn install --frozen-lockfile --non-interactive --no-progress
 find . -name node_modules -prune -o -type f -exec rm {} +
+# Not every package.json makes a folder, and all are mounted.
+mkdir -p ` + strings.Join(a.nodeFolders(), " ") + `
 `
 	reads := entries(a.files, readsModules)
 	return &stage{
@@ -184,9 +186,10 @@ func timeOf(key string) int64 {
 const benchScript = `
 for folder in ${ABSENT:-}; do rm -rf "$folder"; done
 for app in $NAMES; do
-	find "apps/$app" -name node_modules -prune -o -type f \( -name '*.py' -o -name '*.pyi' -o -name '*.po' -o -name '*.pot' -o -name '*.csv' -o -name '*.md' \
+	find "apps/$app" -name node_modules -prune -o -type f \( -name '*.py' -o -name '*.pyi' -o -name '*.po' -o -name '*.pot' -o -name '*.csv' \
 		-o -name patches.txt -o -name modules.txt -o -name requirements.txt -o -name pyproject.toml -o -name setup.cfg -o -name MANIFEST.in \
 		-o -path "apps/$app/.git/*" -o -path "apps/$app/.github/*" -o -path "apps/$app/.gitignore" -o -path "apps/$app/.git-blame*" \) -exec rm {} +
+	rm -f "apps/$app"/*.md
 done
 mkdir -p sites/assets
 printf '%s\n' $NAMES >sites/apps.txt

@@ -55,7 +55,7 @@ func readsModules(p string) bool {
 
 // pythonOnly are the files that no front end reads. A change in them does not
 // build assets again, and they are not there while assets are built.
-var pythonOnly = regexp.MustCompile(`\.(py|pyi|po|pot|csv|md)$|(^|/)(patches|modules|requirements)\.txt$|(^|/)(pyproject\.toml|setup\.cfg|MANIFEST\.in)$|^\.git(/|hub/|ignore$|-blame)`)
+var pythonOnly = regexp.MustCompile(`\.(py|pyi|po|pot|csv)$|^[^/]+\.md$|(^|/)(patches|modules|requirements)\.txt$|(^|/)(pyproject\.toml|setup\.cfg|MANIFEST\.in)$|^\.git(/|hub/|ignore$|-blame)`)
 
 // readsAssets says whether building assets may read a file.
 func readsAssets(p string) bool { return !pythonOnly.MatchString(p) }

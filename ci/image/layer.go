@@ -43,8 +43,6 @@ type packing struct {
 	passing bool
 	// info is a folder of small texts that go along with the stage.
 	info *dagger.Directory
-	// below are the layers of a stage of which this one is the rest.
-	below *stage
 }
 
 // parentsScript begins an archive with the folders above the layer's own. The
@@ -91,13 +89,6 @@ rm /pack/archive
 func (b *Builder) packed(ctx context.Context, s *stage) (v1.Image, error) {
 	p := s.pack(ctx, s.run.made)
 	image := v1.Image(mutate.MediaType(mutate.ConfigMediaType(empty.Image, types.OCIConfigJSON), types.OCIManifestSchema1))
-	if p.below != nil {
-		below, err := b.keep(ctx, p.below)
-		if err != nil {
-			return nil, err
-		}
-		image = below
-	}
 	var addenda []mutate.Addendum
 	if p.from != nil {
 		layer, err := b.layerOf(ctx, s, p)

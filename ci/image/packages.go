@@ -185,8 +185,10 @@ func buildSystem(project string) string {
 }
 
 var (
-	pinLine  = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([^\s;\\]+)`)
-	hashItem = regexp.MustCompile(`--hash=([a-z0-9]+:[0-9a-f]+)`)
+	// directLine is a package at a commit, which has no hashes: the commit is one.
+	directLine = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])? @ (git\+\S+@([0-9a-f]{40})\S*)`)
+	pinLine    = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([^\s;\\]+)`)
+	hashItem   = regexp.MustCompile(`--hash=([a-z0-9]+:[0-9a-f]+)`)
 )
 
 // parseRequirements reads the packages of a resolved requirements file.
@@ -199,6 +201,10 @@ func parseRequirements(text string) ([]release.Package, error) {
 		switch match := pinLine.FindStringSubmatch(line); {
 		case match != nil:
 			packages = append(packages, release.Package{Name: match[1], Version: match[2]})
+		case directLine.MatchString(line):
+			match := directLine.FindStringSubmatch(line)
+			packages = append(packages, release.Package{Name: match[1], Version: match[3]})
+			continue
 		case line == "" || strings.HasPrefix(line, "#"):
 			continue
 		case !strings.HasPrefix(line, "--hash=") || len(packages) == 0:
@@ -220,7 +226,13 @@ func digest(text string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(
 func (b *Builder) environment(requirements string, compilers *stage) *stage {
 	const text = `
 uv venv --quiet --python /usr/local/bin/python3 env
-uv pip install --python env/bin/python --require-hashes --build-constraints /tmp/lock.txt --requirements /tmp/lock.txt
+# A package at a commit has no hashes, and uv takes either all with or none.
+grep ' @ git+' /tmp/lock.txt >/tmp/direct.txt || true
+grep -v ' @ git+' /tmp/lock.txt >/tmp/hashed.txt
+uv pip install --python env/bin/python --require-hashes --build-constraints /tmp/hashed.txt --requirements /tmp/hashed.txt
+if [ -s /tmp/direct.txt ]; then
+	uv pip install --python env/bin/python --no-deps --build-constraints /tmp/hashed.txt --requirements /tmp/direct.txt
+fi
 `
 	return &stage{
 		name: "environment", platform: compilers.platform, needs: []*stage{compilers}, inImage: true, history: "Python packages",

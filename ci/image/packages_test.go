@@ -21,6 +21,17 @@ func TestParseRequirements(t *testing.T) {
 				{Name: "bleach", Version: "6.0.0", Hashes: []string{"sha256:cc03"}},
 			},
 		},
+		"a commit in place of a version": {
+			text: "gunicorn @ git+https://github.com/frappe/gunicorn@bb554053bb87218120d76ab6676af7015680e8b6\nclick==8.1.7 \\\n    --hash=sha256:aa01\n",
+			want: []release.Package{
+				{Name: "gunicorn", Version: "bb554053bb87218120d76ab6676af7015680e8b6"},
+				{Name: "click", Version: "8.1.7", Hashes: []string{"sha256:aa01"}},
+			},
+		},
+		"a branch in place of a version": {
+			text:  "gunicorn @ git+https://github.com/frappe/gunicorn@main\n",
+			error: `resolved packages, line 1: "gunicorn @ git+https://github.com/frappe/gunicorn@main" is neither a pinned package nor a hash`,
+		},
 		"nothing": {text: "# empty\n\n"},
 		"a range": {
 			text:  "click>=8\n",

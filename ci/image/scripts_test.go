@@ -210,3 +210,37 @@ func TestCollectScript(t *testing.T) {
 		t.Errorf("beside them %q, want %q", got, want)
 	}
 }
+
+// A base is packed as it is, with what is beyond a plain file: folders that
+// hand their group on, files of two names, and names that look like options.
+func TestPackScriptKeepsABase(t *testing.T) {
+	needsPacker(t)
+	dir := t.TempDir()
+	sow(t, dir, map[string]string{"local/a": "one", "-rf": "dash", "with space": "space", "broken": "-> /nowhere"})
+	for name, mode := range map[string]os.FileMode{".": 0o755, "local": 0o775 | fs.ModeSetgid, "-rf": 0o711 | fs.ModeSetuid, "with space": 0o600} {
+		if err := os.Chmod(filepath.Join(dir, name), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Link(filepath.Join(dir, "local/a"), filepath.Join(dir, "local/b")); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		environ, want []string
+	}{
+		"a base": {
+			[]string{"AT=."},
+			[]string{"755 0:0 ./", "4711 0:0 ./-rf dash", "777 0:0 ./broken /nowhere", "2775 0:0 ./local/", "644 0:0 ./local/a one", "644 0:0 ./local/b ./local/a", "600 0:0 ./with space space"},
+		},
+		"an app": {
+			[]string{"AT=opt/x", "OWNER=1000:1000"},
+			[]string{"755 0:0 opt/", "755 1000:1000 opt/x/", "4755 1000:1000 opt/x/-rf dash", "755 1000:1000 opt/x/broken /nowhere", "2755 1000:1000 opt/x/local/", "644 1000:1000 opt/x/local/a one", "644 1000:1000 opt/x/local/b opt/x/local/a", "644 1000:1000 opt/x/with space space"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := entriesOf(t, pack(t.Context(), t, dir, test.environ...)); !slices.Equal(got, test.want) {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(test.want, "\n"))
+			}
+		})
+	}
+}

@@ -191,8 +191,8 @@ func words(o Options) string {
 	for block := range strings.SplitSeq(o.CAs, "-----END CERTIFICATE-----") {
 		body := strings.Split(strings.TrimSpace(block), "\n")
 		// The first lines of two certificates of one authority are alike.
-		if len(body) > 4 {
-			lines = append(lines, strings.TrimSpace(body[len(body)-2]))
+		if line := strings.TrimSpace(body[max(0, len(body)-2)]); len(body) > 4 && line != "" {
+			lines = append(lines, line)
 		}
 	}
 	return strings.Join(lines, "\n")

@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -142,7 +144,17 @@ func (b *build) resolve(ctx context.Context, p prepared, resolved []release.App,
 		b.lock.Requirements, b.before = before.Requirements, before.Requirements
 	}
 	b.lock, err = b.builder.Resolve(ctx, b.lock)
-	return err
+	if err != nil {
+		return err
+	}
+	names := []string{image.NoCacheAll}
+	for _, app := range b.lock.Apps {
+		names = append(names, app.Name)
+	}
+	if only := b.builder.NoCache; only != "" && !slices.Contains(names, only) {
+		return fmt.Errorf("%w: --no-cache=%s: there is no such app; they are %s", errUsage, only, strings.Join(names[1:], ", "))
+	}
+	return nil
 }
 
 // commits reads apps' commits through GitHub's API.

@@ -3,12 +3,16 @@ package main
 import (
 	"context"
 	"fmt"
+	"regexp"
 
 	"github.com/spf13/cobra"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/config"
 	"github.com/desiredeffect/erpnext-pipeline/ci/image"
 )
+
+// packageName is the form of a Python package's name (PEP 508).
+var packageName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`)
 
 // newRoot makes the command tree. Without a command the program releases.
 func newRoot(s *streams) *cobra.Command {
@@ -27,6 +31,11 @@ func newRoot(s *streams) *cobra.Command {
 				return fmt.Errorf("%w: --log-format takes auto, console or json, not %q", errUsage, f.logFormat)
 			}
 			s.setLog(f.logFormat, f.verbose)
+			for _, name := range f.upgrade {
+				if !packageName.MatchString(name) {
+					return fmt.Errorf("%w: --upgrade-packages takes the name of a Python package, not %q", errUsage, name)
+				}
+			}
 			return nil
 		},
 	}

@@ -10,6 +10,7 @@ package images
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"runtime"
@@ -139,9 +140,9 @@ func ensure(ctx context.Context, client *dagger.Client, mirror string, base, nat
 		return StandIn{}, execError(err)
 	}
 	holds := strings.Join(append([]string{r.Program}, strings.Fields(version)...), " ")
-	// Under another name: until it is finished, and joined with what is under
-	// its own, nobody shall take it.
-	unfinished := ref.Context().Tag(ref.TagStr() + "-" + base.architecture + "-unfinished")
+	// Under a name that nobody else has: until it is finished, and joined with
+	// what is under its own, nobody shall take it.
+	unfinished := ref.Context().Tag("unfinished-" + rand.Text())
 	if _, err := container.Publish(ctx, unfinished.Name()); err != nil {
 		return StandIn{}, fmt.Errorf("publish: %w", execError(err))
 	}
