@@ -26,16 +26,16 @@ mkdir -p ` + strings.Join(a.nodeFolders(), " ") + `
 	return &stage{
 		name: "modules", of: a.Name, platform: tools.platform, needs: []*stage{tools},
 		key: keyOf("modules", a.Name, tools.key, text, reads),
-		build: func(_ context.Context, in inputs) *dagger.Container {
+		build: func(s *stage, in inputs) *dagger.Container {
 			// One by one, so that the engine too knows the files by content.
 			tree, files := b.tree(a), b.Client.Directory()
 			for _, f := range reads {
 				files = files.WithFile(f.Path, tree.File(f.Path))
 			}
-			c := b.cached(toolbox(in[tools]), "yarn-"+a.Name).
+			c := b.cached(toolbox(in[tools]), "yarn-"+a.Name+"-"+path.Base(string(tools.platform))).
 				WithMountedDirectory("/tmp/manifests", files).
 				WithWorkdir(a.dir())
-			return b.script(c, "modules "+a.Name, text)
+			return b.script(c, s, text)
 		},
 		pack: func(_ context.Context, c *dagger.Container) packing {
 			return packing{from: c.Directory(a.dir()), at: a.dir(), owner: owner, seconds: epoch, passing: true}
@@ -50,7 +50,7 @@ func (b *Builder) served(a *app, modules *stage) *stage {
 		name: "served", of: a.Name, platform: modules.platform, needs: []*stage{modules}, inImage: true,
 		history: "node modules of " + a.Name,
 		key:     keyOf("served", modules.key, pruneModules, packScript),
-		build:   func(_ context.Context, in inputs) *dagger.Container { return in[modules] },
+		build:   func(_ *stage, in inputs) *dagger.Container { return in[modules] },
 		pack: func(_ context.Context, c *dagger.Container) packing {
 			return packing{from: c.Directory(at), at: at, owner: owner, seconds: epoch, before: pruneModules}
 		},
@@ -132,7 +132,7 @@ func (b *Builder) browser(name string, a *app, visible []*app, tools *stage, mod
 	key := keyOf(parts...)
 	return &stage{
 		name: name, of: a.Name, needs: needs, inImage: true, key: key,
-		build: func(_ context.Context, in inputs) *dagger.Container {
+		build: func(s *stage, in inputs) *dagger.Container {
 			c := toolbox(in[tools])
 			var absent []string
 			for _, v := range visible {
@@ -158,7 +158,7 @@ func (b *Builder) browser(name string, a *app, visible []*app, tools *stage, mod
 				WithEnvVariable("ABSENT", strings.Join(absent, " ")).
 				// frappe's build waits for a Redis to come up unless this is CI.
 				WithEnvVariable("CI", "1")
-			return b.script(c, name+" "+a.Name, text)
+			return b.script(c, s, text)
 		},
 		pack: func(_ context.Context, c *dagger.Container) packing {
 			return packing{

@@ -50,9 +50,9 @@ if [ -n "${APT_MIRROR:-}" ]; then
 	APT_OPTIONS="$APT_OPTIONS -o Dir::Etc::sourcelist=/run/trust/sources.list -o Dir::Etc::sourceparts=/dev/null"
 fi
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_RETRIES=3
-# pip says what went wrong, but not where.
+# pip says what went wrong, but not where, and neither it nor npm what to do.
 unreached() {
-	echo "The index was $(printf %s "${UV_DEFAULT_INDEX:-the public one}" | sed 's#//[^/]*@#//#'). A certificate that is not trusted here needs its CA in EXTRA_CA_FILE." >&2
+	echo "It was asked for at $(printf %s "$1" | sed 's#//[^/]*@#//#'). A certificate that is not trusted here needs its CA in EXTRA_CA_FILE." >&2
 	exit 1
 }
 [ -z "${UV_DEFAULT_INDEX:-}" ] || export PIP_INDEX_URL="$UV_DEFAULT_INDEX"

@@ -83,7 +83,7 @@ func (b *Builder) resolvePackages(lock release.Lock, list []app, tools, compiler
 	return &stage{
 		name: "packages", needs: []*stage{in},
 		key: keyOf("packages", lock.Python, uvVersion, text, files, day),
-		build: func(_ context.Context, in inputs) *dagger.Container {
+		build: func(s *stage, in inputs) *dagger.Container {
 			var c *dagger.Container
 			for _, c = range in {
 			}
@@ -95,7 +95,7 @@ func (b *Builder) resolvePackages(lock release.Lock, list []app, tools, compiler
 				WithMountedDirectory("/tmp/requirements", folder).
 				WithWorkdir("/tmp/requirements").
 				WithEnvVariable("UV_CUSTOM_COMPILE_COMMAND", "erpnext-pipeline")
-			return b.script(c, "packages", text)
+			return b.script(c, s, text)
 		},
 		pack: func(_ context.Context, c *dagger.Container) packing {
 			return packing{info: c.Directory("/tmp/out")}
@@ -237,10 +237,10 @@ fi
 	return &stage{
 		name: "environment", platform: compilers.platform, needs: []*stage{compilers}, inImage: true, history: "Python packages",
 		key: keyOf("environment", compilers.key, text, digest(requirements), packScript),
-		build: func(_ context.Context, in inputs) *dagger.Container {
+		build: func(s *stage, in inputs) *dagger.Container {
 			c := b.cached(toolbox(in[compilers]), "uv").
 				WithMountedFile("/tmp/lock.txt", b.Client.Directory().WithNewFile("lock.txt", requirements).File("lock.txt"))
-			return b.script(c, "environment", text)
+			return b.script(c, s, text)
 		},
 		pack: func(_ context.Context, c *dagger.Container) packing {
 			return packing{

@@ -229,11 +229,11 @@ mkdir /tmp/out
 	return &stage{
 		name: "link", of: a.Name, needs: []*stage{tools, environment},
 		key: keyOf("link", a.Name, tools.key, environment.key, text, entries(a.files, readsLink(a.Name)), topPackages(a.files)),
-		build: func(_ context.Context, in inputs) *dagger.Container {
+		build: func(s *stage, in inputs) *dagger.Container {
 			c := toolbox(in[tools]).
 				WithMountedDirectory(benchDir+"/env", in[environment].Directory(benchDir+"/env")).
 				WithMountedDirectory(a.dir(), b.tree(a))
-			return b.script(c, "link "+a.Name, text)
+			return b.script(c, s, text)
 		},
 		pack: func(_ context.Context, c *dagger.Container) packing {
 			return packing{from: c.Directory("/tmp/out"), at: benchDir + "/env", owner: owner, seconds: epoch}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
+	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 )
 
 // Store keeps stages by their tags: a registry.
@@ -40,7 +41,7 @@ type stage struct {
 	key      string
 	needs    []*stage
 	// build makes the stage's files. Nil where there is nothing to run.
-	build func(context.Context, inputs) *dagger.Container
+	build func(*stage, inputs) *dagger.Container
 	// pack says which of the files are the stage's, given what build made.
 	pack func(context.Context, *dagger.Container) packing
 	// inImage says that the stage's layer is one of the image's, and history
@@ -118,13 +119,13 @@ func (b *Builder) findOrBuild(ctx context.Context, s *stage) error {
 	}
 	s.run.began = time.Now()
 	b.began(s)
-	s.run.made = s.build(ctx, in)
+	s.run.made = s.build(s, in)
 	if len(s.needs) == 1 && s.run.made == in[s.needs[0]] {
 		return nil // part of what another stage made
 	}
 	printed, err := slotted(b, func() (string, error) { return s.run.made.Stdout(ctx) })
 	if err != nil {
-		err = fmt.Errorf("build %s: %w", s, withOutput(err))
+		err = b.unemulated(s, fmt.Errorf("build %s: %w", s, withOutput(err)))
 		b.ended(s, err)
 		return err
 	}
@@ -249,9 +250,23 @@ var Stamp = regexp.MustCompile(`^\d+\.\d+$`)
 // script adds a shell script as one exec, in a login-free POSIX shell that
 // stops at the first failure. Its first line names the stage in the engine's
 // account of the build.
-func (b *Builder) script(c *dagger.Container, name, text string) *dagger.Container {
-	_, of, _ := strings.Cut(name, " ")
-	return b.reaching(b.fresh(c, of)).WithExec([]string{"sh", "-euc", ": stage " + name + prelude + text + stamp})
+func (b *Builder) script(c *dagger.Container, s *stage, text string) *dagger.Container {
+	return b.reaching(b.fresh(c, s.of)).WithExec([]string{"sh", "-euc", ": stage " + s.String() + prelude + text + stamp})
+}
+
+// unemulated says what to do about a failure where the engine's machine runs no
+// program for the stage's platform.
+func (b *Builder) unemulated(s *stage, err error) error {
+	if b.platformOf(s) == b.native || !strings.Contains(err.Error(), "exec format error") {
+		return err
+	}
+	_, architecture, _ := strings.Cut(string(s.platform), "/")
+	return problem.Report{{
+		Code: "image.emulation", Subject: string(s.platform), Err: err,
+		Detail: "the engine's machine runs no programs for it",
+		Remedy: "have that machine emulate it, with docker run --privileged --rm tonistiigi/binfmt --install " + architecture +
+			" or in GitHub Actions with docker/setup-qemu-action; or build with --platform " + string(b.native),
+	}}.Err()
 }
 
 // printedBefore says whether the stamp at the end of an output is older than

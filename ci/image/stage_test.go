@@ -1,8 +1,11 @@
 package image
 
 import (
+	"errors"
 	"testing"
 	"time"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 )
 
 func TestPrintedBefore(t *testing.T) {
@@ -21,5 +24,26 @@ func TestPrintedBefore(t *testing.T) {
 				t.Errorf("got %v, want %v", got, test.want)
 			}
 		})
+	}
+}
+
+// What a person does about a machine that emulates nothing is not what the
+// kernel says.
+func TestUnemulated(t *testing.T) {
+	b := &Builder{native: "linux/amd64"}
+	failed := errors.New("build tools linux/arm64: exit 1\nfork/exec /bin/sh: exec format error")
+	var problems *problem.Error
+	if err := b.unemulated(&stage{platform: "linux/arm64"}, failed); !errors.As(err, &problems) || !errors.Is(err, failed) ||
+		err.Error() != "linux/arm64: the engine's machine runs no programs for it" {
+		t.Errorf("a foreign stage failed with %v", err)
+	}
+	for _, s := range []*stage{{platform: "linux/amd64"}, {}} {
+		if err := b.unemulated(s, failed); err != failed {
+			t.Errorf("a native stage failed with %v", err)
+		}
+	}
+	other := errors.New("exit 1")
+	if err := b.unemulated(&stage{platform: "linux/arm64"}, other); err != other {
+		t.Errorf("a foreign stage failed with %v for another reason", err)
 	}
 }

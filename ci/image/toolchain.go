@@ -156,13 +156,13 @@ func (b *Builder) newPacker(lock release.Lock) *stage {
 	text := install("isal", "libdeflate-tools", "openssl")
 	return &stage{
 		name: "packer", key: keyOf("packer", lock.Bases[packerBase], text),
-		build: func(context.Context, inputs) *dagger.Container {
+		build: func(s *stage, _ inputs) *dagger.Container {
 			c := b.from(lock, packerBase, b.native)
 			if b.Mirrors.Apt.IsSet() {
 				python, _ := bases(lock)
 				c = c.WithMountedFile(publicTrust, b.from(lock, python, b.native).File("/etc/ssl/certs/ca-certificates.crt"))
 			}
-			return b.script(c, "packer", text)
+			return b.script(c, s, text)
 		},
 		pack: wholePassing,
 	}
@@ -204,20 +204,20 @@ mkdir -p ./var/lib/apt/lists/partial ./var/cache/apt/archives/partial ./var/log
 func (b *Builder) newTools(lock release.Lock, platform dagger.Platform) *stage {
 	python, node := bases(lock)
 	text := `
-python3 -m pip install --quiet --no-cache-dir --root-user-action=ignore uv==` + uvVersion + ` || unreached
-node /usr/local/lib/node_modules/npm/bin/npm-cli.js install --silent --global yarn@` + yarnVersion + `
+python3 -m pip install --quiet --no-cache-dir --root-user-action=ignore uv==` + uvVersion + ` || unreached "${UV_DEFAULT_INDEX:-the public index}"
+node /usr/local/lib/node_modules/npm/bin/npm-cli.js install --loglevel error --global yarn@` + yarnVersion + ` >/dev/null || unreached "${NPM_MIRROR:-the public registry}"
 rm -rf /root/.npm
 ` + noTrustUpdates + benchFolders
 	return &stage{
 		name: "tools", platform: platform,
 		key: keyOf("tools", lock.Bases[python], lock.Bases[node], platform, text),
-		build: func(context.Context, inputs) *dagger.Container {
+		build: func(s *stage, _ inputs) *dagger.Container {
 			from := b.from(lock, node, platform)
 			c := b.from(lock, python, platform).
 				WithFile("/usr/local/bin/node", from.File("/usr/local/bin/node")).
 				WithDirectory("/usr/local/lib/node_modules", from.Directory("/usr/local/lib/node_modules")).
 				WithWorkdir(benchDir)
-			return b.script(c, "tools", text)
+			return b.script(c, s, text)
 		},
 		pack: wholePassing,
 	}
@@ -230,8 +230,8 @@ func (b *Builder) newCompilers(tools *stage) *stage {
 	return &stage{
 		name: "compilers", platform: tools.platform, needs: []*stage{tools},
 		key: keyOf("compilers", tools.key, text),
-		build: func(_ context.Context, in inputs) *dagger.Container {
-			return b.script(toolbox(in[tools]), "compilers", text)
+		build: func(s *stage, in inputs) *dagger.Container {
+			return b.script(toolbox(in[tools]), s, text)
 		},
 		pack: wholePassing,
 	}
@@ -278,7 +278,7 @@ ln -s /opt/bench/bin/bench /usr/local/bin/bench
 	return &stage{
 		name: "base", platform: platform, inImage: true, history: "system packages, Python " + lock.Python + ", Node " + lock.Node,
 		key: keyOf("base", lock.Bases[python], lock.Bases[node], platform, text, rootfsFiles(), forgetBase, packScript),
-		build: func(context.Context, inputs) *dagger.Container {
+		build: func(s *stage, _ inputs) *dagger.Container {
 			from := b.from(lock, node, platform)
 			own := b.Client.Directory()
 			files := rootfsFiles()
@@ -290,7 +290,7 @@ ln -s /opt/bench/bin/bench /usr/local/bin/bench
 				own = own.WithNewFile(name, files[name], dagger.DirectoryWithNewFileOpts{Permissions: mode})
 			}
 			c := b.from(lock, python, platform).WithFile("/usr/local/bin/node", from.File("/usr/local/bin/node"))
-			return b.script(c, "base", text).WithDirectory("/", own)
+			return b.script(c, s, text).WithDirectory("/", own)
 		},
 		pack: func(_ context.Context, c *dagger.Container) packing {
 			return packing{
@@ -318,8 +318,8 @@ rm -f /opt/bench/.lock
 	return &stage{
 		name: "command", platform: tools.platform, needs: []*stage{tools}, inImage: true, history: "bench " + benchVersion,
 		key: keyOf("command", tools.key, text, packScript),
-		build: func(_ context.Context, in inputs) *dagger.Container {
-			return b.script(b.cached(toolbox(in[tools]), "uv"), "command", text)
+		build: func(s *stage, in inputs) *dagger.Container {
+			return b.script(b.cached(toolbox(in[tools]), "uv"), s, text)
 		},
 		pack: func(_ context.Context, c *dagger.Container) packing {
 			return packing{from: c.Directory("/opt/bench"), at: "/opt/bench", owner: "0:0", seconds: epoch}

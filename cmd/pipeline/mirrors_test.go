@@ -414,14 +414,22 @@ func TestMirrors(t *testing.T) {
 		return code, out, errs
 	}
 
-	t.Run("without the CA", func(t *testing.T) {
-		code, _, errs := push(u, "0.0.1")
-		for _, want := range []string{"certificate verify failed", m.URL + "/pypi/simple", "EXTRA_CA_FILE"} {
-			if code != exitFailed || !strings.Contains(errs, want) {
-				t.Errorf("exit %d, without %q\n%s", code, want, errs)
+	for name, test := range map[string]struct {
+		environ []string
+		want    []string
+	}{
+		"PyPI without the CA": {nil, []string{"certificate verify failed", m.URL + "/pypi/simple", "EXTRA_CA_FILE"}},
+		"npm without the CA":  {[]string{"PYPI_INDEX_URL="}, []string{"unable to verify the first certificate", m.URL + "/npm", "EXTRA_CA_FILE"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, _, errs := push(u.with(test.environ...), "0.0.1")
+			for _, want := range test.want {
+				if code != exitFailed || !strings.Contains(errs, want) {
+					t.Errorf("exit %d, without %q\n%s", code, want, errs)
+				}
 			}
-		}
-	})
+		})
+	}
 	u = u.with(ca)
 	t.Run("a wrong checksum", func(t *testing.T) {
 		wrong := strings.Repeat("0", 64)
@@ -457,7 +465,10 @@ func TestMirrors(t *testing.T) {
 	}
 
 	// What is part of others stands for them.
-	traces := append(credentials[3:], m.Listener.Addr().String(), base, m.name, strings.Split(m.ca, "\n")[2])
+	traces := append(credentials[3:], m.Listener.Addr().String(), base, m.name)
+	for _, ca := range append(machineCAs(t), m.ca) {
+		traces = append(traces, strings.Split(ca, "\n")[2])
+	}
 	for _, text := range traces {
 		if strings.Contains(out+errs, text) {
 			t.Errorf("the program printed %q:\n%s", text, errs)
@@ -489,6 +500,27 @@ func TestMirrors(t *testing.T) {
 			t.Errorf("%q, %v", printed, err)
 		}
 	})
+}
+
+// machineCAs are the CAs that this machine trusts besides the public ones. The
+// engine lends them to whatever runs on it.
+func machineCAs(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("/usr/local/share/ca-certificates/*.crt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+			all = append(all, string(pem.EncodeToMemory(block)))
+		}
+	}
+	return all
 }
 
 // noTraces looks for texts in everything that a registry holds of an image and
