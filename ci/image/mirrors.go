@@ -50,9 +50,11 @@ if [ -n "${APT_MIRROR:-}" ]; then
 	APT_OPTIONS="$APT_OPTIONS -o Dir::Etc::sourcelist=/run/trust/sources.list -o Dir::Etc::sourceparts=/dev/null"
 fi
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_RETRIES=3
+# npm tries a certificate that it does not trust again, after 10 and 60 s.
+export npm_config_fetch_retry_mintimeout=1000 npm_config_fetch_retry_maxtimeout=5000
 # pip says what went wrong, but not where, and neither it nor npm what to do.
 unreached() {
-	echo "It was asked for at $(printf %s "$1" | sed 's#//[^/]*@#//#'). A certificate that is not trusted here needs its CA in EXTRA_CA_FILE." >&2
+	echo "$1 is $(printf %s "$2" | sed 's#//[^/]*@#//#'). A certificate that is not trusted here needs its CA in EXTRA_CA_FILE." >&2
 	exit 1
 }
 [ -z "${UV_DEFAULT_INDEX:-}" ] || export PIP_INDEX_URL="$UV_DEFAULT_INDEX"

@@ -419,7 +419,7 @@ func TestMirrors(t *testing.T) {
 		want    []string
 	}{
 		"PyPI without the CA": {nil, []string{"certificate verify failed", m.URL + "/pypi/simple", "EXTRA_CA_FILE"}},
-		"npm without the CA":  {[]string{"PYPI_INDEX_URL="}, []string{"unable to verify the first certificate", m.URL + "/npm", "EXTRA_CA_FILE"}},
+		"npm without the CA":  {[]string{"PYPI_INDEX_URL="}, []string{"unable to verify the first certificate", "NPM_REGISTRY_URL", "EXTRA_CA_FILE"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, _, errs := push(u.with(test.environ...), "0.0.1")
