@@ -189,9 +189,23 @@ for _ in 1 2; do
 done
 `
 
-// forget removes what differs from one installation to the next, and the
-// links that are left of a machine's extra CAs.
-const forget = forgetCAs + `
+// ownCAs writes the list of CAs anew, of those that the tree has. An engine adds
+// a machine's extra CAs to it and, without the command that noTrustUpdates takes
+// away, leaves them there: whoever uses the stage elsewhere would trust them.
+const ownCAs = `
+if [ -e ./etc/ca-certificates.conf ]; then
+	{
+		grep -v '^[#!]' ./etc/ca-certificates.conf | sed 's,^,./usr/share/ca-certificates/,'
+		find ./usr/local/share/ca-certificates -name '*.crt' 2>/dev/null | sort
+	} | while read -r ca; do
+		[ ! -f "$ca" ] || sed '$a\' "$ca"
+	done >./etc/ssl/certs/ca-certificates.crt
+fi
+`
+
+// forget removes what differs from one installation to the next, and what is
+// left of a machine's extra CAs.
+const forget = forgetCAs + ownCAs + `
 rm -rf ./var/lib/apt/lists ./var/cache/apt ./var/cache/ldconfig ./var/cache/debconf ./var/log ./var/backups
 rm -f ./etc/machine-id ./etc/passwd- ./etc/group- ./etc/shadow- ./etc/gshadow- ./etc/.pwd.lock ./etc/mtab ./var/lib/dpkg/*-old ./var/lib/dbus/machine-id
 find . -xdev -name __pycache__ -prune -exec rm -rf {} +

@@ -537,9 +537,6 @@ func noTraces(t *testing.T, target registry.Target, texts []string) {
 	}
 	seen := map[v1.Hash]bool{}
 	for _, tag := range tags {
-		if strings.HasPrefix(tag, "stage.compilers.") {
-			continue // Large, and only apt ran there, as for the image.
-		}
 		one, err := remote.Image(repository.Tag(tag), remote.WithContext(t.Context()))
 		if err != nil {
 			t.Fatal(err)
