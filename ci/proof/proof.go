@@ -113,13 +113,17 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		WithMountedSecret("/run/words", o.Client.SetSecret("proof words", words(o)), dagger.ContainerWithMountedSecretOpts{Mode: 0o400}).
 		WithExec([]string{"sh", "-eufc", ": stage proof files\n" + filesScript}, dagger.ContainerWithExecOpts{UseEntrypoint: false})
 
+	// What was proven is written down; a proof itself is not repeated from the
+	// engine's memory, and shares no database with another.
+	of := o.Digest + " " + time.Now().UTC().Format(time.RFC3339Nano)
 	mariadb := o.MariaDB.
+		WithEnvVariable("PROOF_OF", of).
 		WithEnvVariable("MARIADB_ROOT_PASSWORD", databasePassword).
 		WithExposedPort(3306).
 		AsService(dagger.ContainerAsServiceOpts{UseEntrypoint: true, Args: []string{
 			"mariadbd", "--character-set-server=utf8mb4", "--collation-server=utf8mb4_unicode_ci", "--skip-innodb-doublewrite", "--innodb-flush-log-at-trx-commit=0"}})
 	redis := func() *dagger.Service {
-		return o.Redis.WithExposedPort(6379).AsService(dagger.ContainerAsServiceOpts{UseEntrypoint: true})
+		return o.Redis.WithEnvVariable("PROOF_OF", of).WithExposedPort(6379).AsService(dagger.ContainerAsServiceOpts{UseEntrypoint: true})
 	}
 	running := o.Image.
 		WithServiceBinding("db", mariadb).
@@ -129,9 +133,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		WithEnvVariable("INSTALL", strings.Join(install, " ")).
 		WithEnvVariable("SITE", site).
 		WithEnvVariable("DB_ROOT_PASSWORD", databasePassword).
-		// What was proven is written down; a proof itself is not repeated
-		// from the engine's memory.
-		WithEnvVariable("PROOF_OF", o.Digest+" "+time.Now().UTC().Format(time.RFC3339Nano)).
+		WithEnvVariable("PROOF_OF", of).
 		WithExec([]string{"bash", "-euc", ": stage proof site\n" + siteScript}, dagger.ContainerWithExecOpts{UseEntrypoint: true})
 
 	var printed [2]string

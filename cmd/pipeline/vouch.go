@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/ci/attest"
 	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
 	"github.com/desiredeffect/erpnext-pipeline/ci/proof"
+	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 )
 
 // The images that a release runs with beside its own, and an image is proven
@@ -94,10 +96,18 @@ func (b *build) runProof(ctx context.Context, s *streams, c *checked, reference 
 		apps[i] = proof.App{Name: app.Name, Requires: b.builder.Requires(app.Name)}
 	}
 	b.builder.Observe(progress.Event{Stage: "proof", Kind: progress.Began, At: time.Now(), Needs: []string{"push"}})
-	report, err := proof.Run(ctx, proof.Options{
+	options := proof.Options{
 		Client: b.client, Image: image, Digest: reference.DigestStr(), Apps: apps, Secrets: c.config.Secrets(), CAs: c.config.Mirrors.CAs,
 		MariaDB: b.builder.Public(mariadbImage), Redis: b.builder.Public(redisImage), Inspector: b.builder.Public(debianImage),
-	})
+	}
+	report, err := proof.Run(ctx, options)
+	var found *problem.Error
+	if err != nil && !errors.As(err, &found) && ctx.Err() == nil {
+		// Not the image failed but the engine, which may have thrown away what
+		// it was about to use.
+		s.log.Warn().Err(err).Msg("the engine failed; proving the image once more")
+		report, err = proof.Run(ctx, options)
+	}
 	b.builder.Observe(progress.Event{Stage: "proof", Kind: progress.Ended, At: time.Now(), Err: err})
 	if err != nil {
 		return report, err
