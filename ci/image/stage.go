@@ -296,6 +296,9 @@ type execFailure struct{ exec *dagger.ExecError }
 
 func (f execFailure) Error() string {
 	output := strings.TrimSpace(f.exec.Stdout + "\n" + f.exec.Stderr)
+	if output == "" {
+		output = f.exec.Error() // the engine says why it could not be started
+	}
 	lines := strings.Split(output, "\n")
 	return fmt.Sprintf("exit %d\n%s", f.exec.ExitCode, strings.Join(lines[max(0, len(lines)-25):], "\n"))
 }
