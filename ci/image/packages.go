@@ -118,9 +118,13 @@ func conflict(err error, apps []app) error {
 	if wanted := wants(detail, apps); wanted != "" {
 		detail += "\n" + wanted
 	}
+	remedy := "choose refs in apps.json whose requirements fit together, or relax the range in the app that is yours"
+	if strings.Contains(exec.Stderr, "exclude-newer") {
+		// What uv says where an index has no times is that all is too new.
+		remedy += "; with PYPI_INDEX_URL, take a mirror that says when a package was uploaded"
+	}
 	report := problem.Report{{
-		Code: "image.packages-conflict", Subject: "Python packages", Detail: detail, Err: err,
-		Remedy: "choose refs in apps.json whose requirements fit together, or relax the range in the app that is yours",
+		Code: "image.packages-conflict", Subject: "Python packages", Detail: detail, Err: err, Remedy: remedy,
 	}}
 	return report.Err()
 }
