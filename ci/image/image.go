@@ -197,7 +197,7 @@ func (b *Builder) Resolve(ctx context.Context, lock release.Lock) (release.Lock,
 
 // graph are the stages of a build.
 type graph struct {
-	// perPlatform are what differs from one platform to the next.
+	// bases, commands and environments are by platform's index.
 	bases, commands, environments []*stage
 	// modules and served by platform's index and app's name.
 	modules, served []map[string]*stage

@@ -122,13 +122,12 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		WithExposedPort(3306).
 		AsService(dagger.ContainerAsServiceOpts{UseEntrypoint: true, Args: []string{
 			"mariadbd", "--character-set-server=utf8mb4", "--collation-server=utf8mb4_unicode_ci", "--skip-innodb-doublewrite", "--innodb-flush-log-at-trx-commit=0"}})
-	redis := func() *dagger.Service {
-		return o.Redis.WithEnvVariable("PROOF_OF", of).WithExposedPort(6379).AsService(dagger.ContainerAsServiceOpts{UseEntrypoint: true})
-	}
+	// One Redis serves as cache and queue: the engine takes equal ones for one.
+	redis := o.Redis.WithEnvVariable("PROOF_OF", of).WithExposedPort(6379).AsService(dagger.ContainerAsServiceOpts{UseEntrypoint: true})
 	running := o.Image.
 		WithServiceBinding("db", mariadb).
-		WithServiceBinding("redis-cache", redis()).
-		WithServiceBinding("redis-queue", redis()).
+		WithServiceBinding("redis-cache", redis).
+		WithServiceBinding("redis-queue", redis).
 		WithEnvVariable("APPS", strings.Join(names, " ")).
 		WithEnvVariable("INSTALL", strings.Join(install, " ")).
 		WithEnvVariable("SITE", site).
