@@ -284,6 +284,14 @@ func (b *build) load(ctx context.Context, s *streams, name string) (err error) {
 	return nil
 }
 
+// loadable refuses before a build what load can't do after it.
+func (p prepared) loadable(f *flags) error {
+	if f.load && len(p.config.Platforms) > 1 {
+		return fmt.Errorf("%w: an image for several platforms can't be loaded into Docker: choose one with --platform", errUsage)
+	}
+	return nil
+}
+
 // writeLock writes the complete lock to a file, for a rebuild.
 func (b *build) writeLock(path string) error {
 	text, err := json.MarshalIndent(b.lock, "", "  ")

@@ -31,6 +31,9 @@ func (s *streams) rebuild(ctx context.Context, f *flags, args []string) error {
 	if err := report.Err(); err != nil {
 		return err
 	}
+	if err := p.loadable(f); err != nil {
+		return err
+	}
 	c := &checked{prepared: p, resolved: lock.Apps}
 	defer c.close()
 	if err := c.openStores(ctx, need); err != nil {
