@@ -218,7 +218,7 @@ mkdir -p ./var/lib/apt/lists/partial ./var/cache/apt/archives/partial ./var/log
 func (b *Builder) newTools(lock release.Lock, platform dagger.Platform) *stage {
 	python, node := bases(lock)
 	text := `
-python3 -m pip install --quiet --no-cache-dir --root-user-action=ignore uv==` + uvVersion + ` || unreached PYPI_INDEX_URL "${UV_DEFAULT_INDEX:-not set}"
+python3 -m pip install --quiet --no-cache-dir --root-user-action=ignore uv==` + uvVersion + ` || unreached PYPI_INDEX_URL "${PIP_INDEX_URL:-not set}"
 node /usr/local/lib/node_modules/npm/bin/npm-cli.js install --loglevel error --global yarn@` + yarnVersion + ` >/dev/null || unreached NPM_REGISTRY_URL "${NPM_MIRROR:-not set}"
 rm -rf /root/.npm
 ` + noTrustUpdates + benchFolders
