@@ -133,7 +133,27 @@ type Target struct {
 	ComposeFiles []string
 	// Sites are the sites to migrate.
 	Sites []string
+	// Strategy is how a release takes over: StrategyCycle or StrategySwap.
+	Strategy string
+	// BackupFiles says that the backup before a migration takes the site's
+	// files too.
+	BackupFiles bool
+	// DrainLimit is how long jobs may take to end before a release gives up.
+	DrainLimit time.Duration
+	// KeepReleases is how many releases before the live one stay on the host
+	// whole, for a rollback; at least 1.
+	KeepReleases int
+	// HooksDir is the folder with hooks. It need not exist unless somebody
+	// chose it.
+	HooksDir string
 }
+
+// The strategies of a release: everything down and up again, or the new bench
+// beside the old one.
+const (
+	StrategyCycle = "cycle"
+	StrategySwap  = "swap"
+)
 
 // Jump is a host to connect through.
 type Jump struct {
@@ -302,13 +322,18 @@ func (l *loader) readEnvFile(extraKnown []string) {
 		text, ok := l.environ[name]
 		return text, ok
 	})
+	if l.need == Observe {
+		// Compose files and the apps file, which would say what else may be
+		// there, need not be on the machine of somebody on call.
+		return
+	}
 	known := l.names(extraKnown)
 	for _, key := range l.file.keys {
 		if slices.Contains(known, key) {
 			continue
 		}
 		remedy := "remove it; de-example.env has every key"
-		near := nearest(key, known)
+		near := problem.Nearest(strings.ToUpper(key), known)
 		if near != "" {
 			remedy = "write " + near + ", or remove it; de-example.env has every key"
 		}

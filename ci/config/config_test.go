@@ -137,10 +137,16 @@ DEPLOY_PORT=2222
 DEPLOY_JUMP_HOST=jumper@bastion.example.com:2200
 DEPLOY_DIR=/srv/erp/
 COMPOSE_FILES=deploy/compose/compose-main.yaml, extra.yaml
+DEPLOY_STRATEGY=swap
+BACKUP_FILES=true
+DRAIN_SECONDS=90
+KEEP_RELEASES=5
+HOOKS_DIR=hooks
 RESTIC_REPOSITORY=/backup
 RESTIC_PASSWORD=restic-pw
 `)
 	w.write("extra.yaml", "services: {}\n")
+	w.write("hooks/README.md", "none yet\n")
 	ca := certificate(t, "Acme Root", time.Hour)
 	w.write("ca.pem", "# ours\n"+ca)
 	w.write("cosign.key", pemOf("ENCRYPTED SIGSTORE PRIVATE KEY"))
@@ -170,7 +176,7 @@ RESTIC_PASSWORD=restic-pw
 			Host: "erp.example.com", Port: 2222, User: "deploy", SSHKeyFile: w.path("id"), AgentSocket: "/run/agent",
 			KnownHostsFile: w.path(".ssh/known_hosts"), Jump: &Jump{User: "jumper", Host: "bastion.example.com", Port: 2200},
 			Dir: "/srv/erp", Project: "erp", ComposeFiles: []string{"deploy/compose/compose-main.yaml", "extra.yaml"},
-			Sites: []string{"erp.example.com"},
+			Sites: []string{"erp.example.com"}, Strategy: StrategySwap, BackupFiles: true, DrainLimit: 90 * time.Second, KeepReleases: 5, HooksDir: "hooks",
 		},
 		Compose: Compose{
 			HTTPPort: 80, AdminPassword: secret.New("adm$in pw"), DBRootPassword: secret.New("root-pw"),
@@ -180,6 +186,23 @@ RESTIC_PASSWORD=restic-pw
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestDefaultsOfARelease(t *testing.T) {
+	w := newWorld(t)
+	w.write(".env", enough)
+	config, report := w.load(Build | Push | Deploy)
+	if len(report) > 0 {
+		t.Fatalf("problems:\n%s", rendered(t, report))
+	}
+	got := config.Target
+	if got.Strategy != StrategyCycle || got.BackupFiles || got.DrainLimit != 5*time.Minute || got.KeepReleases != 3 || got.HooksDir != "deploy/hooks" {
+		t.Errorf("got %+v", got)
+	}
+	w.flags["DEPLOY_STRATEGY"] = "swap"
+	if config, _ := w.load(0); config.Target.Strategy != StrategySwap {
+		t.Errorf("with --strategy swap it is %q", config.Target.Strategy)
 	}
 }
 
@@ -430,6 +453,11 @@ func TestBadValues(t *testing.T) {
 		{"COMPOSE_PROJECT_NAME", "My Project", `is "My Project", which compose doesn't take for a project | use small letters, digits, - and _, with a letter or a digit in front`},
 		{"COMPOSE_FILES", "a/x.yaml,b/x.yaml", `has a/x.yaml and b/x.yaml, which have the same name | rename one; on the host they are in one folder`},
 		{"COMPOSE_FILES", "a.yaml,,b.yaml", `has an empty place in its list | separate the files by single commas`},
+		{"DEPLOY_STRATEGY", "rolling", `is "rolling", which is not a strategy | write cycle or swap`},
+		{"BACKUP_FILES", "yes", `is "yes", which is neither true nor false | write true or false`},
+		{"DRAIN_SECONDS", "5m", `is "5m", which is not a number from 1 to 86400 | write a number from 1 to 86400`},
+		{"DRAIN_SECONDS", "86401", `is "86401", which is not a number from 1 to 86400 | write a number from 1 to 86400`},
+		{"KEEP_RELEASES", "0", `is "0", which is not a number from 1 to 1000 | write a number from 1 to 1000`},
 		{"SITE_NAME", "https://erp.example.com/", `is "https://erp.example.com/", which is not the name of a host | write one host name, without scheme and path`},
 		{"HTTP_PORT", "0", `is "0", which is not a number from 1 to 65535 | write a number from 1 to 65535`},
 		{"GUNICORN_WORKERS", "two", `is "two", which is not a number from 1 to 1024 | write a number from 1 to 1024`},
@@ -604,6 +632,10 @@ func TestDeployFiles(t *testing.T) {
 		{"known hosts twice", nil, "DEPLOY_KNOWN_HOSTS_FILE=~/.ssh/known_hosts\nDEPLOY_KNOWN_HOSTS='# x'",
 			"✗ .env:11: DEPLOY_KNOWN_HOSTS and DEPLOY_KNOWN_HOSTS_FILE are both set\n  fix: keep one of them\n" +
 				"✗ .env:11: DEPLOY_KNOWN_HOSTS has no host keys in it\n  fix: give the host's key; ssh-keyscan prints it, compare it with the host's own\n"},
+		{"no folder with hooks where one was named", nil, "HOOKS_DIR=deploy/hooks",
+			"✗ .env:10: HOOKS_DIR names deploy/hooks: no such file or directory\n  fix: correct the path; it is relative to the current folder\n"},
+		{"a file in place of the folder with hooks", func(w *world) { w.write("deploy/hooks", "") }, "",
+			"✗ default: HOOKS_DIR names deploy/hooks, which is not a folder\n  fix: name the folder that the hooks are in\n"},
 		{"no compose file", nil, "COMPOSE_FILES=none.yaml,deploy",
 			"✗ .env:10: COMPOSE_FILES names none.yaml: no such file or directory\n  fix: correct the path; it is relative to the current folder\n" +
 				"✗ .env:10: COMPOSE_FILES names deploy, which is not a file\n  fix: name the file itself\n"},
@@ -631,6 +663,34 @@ func TestDeployFiles(t *testing.T) {
 				t.Errorf("to build, there are problems:\n%s", rendered(t, report))
 			}
 		})
+	}
+}
+
+// Who only looks at the host has the way to it, and neither passwords nor the
+// files of a checkout.
+func TestObserveNeedsTheWayToTheHost(t *testing.T) {
+	w := newWorld(t)
+	if err := os.RemoveAll(w.path("deploy")); err != nil {
+		t.Fatal(err)
+	}
+	w.write(".env", "DEPLOY_SSH_KEY_FILE=~/id\nTRAEFIK_LEVEL=INFO\nHOOKS_DIR=hooks\n")
+	_, report := w.load(Observe)
+	want := ""
+	for _, missing := range []string{
+		"DEPLOY_HOST is not set, but needed for host commands (Host that runs the site)\n  fix: set it in .env or with --host",
+		"DEPLOY_USER is not set, but needed for host commands (User to log in as; it must be able to use Docker)\n  fix: set it in .env",
+		"COMPOSE_PROJECT_NAME is not set, but needed for host commands (Name of the compose project)\n  fix: set it in .env or with --project",
+		"SITE_NAME is not set, but needed for host commands (Name of the site: the host name under which people open it)\n  fix: set it in .env or with --site",
+	} {
+		want += "✗ .env: " + missing + "\n"
+	}
+	if got := rendered(t, report); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	w.write(".env", "DEPLOY_SSH_KEY_FILE=~/none\nDEPLOY_HOST=erp.example.com\nDEPLOY_USER=deploy\nCOMPOSE_PROJECT_NAME=erp\nSITE_NAME=erp.example.com\n")
+	_, report = w.load(Observe)
+	if len(report) != 1 || !strings.Contains(report[0].Error(), "DEPLOY_SSH_KEY_FILE names") {
+		t.Errorf("without the key, got\n%s", rendered(t, report))
 	}
 }
 

@@ -15,6 +15,9 @@ const (
 	Build Need = 1 << iota
 	Push
 	Deploy
+	// Observe is to reach the host and its live release, and no more: to show
+	// what is there, or to run something in it.
+	Observe
 )
 
 // String lists what is needed, for instance "build, push".
@@ -23,7 +26,7 @@ func (n Need) String() string {
 	for _, one := range []struct {
 		need Need
 		name string
-	}{{Build, "build"}, {Push, "push"}, {Deploy, "deploy"}} {
+	}{{Build, "build"}, {Push, "push"}, {Deploy, "deploy"}, {Observe, "host commands"}} {
 		if n&one.need != 0 {
 			names = append(names, one.name)
 		}
@@ -78,10 +81,10 @@ type keys struct {
 	GitHubAPIURL string `env:"GITHUB_API_URL, default=https://api.github.com" group:"GitHub" doc:"Where GitHub's REST API is. GitHub Actions sets it."`
 	GitHubToken  string `env:"GITHUB_TOKEN" secret:"true" doc:"Token for public repositories, which otherwise share a low rate limit."`
 
-	Host             string `env:"DEPLOY_HOST" group:"The host" flag:"host" need:"deploy" doc:"Host that runs the site. Without one a release ends with the image."`
+	Host             string `env:"DEPLOY_HOST" group:"The host" flag:"host" need:"deploy observe" doc:"Host that runs the site. Without one a release ends with the image."`
 	Port             string `env:"DEPLOY_PORT, default=22" doc:"Port of its SSH server."`
-	User             string `env:"DEPLOY_USER" need:"deploy" doc:"User to log in as; it must be able to use Docker."`
-	SSHKey           string `env:"DEPLOY_SSH_KEY" secret:"true" doc:"Private key to log in with, its whole text. Deploying needs this, DEPLOY_SSH_KEY_FILE or an SSH agent."`
+	User             string `env:"DEPLOY_USER" need:"deploy observe" doc:"User to log in as; it must be able to use Docker."`
+	SSHKey           string `env:"DEPLOY_SSH_KEY" secret:"true" doc:"Private key to log in with, its whole text. Reaching the host needs this, DEPLOY_SSH_KEY_FILE or an SSH agent."`
 	SSHKeyFile       string `env:"DEPLOY_SSH_KEY_FILE" doc:"File with the private key, readable by nobody else."`
 	SSHKeyPassphrase string `env:"DEPLOY_SSH_KEY_PASSPHRASE" secret:"true" doc:"Passphrase of the private key, if it has one."`
 	KnownHosts       string `env:"DEPLOY_KNOWN_HOSTS" doc:"Host keys that are accepted, in the format of known_hosts, their whole text. Used in place of DEPLOY_KNOWN_HOSTS_FILE."`
@@ -89,9 +92,15 @@ type keys struct {
 	JumpHost         string `env:"DEPLOY_JUMP_HOST" doc:"Host to connect through, as user@host:port; user and port may be left out."`
 	Dir              string `env:"DEPLOY_DIR, default=/opt/erpnext" doc:"Folder on the host for releases, backups and journals."`
 
-	Project      string `env:"COMPOSE_PROJECT_NAME" group:"The compose project" flag:"project" need:"deploy" example:"de-erpnext" doc:"Name of the compose project. Never change it: the volumes with the data carry it."`
+	Strategy     string `env:"DEPLOY_STRATEGY, default=cycle" group:"How a release goes live" flag:"strategy" doc:"How the new release takes over: cycle takes everything down and brings it up again, as the checklist does; swap leaves the data services alone and brings the new bench up beside the old one."`
+	BackupFiles  string `env:"BACKUP_FILES, default=false" doc:"Whether the backup before a migration takes the site's public and private files too, and not the database alone: true or false."`
+	DrainSeconds string `env:"DRAIN_SECONDS, default=300" doc:"How long to wait for running and queued jobs to end, in seconds, before a release gives up with nothing changed."`
+	KeepReleases string `env:"KEEP_RELEASES, default=3" doc:"How many releases before the live one keep their image, compose files and backup on the host, for a rollback. At least 1."`
+	HooksDir     string `env:"HOOKS_DIR, default=deploy/hooks" doc:"Folder with programs that the host runs before and after parts of a release. The default one need not exist."`
+
+	Project      string `env:"COMPOSE_PROJECT_NAME" group:"The compose project" flag:"project" need:"deploy observe" example:"de-erpnext" doc:"Name of the compose project. Never change it: the volumes with the data carry it."`
 	ComposeFiles string `env:"COMPOSE_FILES, default=deploy/compose/compose-main.yaml" doc:"Compose files in the order in which compose reads them, separated by commas."`
-	SiteName     string `env:"SITE_NAME" flag:"site" need:"deploy" doc:"Name of the site: the host name under which people open it."`
+	SiteName     string `env:"SITE_NAME" flag:"site" need:"deploy observe" doc:"Name of the site: the host name under which people open it."`
 	HTTPPort     string `env:"HTTP_PORT, default=80" doc:"Port of the host on which the site answers."`
 
 	AdminPassword  string `env:"ADMIN_PASSWORD" secret:"true" need:"deploy" doc:"Password of the site's Administrator, for a new site."`
@@ -140,7 +149,7 @@ func Schema() []Key {
 		}
 		need := Need(0)
 		for _, word := range strings.Fields(tag.Get("need")) {
-			need |= map[string]Need{"build": Build, "push": Push, "deploy": Deploy}[word]
+			need |= map[string]Need{"build": Build, "push": Push, "deploy": Deploy, "observe": Observe}[word]
 		}
 		schema[i] = Key{
 			Name: name, Alias: tag.Get("alias"), Flag: tag.Get("flag"), Group: group, Doc: tag.Get("doc"),
@@ -170,7 +179,7 @@ func ExampleEnv() string {
 		}
 		fmt.Fprintln(&b, line)
 	}
-	comment("Configuration of the pipeline and of the compose project, with every key there is. Copy it to .env and fill it in. Values follow compose's rules for this file, because compose reads it as well: in single quotes nothing is replaced; elsewhere write $$ for a dollar sign. An empty value counts as none.")
+	comment("Configuration of the pipeline and of the compose project, with every key there is. Copy it to .env and fill it in. Values follow compose's rules for this file, because compose reads it as well: in single quotes nothing is replaced; elsewhere write $$ for a dollar sign. An empty value counts as none. Host commands are those that only reach the host, such as status, history, bench and logs.")
 	group := ""
 	for _, k := range Schema() {
 		if k.Group != group {

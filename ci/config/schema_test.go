@@ -111,7 +111,7 @@ func TestSchemaIsWhole(t *testing.T) {
 }
 
 func TestNeedPrints(t *testing.T) {
-	for need, want := range map[Need]string{0: "", Build: "build", Build | Push: "build, push", Deploy: "deploy", Build | Push | Deploy: "build, push, deploy"} {
+	for need, want := range map[Need]string{0: "", Build: "build", Build | Push: "build, push", Deploy: "deploy", Build | Push | Deploy: "build, push, deploy", Deploy | Observe: "deploy, host commands"} {
 		if got := need.String(); got != want {
 			t.Errorf("need %d prints as %q, want %q", int(need), got, want)
 		}

@@ -12,8 +12,8 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 )
 
-// ssh looks, for a deployment, at the private key and the known hosts: without
-// them a release would be built and pushed for nothing.
+// ssh looks, where the host is to be reached, at the private key and the known
+// hosts: without them a release would be built and pushed for nothing.
 func (l *loader) ssh(t *Target) {
 	t.SSHKeyFile = l.expand("DEPLOY_SSH_KEY_FILE", t.SSHKeyFile)
 	_, chosen := l.values["DEPLOY_KNOWN_HOSTS_FILE"]
@@ -26,7 +26,7 @@ func (l *loader) ssh(t *Target) {
 	if t.KnownHosts != "" && chosen {
 		l.bad("DEPLOY_KNOWN_HOSTS", "keep one of them", "and DEPLOY_KNOWN_HOSTS_FILE are both set")
 	}
-	if l.need&Deploy == 0 {
+	if l.need&(Deploy|Observe) == 0 {
 		return
 	}
 	t.KnownHostsFile = l.expand("DEPLOY_KNOWN_HOSTS_FILE", t.KnownHostsFile)

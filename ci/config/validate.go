@@ -1,7 +1,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"net/url"
 	"path"
@@ -47,6 +49,10 @@ func (l *loader) validate(k keys) Config {
 			SSHKey: secret.New(k.SSHKey), SSHKeyFile: k.SSHKeyFile, SSHPassphrase: secret.New(k.SSHKeyPassphrase), AgentSocket: l.environ["SSH_AUTH_SOCK"],
 			KnownHosts: k.KnownHosts, KnownHostsFile: k.KnownHostsFile,
 			Dir: k.Dir, Project: k.Project,
+			Strategy: k.Strategy, BackupFiles: l.truth("BACKUP_FILES", k.BackupFiles),
+			DrainLimit:   time.Duration(l.number("DRAIN_SECONDS", k.DrainSeconds, 24*60*60)) * time.Second,
+			KeepReleases: l.number("KEEP_RELEASES", k.KeepReleases, 1000),
+			HooksDir:     k.HooksDir,
 		},
 		Compose: Compose{
 			HTTPPort:      l.number("HTTP_PORT", k.HTTPPort, 65535),
@@ -123,6 +129,10 @@ func (l *loader) validate(k keys) Config {
 	if v := k.ProxyReadTimeout; !nginxTime.MatchString(v) {
 		l.bad("PROXY_READ_TIMEOUT", "write seconds, or a number with s, m or h, for instance 120", "is %s, which is not a time", quote(v))
 	}
+	if v := k.Strategy; v != StrategyCycle && v != StrategySwap {
+		l.bad("DEPLOY_STRATEGY", "write cycle or swap", "is %s, which is not a strategy", quote(v))
+	}
+	l.hooksDir(k.HooksDir)
 	l.composeFiles(&c.Target, k.ComposeFiles)
 	l.ssh(&c.Target)
 	return c
@@ -136,6 +146,15 @@ func (l *loader) number(key, text string, most int) int {
 		return 0
 	}
 	return n
+}
+
+// truth parses true or false, and nothing else: what yes or 1 stand for differs
+// between the programs that read .env.
+func (l *loader) truth(key, text string) bool {
+	if text != "true" && text != "false" {
+		l.bad(key, "write true or false", "is %s, which is neither true nor false", quote(text))
+	}
+	return text == "true"
 }
 
 // time parses a day or a time; a day means its beginning in UTC.
@@ -251,6 +270,24 @@ func parseJump(text string) (Jump, bool) {
 	}
 	jump.Host = name
 	return jump, host(name)
+}
+
+// hooksDir looks, for a deployment, for the folder. A company without hooks
+// has no default one; one that somebody named was not named for nothing.
+func (l *loader) hooksDir(dir string) {
+	const key = "HOOKS_DIR"
+	if l.need&Deploy == 0 {
+		return
+	}
+	info, err := l.sources.Stat(dir)
+	_, chosen := l.values[key]
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !chosen:
+	case err != nil:
+		l.bad(key, "correct the path; it is relative to the current folder", "names %s: %s", dir, reason(err))
+	case !info.IsDir():
+		l.bad(key, "name the folder that the hooks are in", "names %s, which is not a folder", dir)
+	}
 }
 
 // composeFiles splits the list and, for a deployment, looks for the files.

@@ -34,7 +34,7 @@ func readWorkflows(t *testing.T) map[string]*actionlint.Workflow {
 		}
 		workflows[filepath.Base(path)] = workflow
 	}
-	for _, name := range []string{"ci.yml", "hotfix.yml", "release.yml"} {
+	for _, name := range []string{"ci.yml", "hotfix.yml", "release.yml", "rollback.yml"} {
 		if workflows[name] == nil {
 			t.Fatalf("%s is missing", name)
 		}
@@ -42,8 +42,12 @@ func readWorkflows(t *testing.T) map[string]*actionlint.Workflow {
 	return workflows
 }
 
-// releasing are the workflows that change a host.
-var releasing = []string{"hotfix.yml", "release.yml"}
+// releasing are the workflows that release, and changing all that change a
+// host.
+var (
+	releasing = []string{"hotfix.yml", "release.yml"}
+	changing  = append([]string{"rollback.yml"}, releasing...)
+)
 
 func TestWorkflowsPassActionlint(t *testing.T) {
 	linter, err := actionlint.NewLinter(io.Discard, &actionlint.LinterOptions{})
@@ -148,7 +152,10 @@ func TestWorkflowJobsEnd(t *testing.T) {
 	}
 }
 
-// Only the step that releases sees secrets, and checkout leaves no token.
+// changes is what a step runs that changes a host.
+var changes = regexp.MustCompile(`^go run \./cmd/pipeline (release|rollback) --yes `)
+
+// Only the step that changes a host sees secrets, and checkout leaves no token.
 func TestWorkflowSecretsReachOneStep(t *testing.T) {
 	secret := func(env *actionlint.Env) bool {
 		if env == nil {
@@ -172,8 +179,8 @@ func TestWorkflowSecretsReachOneStep(t *testing.T) {
 			for _, step := range job.Steps {
 				switch exec := step.Exec.(type) {
 				case *actionlint.ExecRun:
-					if secret(step.Env) && !strings.HasPrefix(exec.Run.Value, "go run ./cmd/pipeline release --yes ") {
-						t.Errorf("%s:%d: secrets in a step that doesn't release", name, step.Pos.Line)
+					if secret(step.Env) && !changes.MatchString(exec.Run.Value) {
+						t.Errorf("%s:%d: secrets in a step that neither releases nor goes back", name, step.Pos.Line)
 					}
 				case *actionlint.ExecAction:
 					if secret(step.Env) {
@@ -193,7 +200,7 @@ func TestWorkflowSecretsReachOneStep(t *testing.T) {
 // Two releases of one environment must not overlap, and none may be cut off.
 func TestReleasesRunOneAtATime(t *testing.T) {
 	workflows := readWorkflows(t)
-	for _, name := range releasing {
+	for _, name := range changing {
 		c := workflows[name].Concurrency
 		if c == nil || c.CancelInProgress == nil || c.CancelInProgress.Value || c.CancelInProgress.Expression != nil {
 			t.Errorf("%s: want a concurrency group with cancel-in-progress: false", name)

@@ -1,13 +1,11 @@
-package config
+package problem
 
-import "strings"
-
-// nearest gives the known name that someone most likely meant, or nothing if
-// none is near: at most a third of the letters may differ.
-func nearest(name string, known []string) string {
+// Nearest gives the known name that someone most likely meant, for a remedy,
+// or nothing if none is near: at most a third of the letters may differ.
+func Nearest(name string, known []string) string {
 	best, least := "", 1+max(1, len(name)/3)
 	for _, k := range known {
-		if d := distance(strings.ToUpper(name), k, least); d < least {
+		if d := distance(name, k, least); d < least {
 			best, least = k, d
 		}
 	}
