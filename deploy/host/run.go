@@ -32,6 +32,9 @@ type Options struct {
 	// Env are environment variables. They travel over standard input, so
 	// they are seen in no argument list; a value can't hold a line break.
 	Env map[string]secret.Secret
+	// Terminal attaches the command to a terminal; nil for none. There is one
+	// stream of output then, Stdout, and no Env: a terminal would echo it.
+	Terminal *Terminal
 }
 
 // Result is what a command left.
@@ -91,7 +94,7 @@ func (h *Host) Run(ctx context.Context, argv []string, o Options) (Result, error
 	started := time.Now()
 	go func() {
 		defer func() { <-h.sessions }()
-		ended <- h.session(ctx, cancel, runMark+"="+mark+" "+command, stdin, stdout, stderr, &begun)
+		ended <- h.session(ctx, cancel, runMark+"="+mark+" "+command, o.Terminal, stdin, stdout, stderr, &begun)
 	}()
 	select {
 	case err = <-ended:
@@ -135,7 +138,7 @@ func (h *Host) Run(ctx context.Context, argv []string, o Options) (Result, error
 // if the host reported how the command ended. Where reading its input fails,
 // the context is cancelled: a command that merely saw the end of its input
 // would take what it has for the whole.
-func (h *Host) session(ctx context.Context, cancel context.CancelCauseFunc, command string, stdin io.Reader, stdout, stderr io.Writer, begun *atomic.Bool) error {
+func (h *Host) session(ctx context.Context, cancel context.CancelCauseFunc, command string, terminal *Terminal, stdin io.Reader, stdout, stderr io.Writer, begun *atomic.Bool) error {
 	session, err := h.openSession(ctx)
 	if err != nil {
 		return err
@@ -151,6 +154,13 @@ func (h *Host) session(ctx context.Context, cancel context.CancelCauseFunc, comm
 	input, err := session.StdinPipe()
 	if err != nil {
 		return err
+	}
+	if terminal != nil {
+		done := make(chan struct{})
+		defer close(done)
+		if err := terminal.attach(session, done); err != nil {
+			return err
+		}
 	}
 	begun.Store(true)
 	if err := session.Start(command); err != nil {
@@ -275,6 +285,9 @@ func prepareCommand(argv []string, o Options) (string, io.Reader, error) {
 		return "", nil, errors.New("run: no command")
 	}
 	input := o.Stdin
+	if o.Terminal != nil && len(o.Env) > 0 {
+		return "", nil, fmt.Errorf("run %s: its terminal would show its environment", brief(argv[0]))
+	}
 	if len(o.Env) > 0 {
 		var lines strings.Builder
 		for name, value := range o.Env {

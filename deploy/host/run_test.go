@@ -86,6 +86,7 @@ func TestRunRefusesWhatNoShellTakes(t *testing.T) {
 		{"NUL", []string{"echo", "a\x00b"}, Options{}, "run echo: an argument has a NUL in it"},
 		{"too long", []string{"echo", strings.Repeat("x", 200<<10)}, Options{}, "run echo: the command line is 204805 bytes long, the host takes 130048: give it as input"},
 		{"name of a variable", []string{"env"}, Options{Env: map[string]secret.Secret{"A B": {}}}, `run env: "A B" is no name of an environment variable`},
+		{"variables and a terminal", []string{"env"}, Options{Env: map[string]secret.Secret{"A": secret.New("s3cret")}, Terminal: &Terminal{}}, "run env: its terminal would show its environment"},
 		{"value with a line break", []string{"env"}, Options{Env: map[string]secret.Secret{"A": secret.New("s3cret\n")}}, "run env: the value of A has a line break or NUL in it"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -83,6 +83,9 @@ type server struct {
 	pid     int    // of sshd
 	log     string // of sshd
 	logins  atomic.Int32
+	// terminals gets what the server in this process is asked for terminals;
+	// where it is nil, there are none.
+	terminals chan string
 }
 
 // config is one that works.
@@ -139,7 +142,7 @@ func inProcess(t testing.TB, hostKeys ...keyPair) *server {
 			}
 			c, requests, err := channel.Accept()
 			if err == nil {
-				go runSession(t, c, requests)
+				go s.runSession(t, c, requests)
 			}
 		}
 	})
@@ -148,7 +151,7 @@ func inProcess(t testing.TB, hostKeys ...keyPair) *server {
 
 // runSession runs one command. Like sshd, it leaves the command running when
 // the session is closed; it ends with the test.
-func runSession(t testing.TB, c ssh.Channel, requests <-chan *ssh.Request) {
+func (s *server) runSession(t testing.TB, c ssh.Channel, requests <-chan *ssh.Request) {
 	defer c.Close()
 	var cmd *exec.Cmd
 	ended := make(chan error, 1)
@@ -178,6 +181,19 @@ func runSession(t testing.TB, c ssh.Channel, requests <-chan *ssh.Request) {
 						<-over
 					}
 				})
+			case r.Type == "pty-req" && s.terminals != nil:
+				var m struct {
+					Term                         string
+					Columns, Rows, Width, Height uint32
+					Modes                        string
+				}
+				_ = ssh.Unmarshal(r.Payload, &m)
+				s.terminals <- fmt.Sprintf("%s %dx%d", m.Term, m.Columns, m.Rows)
+				_ = r.Reply(true, nil)
+			case r.Type == "window-change" && s.terminals != nil:
+				var m struct{ Columns, Rows, Width, Height uint32 }
+				_ = ssh.Unmarshal(r.Payload, &m)
+				s.terminals <- fmt.Sprintf("now %dx%d", m.Columns, m.Rows)
 			case r.Type == "signal" && cmd != nil:
 				_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
 			default:
