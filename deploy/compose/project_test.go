@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/compose-spec/compose-go/v2/dotenv"
 
@@ -28,25 +27,11 @@ func plus(number string, n int) string {
 func TestCommands(t *testing.T) {
 	p := compose.Project{Name: "erp", Dir: "/srv/erp/releases/1.1.5", Files: []string{"compose-main.yaml", "site.yaml"}}
 	const front = "docker compose -p erp -f /srv/erp/releases/1.1.5/compose-main.yaml -f /srv/erp/releases/1.1.5/site.yaml --env-file /srv/erp/releases/1.1.5/.env "
-	for _, tc := range []struct {
-		name string
-		got  []string
-		want string
-	}{
-		{"config", p.Config(), front + "config --quiet"},
-		{"images", p.Images(), front + "config --images"},
-		{"pull", p.Pull(), front + "pull --quiet"},
-		{"up", p.Up(5 * time.Minute), front + "up --detach --no-build --pull never --remove-orphans --wait --wait-timeout 300"},
-		{"down", p.Down(), front + "--profile * down --remove-orphans"},
-		{"exec", p.Exec("backend", "bench", "version"), front + "exec -T backend bench version"},
-		{"run", p.Run("backend", "bench", "version"), front + "run --rm --no-deps -T backend bench version"},
-		{"logs", p.Logs(30, "db"), front + "logs --no-color --tail 30 db"},
-		{"ps", p.PS(), front + "ps --all --format json"},
-		{"ps of a name", compose.PSOf("erp"), "docker compose -p erp ps --all --format json"},
-	} {
-		if got := strings.Join(tc.got, " "); got != tc.want {
-			t.Errorf("%s:\n got %s\nwant %s", tc.name, got, tc.want)
-		}
+	if got := strings.Join(p.Command("ps", "--all"), " "); got != front+"ps --all" {
+		t.Errorf("got %s", got)
+	}
+	if got := strings.Join(compose.Project{Name: "erp"}.Command("logs"), " "); got != "docker compose -p erp logs" {
+		t.Errorf("by its name alone: %s", got)
 	}
 }
 

@@ -29,6 +29,8 @@ type Set struct {
 	SecretVariables []string
 	// Services are the names of the services without those of a profile.
 	Services []string
+	// Roles are the roles of these services.
+	Roles map[string]Role
 	// Images are the images of these services, each once.
 	Images []string
 	// Volumes are the full names of the project's own volumes by their short
@@ -36,6 +38,40 @@ type Set struct {
 	Volumes map[string]string
 	// Ports are the TCP ports that services publish on the host.
 	Ports []int
+}
+
+// Role is what a service is there for. A deploy treats services by it.
+type Role string
+
+// The roles. All but Data run our image.
+const (
+	// Data services outlive a release: databases, and the proxy.
+	Data Role = "data"
+	// Once is a service that does one thing and ends.
+	Once Role = "once"
+	// Web services answer visitors.
+	Web Role = "web"
+	// Worker services do jobs from a queue.
+	Worker Role = "worker"
+	// Scheduler services put jobs into queues by the clock.
+	Scheduler Role = "scheduler"
+)
+
+// roleOf gives a service's role by its image and the bench command that it
+// runs, which are "bench worker" and "bench schedule" for those that have to
+// do with jobs.
+func roleOf(service types.ServiceConfig, image string, awaited bool) Role {
+	switch {
+	case awaited:
+		return Once
+	case service.Image != image:
+		return Data
+	case slices.ContainsFunc(service.Command, func(word string) bool { return strings.HasPrefix(word, "worker") }):
+		return Worker
+	case slices.Contains(service.Command, "schedule"):
+		return Scheduler
+	}
+	return Web
 }
 
 // The services without which there is no site to release: bench verbs run in
@@ -59,7 +95,7 @@ func Load(ctx context.Context, name string, files []File, variables map[string]s
 	}
 	references := documents.references()
 	values := types.Mapping{"COMPOSE_PROJECT_NAME": name}
-	set := &Set{Files: files, Volumes: map[string]string{}}
+	set := &Set{Files: files, Volumes: map[string]string{}, Roles: map[string]Role{}}
 	for _, ref := range references {
 		set.Variables = append(set.Variables, ref.name)
 		if ref.file {
@@ -106,11 +142,13 @@ func Load(ctx context.Context, name string, files []File, variables map[string]s
 	}
 	images := map[string]bool{}
 	ports := map[int]bool{}
+	awaited := awaitedServices(project)
 	for _, service := range project.Services {
 		if len(service.Profiles) > 0 {
 			continue
 		}
 		set.Services = append(set.Services, service.Name)
+		set.Roles[service.Name] = roleOf(service, variables["IMAGE"], awaited[service.Name])
 		images[service.Image] = true
 		for _, port := range service.Ports {
 			if number, err := strconv.Atoi(port.Published); err == nil && port.Protocol != "udp" {
@@ -124,14 +162,8 @@ func Load(ctx context.Context, name string, files []File, variables map[string]s
 	return set, report
 }
 
-// check finds what the pipeline can't work with.
-func check(project *types.Project, documents documents, image string) problem.Report {
-	var report problem.Report
-	for _, name := range neededServices {
-		if _, ok := project.Services[name]; !ok {
-			report.Addf("compose.service-missing", documents.all(), "add the service, see compose-main.yaml", "there is no service %s", name)
-		}
-	}
+// awaitedServices are those whose end others wait for.
+func awaitedServices(project *types.Project) map[string]bool {
 	awaited := map[string]bool{}
 	for _, service := range project.Services {
 		for dependency, condition := range service.DependsOn {
@@ -140,6 +172,18 @@ func check(project *types.Project, documents documents, image string) problem.Re
 			}
 		}
 	}
+	return awaited
+}
+
+// check finds what the pipeline can't work with.
+func check(project *types.Project, documents documents, image string) problem.Report {
+	var report problem.Report
+	for _, name := range neededServices {
+		if _, ok := project.Services[name]; !ok {
+			report.Addf("compose.service-missing", documents.all(), "add the service, see compose-main.yaml", "there is no service %s", name)
+		}
+	}
+	awaited := awaitedServices(project)
 	for _, name := range slices.Sorted(maps.Keys(project.Services)) {
 		service := project.Services[name]
 		at := func(keys ...string) string { return documents.place(append([]string{"services", name}, keys...)...) }

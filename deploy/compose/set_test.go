@@ -38,7 +38,7 @@ func TestLoadOwnFiles(t *testing.T) {
 			if got := strings.Join(set.Services, " "); got != services {
 				t.Errorf("services: %s", got)
 			}
-			variables := "ADMIN_PASSWORD CLIENT_MAX_BODY_SIZE DB_ROOT_PASSWORD GUNICORN_THREADS GUNICORN_WORKERS HTTP_PORT IMAGE INSTALL_APPS PROXY_READ_TIMEOUT RESTIC_PASSWORD RESTIC_REPOSITORY SITE_NAME"
+			variables := "ADMIN_PASSWORD CLIENT_MAX_BODY_SIZE DB_ROOT_PASSWORD GUNICORN_THREADS GUNICORN_WORKERS HTTP_PORT IMAGE INSTALL_APPS PROXY_READ_TIMEOUT RELEASE RESTIC_PASSWORD RESTIC_REPOSITORY SITE_NAME"
 			if got := strings.Join(set.Variables, " "); got != variables {
 				t.Errorf("variables: %s", got)
 			}
@@ -48,6 +48,14 @@ func TestLoadOwnFiles(t *testing.T) {
 			for _, name := range []string{"sites", "logs", "db-data", "redis-queue", "redis-cache"} {
 				if set.Volumes[name] != "erp_"+name {
 					t.Errorf("volume %s is %q", name, set.Volumes[name])
+				}
+			}
+			for name, role := range map[string]compose.Role{
+				"backend": compose.Web, "frontend": compose.Web, "websocket": compose.Web, "queue-short": compose.Worker, "queue-long": compose.Worker,
+				"scheduler": compose.Scheduler, "configurator": compose.Once, "create-site": compose.Once, "db": compose.Data, "traefik": compose.Data,
+			} {
+				if set.Roles[name] != role {
+					t.Errorf("%s is %q, want %q", name, set.Roles[name], role)
 				}
 			}
 			if !slices.Equal(set.Ports, tc.ports) {

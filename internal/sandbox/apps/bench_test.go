@@ -1,7 +1,9 @@
 package apps
 
 import (
+	"bufio"
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -539,9 +541,95 @@ func answerSocket(t *testing.T, b *bench) {
 	if body, err := io.ReadAll(response.Body); err != nil || !regexp.MustCompile(`^0\{"sid":"[^"]+"`).Match(body) {
 		t.Errorf("%d, %v: %s", response.StatusCode, err, body)
 	}
-	if !server.terminate(2 * time.Second) {
-		t.Error("still there two seconds after SIGTERM")
+	socket := openSocket(t, address)
+	if got := socket.receive(t); !strings.HasPrefix(got, `0{"sid":"`) {
+		t.Errorf("the first packet is %q", got)
 	}
+	for _, exchange := range []struct{ send, want string }{
+		{"40", `40{"sid":"`},
+		{"40/" + site + ",", `40/` + site + `,{"sid":"`},
+		{"2probe", "3probe"},
+		// The length of its frame has a field of its own.
+		{"2" + strings.Repeat("long", 50), "3" + strings.Repeat("long", 50)},
+	} {
+		socket.send(t, exchange.send)
+		if got := socket.receive(t); !strings.HasPrefix(got, exchange.want) {
+			t.Errorf("the answer to %q is %q, want %q", exchange.send, got, exchange.want)
+		}
+	}
+	if !server.terminate(2 * time.Second) {
+		t.Error("still there two seconds after SIGTERM, with a WebSocket open")
+	}
+	if _, err := socket.from.ReadByte(); err != io.EOF {
+		t.Errorf("the WebSocket of a server that ended: %v, want EOF", err)
+	}
+}
+
+// socket is a WebSocket connection, as a browser has it.
+type socket struct {
+	net.Conn
+	from *bufio.Reader
+}
+
+func openSocket(t *testing.T, address string) *socket {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	s := &socket{conn, bufio.NewReader(conn)}
+	// Key and answer are the example of RFC 6455.
+	fmt.Fprintf(s, "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", address)
+	response, err := http.ReadResponse(s.from, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := response.Header.Get("Sec-WebSocket-Accept"); response.StatusCode != http.StatusSwitchingProtocols || got != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
+		t.Fatalf("asked for a WebSocket: %s, Sec-WebSocket-Accept %q", response.Status, got)
+	}
+	return s
+}
+
+// send sends a text. A client has to mask what it sends.
+func (s *socket) send(t *testing.T, text string) {
+	t.Helper()
+	mask := []byte{1, 2, 3, 4}
+	frame := []byte{0x81, 0x80 | byte(len(text))}
+	if len(text) > 125 {
+		frame = binary.BigEndian.AppendUint16([]byte{0x81, 0x80 | 126}, uint16(len(text)))
+	}
+	frame = append(frame, mask...)
+	for i := range len(text) {
+		frame = append(frame, text[i]^mask[i%4])
+	}
+	if _, err := s.Write(frame); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// receive gives the next text.
+func (s *socket) receive(t *testing.T) string {
+	t.Helper()
+	head := make([]byte, 2)
+	if _, err := io.ReadFull(s.from, head); err != nil || head[0] != 0x81 {
+		t.Fatalf("no text: %v, %x", err, head)
+	}
+	length := uint16(head[1])
+	if length == 126 {
+		if err := binary.Read(s.from, binary.BigEndian, &length); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := make([]byte, length)
+	if _, err := io.ReadFull(s.from, text); err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func doJobs(t *testing.T, b *bench) {
