@@ -166,6 +166,18 @@ func (j Journal) Failed() (step string, exit int) {
 	return step, exit
 }
 
+// Succeeded says whether the step of a name has ended well and was not begun
+// again since.
+func (j Journal) Succeeded(name string) bool {
+	ok := false
+	for _, e := range j {
+		if _, step, _ := strings.Cut(e.Name, "-"); step == name {
+			ok = e.Event == End && e.Exit == 0
+		}
+	}
+	return ok
+}
+
 // Began says whether a step was ever begun.
 func (j Journal) Began(step string) bool {
 	for _, e := range j {
@@ -189,6 +201,19 @@ func (j Journal) Current() string {
 		}
 	}
 	return current
+}
+
+// Last gives the name of the step that was begun last, and whether it was
+// being undone.
+func (j Journal) Last() (step string, undoing bool) {
+	for _, e := range j {
+		switch e.Event {
+		case Begin, UndoBegin:
+			_, step, _ = strings.Cut(e.Name, "-")
+			undoing = e.Event == UndoBegin
+		}
+	}
+	return step, undoing
 }
 
 // Took gives how many seconds each step took at its last, successful attempt,

@@ -12,6 +12,8 @@
 #                    for a person, from the first step that did not succeed;
 #                    if it was undoing, carry on undoing
 #   runner undo      undo an interrupted or waiting run
+#   runner wake      resume a run whose process is gone, and nothing else; the
+#                    crontab of the user calls it, see below
 #   runner stop      stop a run that is under way, unless it is too late for
 #                    that; it undoes what it did
 #   runner status    one word: not-started, running, interrupted, done, undone
@@ -23,6 +25,14 @@
 #   child      the process of the step under way
 # and in the folder above runs/ the deploy lock, the file "lock": one run at a
 # time. It belongs to a run and names the process that works on it.
+#
+# A run needs nobody: while it lasts, a line in the user's crontab has it go on
+# after a restart of the host, or when its process was killed.
+#
+# The file "ground", if there is one, is a script that waits until what the
+# steps stand on is there, a Docker engine for instance, and prints what tells
+# one start of it from the next. A step that failed while that was restarted is
+# done once more.
 #
 # The file "critical" names the first step from which on the run can't be
 # stopped any more: SIGTERM before it undoes the run, later it is ignored.
@@ -67,6 +77,8 @@ journal() {
 	entry="$(date -u +%Y-%m-%dT%H:%M:%SZ) $seconds $*"
 	printf '%s\n' "$entry" >>journal
 	written=$?
+	# It has to be there after a power cut.
+	sync journal 2>/dev/null || sync
 	printf '@journal %s\n' "$entry"
 	return "$written"
 }
@@ -197,6 +209,8 @@ execute() {
 	sh "$run/$1" </dev/null &
 	child=$!
 	printf 'pid=%s\ntick=%s\nboot=%s\n' "$child" "$(started "$child")" "$(boot)" >child
+	# A wish to stop that came before there was a child to tell.
+	[ -z "$stopping" ] || [ -n "$reached" ] || terminate "$child"
 	# A signal ends wait, not the child.
 	while :; do
 		wait "$child"
@@ -215,6 +229,56 @@ execute() {
 	return "$code"
 }
 
+# attempt FILE: execute, and again where the ground was lost meanwhile.
+attempt() {
+	tries=1
+	while :; do
+		before=$(ground) || return 1
+		execute "$1"
+		code=$?
+		[ "$code" != 0 ] && [ "$tries" -lt 4 ] || return "$code"
+		[ -z "$stopping" ] || [ -n "$reached" ] || return "$code"
+		after=$(ground) || return "$code"
+		[ "$before" != "$after" ] || return "$code"
+		echo "restarted meanwhile: ${1%.*} is done again"
+		tries=$((tries + 1))
+	done
+}
+
+ground() { [ ! -f ground ] || sh ./ground </dev/null; }
+
+# The lines of this run in the crontab. A host may have no cron; then somebody
+# has to call resume after a restart.
+quoted=$(printf '%s\n' "$run" | sed -e "s/'/'\\\\''/g" -e 's/%/\\%/g')
+mark="# run $id"
+# others: the lines of the user's crontab that are not of this run. Where it
+# can't be read it is left alone.
+others() {
+	lines=$(crontab -l 2>&1) || case $lines in
+	*"no crontab"* | *"can't open"*) lines= ;;
+	*) return 1 ;;
+	esac
+	[ -z "$lines" ] || printf '%s\n' "$lines" | grep -vxF "$mark" | grep -vF "$quoted/runner" || true
+}
+
+arm() {
+	if command -v crontab >/dev/null && kept=$(others) && {
+		[ -z "$kept" ] || printf '%s\n' "$kept"
+		echo "$mark"
+		echo "@reboot sh '$quoted/runner' wake >>'$quoted/log' 2>&1"
+		echo "* * * * * sh '$quoted/runner' wake >>'$quoted/log' 2>&1"
+	} | crontab - 2>/dev/null; then
+		return
+	fi
+	echo "no crontab for this user: after a restart of the host call resume"
+}
+
+disarm() {
+	command -v crontab >/dev/null && crontab -l 2>/dev/null | grep -qF "$quoted/runner" || return 0
+	kept=$(others) || return 0
+	{ [ -z "$kept" ] || printf '%s\n' "$kept"; } | crontab - 2>/dev/null
+}
+
 steps() { for file in [0-9]*.do; do [ -f "$file" ] && echo "${file%.do}"; done; }
 
 # forward: the steps that have not succeeded yet, in order.
@@ -229,7 +293,7 @@ forward() {
 		[ "$step" != "$critical" ] || reached=1
 		# What can't be written down is not begun.
 		journal begin "$step" || return 1
-		execute "$step.do"
+		attempt "$step.do"
 		code=$?
 		journal end "$step" "$code" || return 1
 		[ "$code" = 0 ] || return 1
@@ -249,7 +313,7 @@ backward() {
 		[ -f "$step.undo" ] || continue
 		[ "$(state "$step")" != undone ] || continue
 		journal undo-begin "$step"
-		execute "$step.undo"
+		attempt "$step.undo"
 		code=$?
 		journal undo-end "$step" "$code"
 		if [ "$code" != 0 ]; then
@@ -260,6 +324,7 @@ backward() {
 }
 
 finish() {
+	disarm
 	journal run-end "$@"
 	release
 	case $1 in
@@ -291,6 +356,15 @@ resume | undo)
 	esac
 	! under_way || refuse "a step of run $id still runs as process $(field pid child); wait until it has ended"
 	;;
+wake)
+	! working || exit 0
+	if [ ! -f journal ] || [ -n "$(outcome)" ]; then
+		disarm
+		exit 0
+	fi
+	! under_way || exit 0
+	verb=resume
+	;;
 stop)
 	working || refuse "run $id is not under way"
 	kill -TERM "$(field pid "$lock")"
@@ -309,11 +383,12 @@ status)
 	exit 0
 	;;
 *)
-	refuse "usage: $0 start | resume | undo | stop | status"
+	refuse "usage: $0 start | resume | undo | wake | stop | status"
 	;;
 esac
 
 acquire "$verb" || exit 10
+arm
 journal run-begin "$verb" "$$" "$(boot)" || { release; refuse "can't write the journal"; }
 
 case $verb in

@@ -39,15 +39,33 @@ func install(t *testing.T, packages ...string) {
 // that the runner calls is busybox's as well.
 func shells(t *testing.T) map[string][]string {
 	install(t, "dash", "busybox")
-	tools := t.TempDir()
+	tools, own := t.TempDir(), t.TempDir()
 	if out, err := exec.Command("busybox", "--install", "-s", tools).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+	// Neither gets at the crontab of whoever runs the tests.
+	for _, dir := range []string{tools, own} {
+		if err := os.RemoveAll(filepath.Join(dir, "crontab")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "crontab"), []byte(crontab), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return map[string][]string{
-		"dash":    nil,
+		"dash":    {"PATH=" + own + ":" + os.Getenv("PATH")},
 		"busybox": {"PATH=" + tools},
 	}
 }
+
+// crontab is the command, with a file of the test's.
+const crontab = `#!/bin/sh
+case $1 in
+-l) exec cat "$CRONTAB" ;;
+-) exec cat >"$CRONTAB" ;;
+esac
+exit 1
+`
 
 // host is a folder as it is on a host, with one run in it.
 type host struct {
@@ -57,12 +75,28 @@ type host struct {
 	env []string
 }
 
+// ownLine is what the user's crontab has of its own.
+const ownLine = "5 4 * * * backup # 50% of the time\n"
+
+// crontab gives the user's crontab.
+func (h *host) crontab() string {
+	data, err := os.ReadFile(filepath.Join(h.dir, "crontab"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return string(data)
+}
+
 // steps are the contents of step files by their names.
 type steps map[string]string
 
 func newHost(t *testing.T, env []string, s steps) *host {
 	dir := t.TempDir()
 	h := &host{t: t, dir: dir, run: filepath.Join(dir, "runs", "0001-1.0.0"), env: append(os.Environ(), env...)}
+	h.env = append(h.env, "CRONTAB="+filepath.Join(dir, "crontab"))
+	if err := os.WriteFile(filepath.Join(dir, "crontab"), []byte(ownLine), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	h.add(h.run, s)
 	return h
 }
@@ -92,7 +126,7 @@ func (h *host) command(run, verb string) *exec.Cmd {
 
 func (h *host) sh() string {
 	for _, v := range h.env[len(os.Environ()):] {
-		if tools, ok := strings.CutPrefix(v, "PATH="); ok {
+		if tools, ok := strings.CutPrefix(v, "PATH="); ok && !strings.Contains(tools, ":") {
 			return filepath.Join(tools, "sh")
 		}
 	}
@@ -234,6 +268,9 @@ func TestRunner(t *testing.T) {
 					}
 					if h.locked() {
 						t.Error("the lock is left")
+					}
+					if got := h.crontab(); got != ownLine {
+						t.Errorf("the user's crontab is now\n%s", got)
 					}
 					// Who follows the output sees the whole journal.
 					var followed runner.Journal
@@ -538,6 +575,79 @@ func TestJournalCantBeWritten(t *testing.T) {
 			}
 			if got := strings.Join(strings.Fields(h.read("trace")), " "); got != "a b undo-b undo-a" {
 				t.Errorf("trace %q\n%s", got, out)
+			}
+		})
+	}
+}
+
+// TestWake: a run whose process was killed goes on when the crontab wakes it,
+// and nobody else does anything for it.
+func TestWake(t *testing.T) {
+	for shell, env := range shells(t) {
+		t.Run(shell, func(t *testing.T) {
+			h := newHost(t, env, steps{
+				"10-a.do": "echo a >>trace",
+				"20-b.do": "echo b >>trace; [ -e again ] || { touch again; echo $PPID >victim; while :; do sleep 0.02; done; }",
+				"30-c.do": "echo c >>trace",
+			})
+			first := h.command(h.run, "start")
+			if err := first.Start(); err != nil {
+				t.Fatal(err)
+			}
+			until(t, "the second step", func() bool { return h.read("victim") != "" })
+			lines := strings.Split(strings.TrimSpace(strings.TrimPrefix(h.crontab(), ownLine)), "\n")
+			if len(lines) != 3 || !strings.HasPrefix(lines[1], "@reboot sh '"+h.run+"/runner' wake") || !strings.HasPrefix(lines[2], "* * * * * sh '"+h.run+"/runner' wake") {
+				t.Errorf("the crontab has %q", lines)
+			}
+			if exit, out := h.do("wake"); exit != 0 || out != "" {
+				t.Errorf("wake of a run under way: exit code %d: %s", exit, out)
+			}
+			// The runner alone is killed: its step still runs.
+			if err := first.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = first.Wait()
+			if exit, out := h.do("wake"); exit != 0 || out != "" || strings.Count(h.read("trace"), "b") != 1 {
+				t.Errorf("wake while a step runs still: exit code %d: %s", exit, out)
+			}
+			step, err := strconv.Atoi(strings.TrimPrefix(strings.Split(h.read("child"), "\n")[0], "pid="))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := syscall.Kill(step, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			until(t, "the end of the step", func() bool { return syscall.Kill(step, 0) != nil })
+			if exit, out := h.do("wake"); exit != 0 {
+				t.Errorf("wake: exit code %d: %s", exit, out)
+			}
+			if got := strings.Join(strings.Fields(h.read("trace")), " "); got != "a b b c" {
+				t.Errorf("trace %q", got)
+			}
+			if h.journal().Outcome() != runner.Done || h.locked() || h.crontab() != ownLine {
+				t.Errorf("outcome %q, locked %v, crontab\n%s", h.journal().Outcome(), h.locked(), h.crontab())
+			}
+		})
+	}
+}
+
+// TestGround: what fails while the ground is lost is done again, and what
+// fails on firm ground is not.
+func TestGround(t *testing.T) {
+	for shell, env := range shells(t) {
+		t.Run(shell, func(t *testing.T) {
+			h := newHost(t, env, steps{
+				"ground":    "cat started",
+				"started":   "first\n",
+				"10-a.do":   "echo a >>trace; [ -e again ] || { touch again; echo second >started; exit 1; }",
+				"10-a.undo": "echo undo-a >>trace; [ -e undone ] || { touch undone; echo third >started; exit 1; }",
+				"20-b.do":   "echo b >>trace; exit 5",
+			})
+			if exit, out := h.do("start"); exit != runner.ExitUndone || !strings.Contains(out, "restarted meanwhile: 10-a is done again") {
+				t.Errorf("exit code %d: %s", exit, out)
+			}
+			if got := strings.Join(strings.Fields(h.read("trace")), " "); got != "a a b undo-a undo-a" {
+				t.Errorf("trace %q", got)
 			}
 		})
 	}
