@@ -2,8 +2,9 @@
 // what was done.
 //
 // [Inspect] looks at the host and changes nothing. [MakePlan] says what a
-// release would do, or what is in its way. [Deployer.Run] has the host do it. The
-// sequence is one list, in sequence.go; read it first.
+// release would do, or what is in its way, [PlanRollback] the same of going
+// back. [Deployer.Run] has the host do it. The sequence is one list, in
+// sequence.go, and its scripts are in the folder steps; read these first.
 //
 // The host does the work by itself. The client uploads a run, a folder of
 // numbered scripts with the program that carries them out (package runner),
@@ -16,7 +17,7 @@
 //	current             a link to the release that is live
 //	runs/ID/            steps, journal and log of a run
 //	lock                the deploy lock: which run is under way
-//	backups/            backups of the sites
+//	backups/ID/         the backup that a run took before it migrated
 package deploy
 
 import (
@@ -25,7 +26,6 @@ import (
 	"net"
 	"path"
 
-	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
 	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
 )
 
@@ -54,7 +54,4 @@ func (l layout) run(id string) string          { return path.Join(l.dir, "runs",
 func (l layout) current() string               { return path.Join(l.dir, "current") }
 func (l layout) log(id string) string          { return path.Join(l.run(id), "log") }
 
-// project is the compose project of a release with its recorded set.
-func (l layout) project(name, version string, files []string) compose.Project {
-	return compose.Project{Name: name, Dir: l.release(version), Files: files}
-}
+func (l layout) backup(id string) string { return path.Join(l.dir, "backups", id) }

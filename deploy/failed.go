@@ -24,6 +24,8 @@ const (
 // Failed is a release that did not go live.
 type Failed struct {
 	State HostState
+	// Kind is what the run was for.
+	Kind Kind
 	// Version is what was to go live.
 	Version string
 	// Step is the step that failed, if it is known, and Exit its exit code.
@@ -37,6 +39,8 @@ type Failed struct {
 	Patch *bench.Patch
 	// Log is the path of the run's log on the host; empty where there is none.
 	Log string
+	// Notes are what else a person has to know.
+	Notes []string
 	// Next are commands for the host, or what else to do next.
 	Next []string
 	// Err is the underlying error, if there is one.
@@ -47,7 +51,14 @@ type Failed struct {
 // where the log is.
 func (f *Failed) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "release %s did not go live", f.Version)
+	switch f.Kind {
+	case Rollback:
+		fmt.Fprintf(&b, "the rollback to %s did not succeed", f.Version)
+	case Prune:
+		b.WriteString("pruning did not succeed")
+	default:
+		fmt.Fprintf(&b, "release %s did not go live", f.Version)
+	}
 	switch {
 	case f.Patch != nil:
 		fmt.Fprintf(&b, ": patch %s failed", f.Patch)
@@ -63,6 +74,9 @@ func (f *Failed) Error() string {
 		fmt.Fprintf(&b, "\n    %s", strings.ReplaceAll(strings.TrimSpace(f.Detail), "\n", "\n    "))
 	}
 	fmt.Fprintf(&b, "\n  site: %s", f.Site)
+	for _, note := range f.Notes {
+		fmt.Fprintf(&b, "\n  note: %s", strings.ReplaceAll(note, "\n", "\n    "))
+	}
 	for _, next := range f.Next {
 		fmt.Fprintf(&b, "\n  next: %s", next)
 	}

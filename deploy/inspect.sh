@@ -42,6 +42,16 @@ section current
 readlink "$dir/current" 2>/dev/null
 section releases
 ls -1 "$dir/releases" 2>/dev/null
+section backups
+ls -1 "$dir/backups" 2>/dev/null
+section with-image
+for env in "$dir"/releases/*/.env; do
+	[ -f "$env" ] || continue
+	image=$(sed -n "s/^IMAGE='\\(.*\\)'\$/\\1/p" "$env")
+	[ -z "$image" ] || ! answer docker image inspect --format . "$image" >/dev/null || basename "$(dirname "$env")"
+done
+section cron
+command -v crontab
 section runs
 ls -1 "$dir/runs" 2>/dev/null
 section lock
@@ -53,6 +63,8 @@ last=$(ls -1 "$dir/runs" 2>/dev/null | sort | tail -n 1)
 section lock-run
 holder=$(sed -n 's/^run=//p' "$dir/lock" 2>/dev/null | head -n 1)
 [ -z "$holder" ] || sh "$dir/runs/$holder/runner" status
+section journal
+[ -z "${holder:-$last}" ] || tail -n 12 "$dir/runs/${holder:-$last}/journal" 2>/dev/null
 section missing-images
 if [ -f "$dir/current/.env" ]; then
 	# A list of "-f FILE" out of the names that the release recorded.

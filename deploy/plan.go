@@ -12,14 +12,14 @@ import (
 	"github.com/Masterminds/semver/v3"
 
 	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
-	"github.com/desiredeffect/erpnext-pipeline/deploy/runner"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
 
-// Plan is what a release would do. It holds no secret that prints.
+// Plan is what a run would do. It holds no secret that prints.
 type Plan struct {
+	Kind    Kind   `json:"kind"`
 	Version string `json:"version"`
 	// Previous is the version that is live; empty for a first release.
 	Previous string `json:"previous,omitempty"`
@@ -31,14 +31,20 @@ type Plan struct {
 	Images []string `json:"images"`
 	// Steps is what the host does, in order.
 	Steps []PlannedStep `json:"steps"`
+	// RestoreFrom is the run whose backup a rollback brings back; empty where
+	// the data stay as they are.
+	RestoreFrom string `json:"restore_from,omitempty"`
+	// Unneeded is what prune removes.
+	Unneeded Unneeded `json:"unneeded"`
 	// Target is where.
 	Target Target `json:"target"`
 
 	lock      release.Lock
 	set       *compose.Set
-	before    []string // compose files of the previous release
 	nextRun   int
 	variables []string
+	// back is the release that a rollback goes back to.
+	back release.Record
 }
 
 // AppChange is an app before and after a release.
@@ -83,11 +89,11 @@ const (
 func MakePlan(ctx context.Context, s State, t Target, lock release.Lock) (Plan, problem.Report) {
 	report := t.validate()
 	p := Plan{
-		Version: lock.SiteVersion, Sites: t.Sites, Target: t, lock: lock,
-		Apps: changes(s.Current, lock.Apps), nextRun: s.nextRun(),
+		Kind: Release, Version: lock.SiteVersion, Sites: t.Sites, Target: t, lock: lock,
+		Apps: changes(s.Current, lock.Apps), nextRun: s.nextRun(), Unneeded: s.unneeded(lock.SiteVersion, t.keep()),
 	}
 	if s.Current != nil {
-		p.Previous, p.before = s.Current.Version, s.Current.ComposeFiles
+		p.Previous = s.Current.Version
 	}
 	report.Add(s.problems(t, lock)...)
 
@@ -116,38 +122,43 @@ func MakePlan(ctx context.Context, s State, t Target, lock release.Lock) (Plan, 
 		}
 	}
 
-	critical := false
-	for _, step := range p.steps() {
-		critical = critical || step.critical
-		p.Steps = append(p.Steps, PlannedStep{Name: step.name, Does: step.doc, Undo: step.undoDoc, Critical: critical})
-	}
+	p.Steps = p.planned()
 	return p, report
 }
 
-// steps are those of the sequence that this plan has.
-func (p Plan) steps() []numbered {
-	var steps []numbered
-	for i, s := range sequence {
-		if s.when == nil || s.when(launch{previous: p.Previous}) {
-			steps = append(steps, numbered{step: s, file: fmt.Sprintf("%03d-%s", (i+1)*10, s.name)})
-		}
+// planned are the steps for people.
+func (p Plan) planned() []PlannedStep {
+	var steps []PlannedStep
+	critical := false
+	for _, step := range p.steps() {
+		critical = critical || step.critical
+		steps = append(steps, PlannedStep{Name: step.name, Does: step.doc, Undo: step.undoDoc, Critical: critical})
 	}
 	return steps
 }
 
-// numbered is a step with the name of its files.
-type numbered struct {
-	step
-	file string
-}
+// steps are those of the sequence that this plan has.
+func (p Plan) steps() []numbered { return stepsOf(p.launch("", "")) }
 
-// stepName gives the name of a step of which the file is known.
-func stepName(file string) string {
-	number, name, ok := strings.Cut(file, "-")
-	if _, err := strconv.Atoi(number); err != nil || !ok {
-		return file
+// launch is what the plan's run is made from, with the name of the run and of
+// the image as the host has it.
+func (p Plan) launch(id, image string) launch {
+	t := p.Target
+	l := launch{
+		layout: layout{t.Dir}, id: id, number: p.nextRun, kind: p.Kind, strategy: t.Strategy, version: p.Version, image: image,
+		project: t.Project, previous: p.Previous, sites: p.Sites, port: t.HTTPPort, files: t.BackupFiles, hooks: t.Hooks,
+		unneeded: p.Unneeded, drainLimit: int(t.DrainLimit.Seconds()),
 	}
-	return name
+	if l.strategy == "" {
+		l.strategy = Cycle
+	}
+	if l.drainLimit == 0 {
+		l.drainLimit = 300
+	}
+	if p.RestoreFrom != "" {
+		l.restoreFrom = l.backup(p.RestoreFrom)
+	}
+	return l
 }
 
 // values are the values of variables that the compose set may refer to.
@@ -165,6 +176,7 @@ func (p Plan) values(image string) map[string]secret.Secret {
 	}
 	values["IMAGE"] = secret.New(image)
 	values["INSTALL_APPS"] = secret.New(strings.Join(apps, " "))
+	values["RELEASE"] = secret.New(strconv.Itoa(p.nextRun))
 	values["HTTP_PORT"] = secret.New(strconv.Itoa(p.Target.HTTPPort))
 	if len(p.Target.Sites) > 0 {
 		values["SITE_NAME"] = secret.New(p.Target.Sites[0])
@@ -230,11 +242,10 @@ func changes(current *release.Record, apps []release.App) []AppChange {
 	return all
 }
 
-// problems is what on the host is in the way of a release.
-func (s State) problems(t Target, lock release.Lock) problem.Report {
+// hostProblems is what on the host is in the way of any run.
+func (s State) hostProblems(t Target) problem.Report {
 	var report problem.Report
 	at := layout{t.Dir}
-	version := lock.SiteVersion
 
 	switch {
 	case s.Docker == "":
@@ -266,21 +277,26 @@ func (s State) problems(t Target, lock release.Lock) problem.Report {
 		if lock.Owner != "" {
 			by = " of " + lock.Owner
 		}
-		program := strings.Join(runner.Command(at.run(lock.Run), ""), " ")
 		if lock.Status == RunRunning {
 			report.Addf("deploy.locked", "deploy lock", "wait for it; to see what it does: tail -f "+at.log(lock.Run),
 				"run %s%s is under way since %s", lock.Run, by, lock.Since.Format("15:04:05 MST"))
 		} else {
 			report.Addf("deploy.lock-left", "deploy lock",
-				"on the host, "+program+"resume carries on with it and "+program+"undo takes it back; unlock only removes the lock",
+				"pipeline unlock --resume carries on with it, pipeline unlock --undo puts everything back; the host itself tries to carry on within a minute",
 				"run %s%s has it, but its process is gone: it was interrupted", lock.Run, by)
 		}
 	} else if s.LastRun != nil && (s.LastRun.Status == RunHeld || s.LastRun.Status == RunInterrupted) {
-		program := strings.Join(runner.Command(at.run(s.LastRun.ID), ""), " ")
 		report.Addf("deploy.run-"+string(s.LastRun.Status), "run "+s.LastRun.ID,
-			"see "+at.log(s.LastRun.ID)+"; when the cause is gone, "+program+"resume on the host carries on with it",
+			"see "+at.log(s.LastRun.ID)+" on the host; when the cause is gone, pipeline unlock --undo puts everything back, and pipeline unlock --resume carries on with it",
 			"has not come to an end: it is %s", s.LastRun.Status)
 	}
+	return report
+}
+
+// problems is what on the host is in the way of a release.
+func (s State) problems(t Target, lock release.Lock) problem.Report {
+	report := s.hostProblems(t)
+	version := lock.SiteVersion
 
 	if !versionName.MatchString(version) {
 		report.Addf("deploy.version", "site version", "use letters, digits, dots, dashes and underscores", "%q can't be the name of a version", version)

@@ -26,25 +26,18 @@ const (
 	watchFile   = "watch"
 )
 
-// collect prints an archive of what makes up the records: of the release $2
-// alone, or of all of them.
-const collect = `cd "$1" || exit 44
-if [ -n "$2" ]; then
-	[ -f "releases/$2/release.json" ] || exit 44
-	set -- "releases/$2" runs
-else
-	[ -d releases ] || exit 44
-	set -- releases runs
-fi
-find "$@" -maxdepth 2 -type f \( -name release.json -o -name journal -o -name watch \) | tar -cf - -T -`
+// collect prints an archive of what makes up the records. That of a rollback
+// is in the folder of its run.
+const collect = `cd "$1" && [ -d releases ] || exit 44
+find releases runs -maxdepth 2 -type f \( -name release.json -o -name journal -o -name watch \) | tar -cf - -T -`
 
 // ErrNoRelease says that there is no such release on the host.
 var ErrNoRelease = errors.New("no such release on the host")
 
-// History gives the releases that went live, newest first. It goes by the
+// History gives the releases that went live, rollbacks among them, newest first. It goes by the
 // order of their runs, not by any clock.
 func History(ctx context.Context, h Host, t Target) ([]release.Record, error) {
-	records, err := readRecords(ctx, h, t, "")
+	records, err := readRecords(ctx, h, t)
 	if errors.Is(err, ErrNoRelease) {
 		return nil, nil
 	}
@@ -56,20 +49,20 @@ func Show(ctx context.Context, h Host, t Target, version string) (release.Record
 	if !versionName.MatchString(version) {
 		return release.Record{}, fmt.Errorf("show %q: %w", version, ErrNoRelease)
 	}
-	records, err := readRecords(ctx, h, t, version)
+	records, err := readRecords(ctx, h, t)
 	if err != nil {
 		return release.Record{}, fmt.Errorf("show %s: %w", version, err)
 	}
 	for _, r := range records {
-		if r.Version == version {
+		if r.Version == version && !r.Rollback {
 			return r, nil
 		}
 	}
 	return release.Record{}, fmt.Errorf("show %s: %w", version, ErrNoRelease)
 }
 
-func readRecords(ctx context.Context, h Host, t Target, version string) ([]release.Record, error) {
-	result, err := h.Run(ctx, script(collect, t.Dir, version), host.Options{})
+func readRecords(ctx context.Context, h Host, t Target) ([]release.Record, error) {
+	result, err := h.Run(ctx, script(collect, t.Dir), host.Options{})
 	var ended *host.RunError
 	if errors.As(err, &ended) && ended.Exit == 44 {
 		return nil, ErrNoRelease
@@ -84,9 +77,9 @@ func readRecords(ctx context.Context, h Host, t Target, version string) ([]relea
 	return records, nil
 }
 
-// unpackRecords reads what collect printed. Releases whose run has not ended
-// well are left out, but for one of which nothing but release.json is there:
-// runs may be pruned.
+// unpackRecords reads what collect printed. Releases that have not gone live
+// are left out, but for one of which nothing but release.json is there: runs
+// may have been removed.
 func unpackRecords(archive io.Reader) ([]release.Record, error) {
 	var records []release.Record
 	runs := map[string]map[string]string{}
@@ -126,7 +119,7 @@ func unpackRecords(archive io.Reader) ([]release.Record, error) {
 			if err != nil {
 				return nil, fmt.Errorf("run %s: %w", r.Run, err)
 			}
-			if journal.Outcome() != runner.Done {
+			if outcome := journal.Outcome(); outcome != runner.Done && (outcome != "" || !journal.Succeeded(recordStep)) {
 				continue
 			}
 			complete(&r, journal, files[watchFile])

@@ -2,10 +2,13 @@ package deploy
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
+	"path"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -62,6 +65,7 @@ const (
 	Reconnected  EventKind = "reconnected"
 	Stopping     EventKind = "stopping"    // the run is asked to stop
 	CarryingOn   EventKind = "carrying on" // the run can't be stopped any more
+	Interrupted  EventKind = "interrupted" // its process is gone; it goes on by itself
 )
 
 const (
@@ -80,22 +84,10 @@ const (
 // A release that did not go live is a [*Failed]; one that was stopped by
 // request before anything was changed is [ErrInterrupted].
 func (d Deployer) Run(ctx context.Context, p Plan, image release.Image) (release.Record, error) {
-	r := &running{Deployer: d, plan: p, at: layout{p.Target.Dir}, id: p.runID(), began: map[string]float64{}}
-	if r.Patience <= 0 {
-		r.Patience = defaultPatience
-	}
-	if r.Observe == nil {
-		r.Observe = func(Event) {}
-	}
-	r.record = release.Record{
-		Version: p.Version, Image: image, Lock: p.lock, Project: p.Target.Project, Sites: p.Sites,
-		Previous: p.Previous, Strategy: "cycle", StartedAt: time.Now().UTC(), Run: r.id,
-	}
-	if p.set == nil {
+	r := d.running(p, p.runID())
+	r.record = p.record(r.id, image)
+	if p.Kind == Release && p.set == nil {
 		return r.record, r.untouched(errors.New("its plan has problems"))
-	}
-	for _, f := range p.set.Files {
-		r.record.ComposeFiles = append(r.record.ComposeFiles, f.Name)
 	}
 	defer r.hangUp()
 	if err := r.start(ctx); err != nil {
@@ -107,6 +99,22 @@ func (d Deployer) Run(ctx context.Context, p Plan, image release.Image) (release
 	return r.watch(ctx)
 }
 
+func (d Deployer) running(p Plan, id string) *running {
+	r := &running{Deployer: d, plan: p, at: layout{p.Target.Dir}, id: id, began: map[string]float64{}}
+	for _, s := range p.steps() {
+		if s.critical && r.firstCritical == "" {
+			r.firstCritical = s.file
+		}
+	}
+	if r.Patience <= 0 {
+		r.Patience = defaultPatience
+	}
+	if r.Observe == nil {
+		r.Observe = func(Event) {}
+	}
+	return r
+}
+
 // running is one run under way.
 type running struct {
 	Deployer
@@ -114,6 +122,8 @@ type running struct {
 	at     layout
 	id     string
 	record release.Record
+	// firstCritical is the file name of the first critical step.
+	firstCritical string
 
 	// conn is the connection; nil while there is none.
 	mu       sync.Mutex
@@ -128,6 +138,28 @@ type running struct {
 	began   map[string]float64
 	tail    []string // of the step under way
 	reason  []string // of the step that failed
+	notes   []string // what undoing has to say to people
+}
+
+// record is what is known of a release before it goes live.
+func (p Plan) record(id string, image release.Image) release.Record {
+	if p.Kind != Release {
+		record := p.back
+		record.Rollback, record.RestoredFrom, record.Previous = true, p.RestoreFrom, p.Previous
+		record.Strategy, record.StartedAt, record.Run = p.launch("", "").strategy, time.Now().UTC(), id
+		record.FinishedAt, record.Downtime, record.Steps = time.Time{}, 0, nil
+		return record
+	}
+	record := release.Record{
+		Version: p.Version, Image: image, Lock: p.lock, Project: p.Target.Project, Sites: p.Sites,
+		Previous: p.Previous, Strategy: p.launch("", "").strategy, StartedAt: time.Now().UTC(), Run: id,
+	}
+	if p.set != nil {
+		for _, f := range p.set.Files {
+			record.ComposeFiles = append(record.ComposeFiles, f.Name)
+		}
+	}
+	return record
 }
 
 // files makes the folder of the run. What belongs into releases/ lies in it
@@ -137,57 +169,43 @@ func (r *running) files() ([]host.File, error) {
 	if r.registry != "" {
 		target.PullAddress = r.registry
 	}
-	l := launch{
-		layout: r.at, id: r.id, version: r.plan.Version,
-		image: target.pullReference(r.record.Image), tagged: repositoryPath(r.record.Image.Repository) + ":" + r.plan.Version,
-		next:     r.at.project(target.Project, r.plan.Version, r.record.ComposeFiles),
-		previous: r.plan.Previous, sites: target.Sites, port: target.HTTPPort,
+	image := ""
+	if r.plan.Kind == Release {
+		image = target.pullReference(r.record.Image)
 	}
-	if l.previous != "" {
-		l.before = r.at.project(target.Project, l.previous, r.plan.before)
+	l := r.plan.launch(r.id, image)
+	l.tagged = repositoryPath(r.record.Image.Repository) + ":" + r.plan.Version
+	record, err := json.MarshalIndent(r.record, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("write %s: %w", recordFile, err)
+	}
+	files := append(runFiles(l),
+		host.File{Name: runner.Name, Mode: 0o700, Data: runner.Script},
+		host.File{Name: "owner", Mode: 0o600, Data: []byte("by=" + oneLine(target.Owner) + "\n")})
+	switch r.plan.Kind {
+	case Prune:
+		return files, nil
+	case Rollback:
+		return append(files, host.File{Name: recordFile, Mode: 0o600, Data: append(record, '\n')}), nil
 	}
 	dotEnv, err := r.plan.dotEnv(l.image)
 	if err != nil {
 		return nil, err
 	}
-	record, err := json.MarshalIndent(r.record, "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("write %s: %w", recordFile, err)
+	var services strings.Builder
+	for _, name := range r.plan.set.Services {
+		fmt.Fprintf(&services, "%s %s\n", r.plan.set.Roles[name], name)
 	}
-	files := []host.File{
-		{Name: runner.Name, Mode: 0o700, Data: runner.Script},
-		{Name: "owner", Mode: 0o600, Data: []byte("by=" + oneLine(target.Owner) + "\n")},
-		{Name: "release/.env", Mode: 0o600, Data: dotEnv},
-		{Name: "release/" + recordFile, Mode: 0o600, Data: append(record, '\n')},
-		{Name: "release/compose-files", Mode: 0o600, Data: []byte(strings.Join(r.record.ComposeFiles, "\n") + "\n")},
+	for name, data := range map[string][]byte{
+		".env": dotEnv, recordFile: append(record, '\n'), "services": []byte(services.String()),
+		"compose-files": []byte(strings.Join(r.record.ComposeFiles, "\n") + "\n"),
+	} {
+		files = append(files, host.File{Name: "release/" + name, Mode: 0o600, Data: data})
 	}
 	for _, f := range r.plan.set.Files {
 		files = append(files, host.File{Name: "release/" + f.Name, Mode: 0o600, Data: f.Data})
 	}
-	files = append(files, scripts(r.plan.steps(), l)...)
 	return files, nil
-}
-
-// scripts are the files of the steps, and the one that names the first that is
-// critical.
-func scripts(steps []numbered, l launch) []host.File {
-	var files []host.File
-	critical := ""
-	for _, s := range steps {
-		files = append(files, host.File{Name: s.file + ".do", Mode: 0o600, Data: shell(s.doc, s.do(l))})
-		if s.undo != nil {
-			files = append(files, host.File{Name: s.file + ".undo", Mode: 0o600, Data: shell(s.undoDoc, s.undo(l))})
-		}
-		if s.critical && critical == "" {
-			critical = s.file
-		}
-	}
-	return append(files, host.File{Name: "critical", Mode: 0o600, Data: []byte(critical + "\n")})
-}
-
-// shell makes a script of lines.
-func shell(doc string, lines []string) []byte {
-	return []byte("#!/bin/sh\n# " + doc + "\nset -eu\n\n" + strings.Join(lines, "\n") + "\n")
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
@@ -202,8 +220,10 @@ func (r *running) start(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	target := r.plan.Target
-	if err := pullWithLogin(ctx, r.connection(), target.Login, target.pullReference(r.record.Image)); err != nil {
-		return err
+	if r.plan.Kind == Release {
+		if err := pullWithLogin(ctx, r.connection(), target.Login, target.pullReference(r.record.Image)); err != nil {
+			return err
+		}
 	}
 	files, err := r.files()
 	if err != nil {
@@ -368,27 +388,165 @@ func (r *running) watch(ctx context.Context) (release.Record, error) {
 		}
 		return err
 	})
+	outcome := outcomeOf(state)
+	if err == nil && outcome == "" {
+		outcome, err = r.catchUp(following)
+	}
 	close(ended)
 	<-stopper
 	if err != nil {
 		return r.record, r.unknown(ctx, err)
 	}
-	r.line(r.partial)
-	if state.Phase != host.JobExited {
-		return r.record, r.interrupted()
+	return r.ended(ctx, outcome)
+}
+
+// outcomeOf gives what the runner's exit code says, or nothing where its
+// process was ended from outside.
+func outcomeOf(state host.JobState) RunStatus {
+	if state.Phase == host.JobExited {
+		switch state.Exit {
+		case runner.ExitDone:
+			return RunDone
+		case runner.ExitUndone:
+			return RunUndone
+		case runner.ExitHeld:
+			return RunHeld
+		case runner.ExitRefused:
+			return RunNotStarted
+		}
 	}
-	switch state.Exit {
-	case runner.ExitDone:
+	return ""
+}
+
+// ended is the end of a run, whatever it was.
+func (r *running) ended(ctx context.Context, outcome RunStatus) (release.Record, error) {
+	r.line(r.partial)
+	switch outcome {
+	case RunDone:
 		return r.done(ctx)
-	case runner.ExitUndone:
+	case RunUndone:
 		return r.record, r.undone(ctx)
-	case runner.ExitHeld:
+	case RunHeld:
 		return r.record, r.held()
-	case runner.ExitRefused:
+	case RunNotStarted:
 		r.discard(ctx)
 		return r.record, r.untouched(errors.New("the host refused it"))
 	}
 	return r.record, r.interrupted()
+}
+
+// look prints what a run is doing, and then its log from byte $2 on.
+const look = `sh "$1/runner" status && tail -c "+$(($2 + 1))" -- "$1/log"`
+
+// wakeLimit is how long a run that was interrupted has to go on by itself. The
+// crontab wakes it every minute.
+const wakeLimit = 90 * time.Second
+
+// catchUp watches a run whose first process is gone: the host was restarted,
+// or something killed it. It goes on by itself. An empty outcome is a run that
+// does not.
+func (r *running) catchUp(ctx context.Context) (RunStatus, error) {
+	var since time.Time
+	for {
+		var status RunStatus
+		err := r.do(ctx, func(h Host) error {
+			result, err := h.Run(ctx, script(look, r.at.run(r.id), strconv.FormatInt(r.offset, 10)), host.Options{})
+			var answer *host.RunError
+			if errors.As(err, &answer) {
+				return fmt.Errorf("%w: %w", host.ErrOutcomeUnknown, errors.New(answer.Error()))
+			}
+			if err != nil {
+				return err
+			}
+			word, text, _ := strings.Cut(result.Stdout, "\n")
+			status = RunStatus(word)
+			r.offset += int64(len(text))
+			_, _ = (*output)(r).Write([]byte(text))
+			return nil
+		})
+		if err != nil {
+			return "", err
+		}
+		switch status {
+		case RunDone, RunUndone, RunHeld:
+			return status, nil
+		case RunRunning:
+			since = time.Time{}
+		default:
+			if since.IsZero() {
+				since = time.Now()
+				r.Observe(Event{Kind: Interrupted})
+			}
+			if time.Since(since) > wakeLimit {
+				return "", nil
+			}
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		}
+	}
+}
+
+// ErrNothingToTakeOver is a host on which no run waits for somebody.
+var ErrNothingToTakeOver = errors.New("no run was interrupted, and none waits for a person")
+
+// takenUp prints the length of a run's log, its first critical step and its
+// journal.
+const takenUp = `wc -c <"$1/log" && cat "$1/critical" "$1/journal"`
+
+// TakeOver finishes the run that was interrupted or that waits for a person,
+// with the verb "resume" or "undo" of its runner, and watches it as
+// [Deployer.Run] does.
+func (d Deployer) TakeOver(ctx context.Context, s State, t Target, verb string) (release.Record, error) {
+	if s.LastRun == nil || s.LastRun.Status != RunInterrupted && s.LastRun.Status != RunHeld {
+		return release.Record{}, ErrNothingToTakeOver
+	}
+	id := s.LastRun.ID
+	p := Plan{Kind: Release, Target: t, Version: versionOf(id)}
+	if s.Current != nil {
+		p.Previous = s.Current.Version
+	}
+	r := d.running(p, id)
+	r.record.Run = id
+	defer r.hangUp()
+	if err := r.connect(ctx); err != nil {
+		return r.record, err
+	}
+	dir := r.at.run(id)
+	before, err := r.connection().Run(ctx, script(takenUp, dir), host.Options{})
+	if err != nil {
+		return r.record, fmt.Errorf("look at run %s: %w", id, err)
+	}
+	size, rest, _ := strings.Cut(before.Stdout, "\n")
+	critical, journal, _ := strings.Cut(rest, "\n")
+	r.firstCritical = critical
+	// What is there already is not shown again.
+	if r.offset, err = strconv.ParseInt(strings.TrimSpace(size), 10, 64); err != nil {
+		return r.record, fmt.Errorf("look at run %s: %w", id, err)
+	}
+	if r.journal, err = runner.ParseJournal(journal); err != nil {
+		return r.record, fmt.Errorf("look at run %s: %w", id, err)
+	}
+	log := path.Join(dir, "taken-over-"+strings.ToLower(rand.Text()[:6]))
+	if _, err := r.connection().StartDetached(ctx, script(`sh "$1/runner" "$2" >>"$1/log" 2>&1`, dir, verb), log); err != nil {
+		return r.record, fmt.Errorf("%s run %s: %w", verb, id, err)
+	}
+	outcome, err := r.catchUp(ctx)
+	if err != nil {
+		return r.record, r.unknown(ctx, err)
+	}
+	return r.ended(ctx, outcome)
+}
+
+// versionOf gives the version in the name of a run.
+func versionOf(id string) string {
+	_, rest, _ := strings.Cut(id, "-")
+	if end := strings.LastIndex(rest, "-"); end >= 0 {
+		rest = rest[:end]
+	}
+	return rest
 }
 
 // listen waits for a wish to stop.
@@ -445,21 +603,11 @@ func (r *running) stop(ctx context.Context) {
 	}
 }
 
-// criticalStep is the file name of the first critical step.
-func (r *running) criticalStep() string {
-	for _, s := range r.plan.steps() {
-		if s.critical {
-			return s.file
-		}
-	}
-	return ""
-}
-
 // critical says whether the run has come to its critical part.
 func (r *running) critical() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.journal.Began(r.criticalStep())
+	return r.journal.Began(r.firstCritical)
 }
 
 // output takes in what the runner prints.
@@ -488,6 +636,9 @@ func (r *running) line(line string) {
 	}
 	entry, ok := runner.ParseLine(line)
 	if !ok {
+		if note, ok := strings.CutPrefix(line, "note: "); ok {
+			r.notes = append(r.notes, note)
+		}
 		if r.tail = append(r.tail, line); len(r.tail) > tailLines {
 			r.tail = r.tail[1:]
 		}
@@ -528,10 +679,12 @@ func (r *running) done(ctx context.Context) (release.Record, error) {
 	reading, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	record := r.record
-	err := r.do(reading, func(h Host) (err error) {
-		record, err = Show(reading, h, r.plan.Target, r.plan.Version)
-		if errors.Is(err, ErrNoRelease) {
-			err = &host.RunError{Command: "show", Exit: 1, Stderr: err.Error()}
+	err := r.do(reading, func(h Host) error {
+		records, err := History(reading, h, r.plan.Target)
+		for _, one := range records {
+			if one.Run == r.id {
+				record = one
+			}
 		}
 		return err
 	})
@@ -546,7 +699,7 @@ func (r *running) done(ctx context.Context) (release.Record, error) {
 // The ways in which a release does not go live.
 
 func (r *running) failed(state HostState, site string) *Failed {
-	f := &Failed{State: state, Version: r.plan.Version, Site: site, Log: r.at.log(r.id)}
+	f := &Failed{State: state, Kind: r.plan.Kind, Version: r.plan.Version, Site: site, Log: r.at.log(r.id), Notes: r.notes}
 	var file string
 	file, f.Exit = r.journal.Failed()
 	f.Step = stepName(file)
@@ -559,6 +712,14 @@ func (r *running) failed(state HostState, site string) *Failed {
 	if f.Step == "migrate" {
 		if patch, ok := bench.FailedPatch(text); ok {
 			f.Patch = &patch
+			what := "the patch " + patch.Name
+			if patch.File() != "" {
+				what = patch.File() + " in the app " + patch.App()
+			}
+			f.Next = []string{
+				"correct " + what + ", and release under a new version",
+				"or leave the patch out: take its line out of patches.txt in a new version of the app, or mark it as done with a document Patch Log that has the whole line (pipeline bench -- --site " + patch.Site + " console)",
+			}
 		}
 		if bench.LockRefused(text) {
 			f.Err = errors.New("another migrate was running on the site")
@@ -610,29 +771,36 @@ func (r *running) byHand(verb string) string {
 	return host.Quote(runner.Command(r.at.run(r.id), verb))
 }
 
+// held is a run that could not put everything back.
 func (r *running) held() error {
-	f := r.failed(NeedsPerson, "it was not possible to put everything back; what runs is left as it is")
+	f := r.failed(NeedsPerson, "held in maintenance mode: putting everything back did not succeed, and nothing more is touched")
+	var undoing string
 	for _, e := range r.journal {
-		if e.Event == runner.UndoEnd && e.Exit != 0 && stepName(e.Name) == "migrate" {
-			f.Site = "held in maintenance mode: its migration was begun and is not known to be whole, so neither the old nor the new code may serve it"
+		if e.Event == runner.UndoEnd && e.Exit != 0 {
+			undoing = stepName(e.Name)
 		}
 	}
+	if undoing != "" {
+		f.Notes = append(f.Notes, "what failed while putting everything back: "+undoing+"\n"+strings.Join(r.tail[max(0, len(r.tail)-10):], "\n"))
+	}
 	f.Next = []string{
-		"find the cause in the log",
-		"when it is gone, on the host: " + r.byHand("resume") + " (tries the step again, and goes on from there)",
-		"to go back instead: bring the database's last backup back, then the release before",
+		"find the cause in the log, and remove it",
+		"then put everything back: pipeline unlock --undo, or on the host: " + r.byHand("undo"),
+		"or try the step that failed again, and go on: pipeline unlock --resume, or on the host: " + r.byHand("resume"),
+		"the backups of the sites: " + r.at.backup(r.id) + " on the host",
 	}
 	return f
 }
 
-// interrupted is a run whose process ended before its end.
+// interrupted is a run whose process ended before its end, and that did not go
+// on by itself.
 func (r *running) interrupted() error {
-	f := r.failed(NeedsPerson, "not known: the run ended before its end, by a restart of the host or because its process was killed")
+	f := r.failed(NeedsPerson, "not known: the run ended before its end, by a restart of the host or because its process was killed, and has not gone on")
 	f.Step = stepName(r.journal.Current())
 	f.Exit = 0
 	f.Next = []string{
-		"on the host, to carry on: " + r.byHand("resume"),
-		"on the host, to go back: " + r.byHand("undo"),
+		"to carry on: pipeline unlock --resume, or on the host: " + r.byHand("resume"),
+		"to go back: pipeline unlock --undo, or on the host: " + r.byHand("undo"),
 	}
 	return f
 }

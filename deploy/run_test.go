@@ -38,20 +38,29 @@ type machine struct {
 
 const dockerStandIn = `#!/bin/sh
 printf '%s\n' "$*" >>"$DOCKER_STATE/calls"
+for rule in "$DOCKER_STATE"/rules/*; do
+	[ -f "$rule.do" ] || continue
+	case "$*" in *"$(cat "$rule")"*)
+		. "$rule.do"
+	esac
+done
 case "$*" in
 "version "*) echo 20.10.24 ;;
 "compose version --short") echo 2.40.3 ;;
 "info "*) echo / ;;
 "logs "*) printf '10.00 10.01 200\n12.00 12.01 000\n19.50 19.75 200\n' ;;
+"image inspect --format . "*) ;;
 "image inspect --format"*) exit 1 ;; # not pulled yet
 *" config --images") echo mariadb:10.11 ;;
+"network inspect bridge"*) cat "$DOCKER_STATE/started" ;;
+*" tables erp.example.com") echo 1 ;;
+*" size  erp.example.com") echo 1000 ;;
+*" maintenance get erp.example.com") echo '{"erp.example.com": null}' ;;
+*" serving erp.example.com") echo erp.example.com ;;
+*" close erp.example.com") echo 0 ;;
+*" dump erp.example.com") printf '%s' "$DUMP" | gzip ;;
+*" load erp.example.com 1") gzip --decompress >"$DOCKER_STATE/loaded" ;;
 esac
-for rule in "$DOCKER_STATE"/rules/*; do
-	[ -f "$rule" ] || continue
-	case "$*" in *"$(cat "$rule")"*)
-		. "$rule.do"
-	esac
-done
 exit 0
 `
 
@@ -61,6 +70,9 @@ func newMachine(t *testing.T) *machine {
 		t.Fatal(err)
 	}
 	m.write("docker", dockerStandIn, 0o755)
+	m.write("started", "once\n", 0o644)
+	// The crontab of whoever runs the tests is not touched.
+	m.write("crontab", "#!/bin/sh\n[ \"$1\" = - ] && exec cat >\"$DOCKER_STATE/crontab.txt\"\nexec cat \"$DOCKER_STATE/crontab.txt\"\n", 0o755)
 	return m
 }
 
@@ -86,7 +98,19 @@ func (m *machine) calls() []string {
 }
 
 func (m *machine) env() []string {
-	return append(os.Environ(), "PATH="+m.path+":"+os.Getenv("PATH"), "DOCKER_STATE="+m.path)
+	return append(os.Environ(), "PATH="+m.path+":"+os.Getenv("PATH"), "DOCKER_STATE="+m.path, "DUMP="+dumped)
+}
+
+// dumped is what the stand-in's databases hold.
+const dumped = "CREATE TABLE `a` (\n);\n-- Dump completed on 2026-01-01\n"
+
+func (m *machine) read(name string) string {
+	m.t.Helper()
+	data, err := os.ReadFile(filepath.Join(m.path, name))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return string(data)
 }
 
 func (m *machine) Run(ctx context.Context, argv []string, o host.Options) (host.Result, error) {
@@ -205,6 +229,13 @@ func (m *machine) release(ctx context.Context, version string, change func(*Depl
 	if len(report) > 0 {
 		m.t.Fatal(report.Err())
 	}
+	image := testImage
+	image.Tag = version
+	return m.carryOut(ctx, plan, image, change)
+}
+
+// carryOut carries a plan out and gives what was told of it.
+func (m *machine) carryOut(ctx context.Context, plan Plan, image release.Image, change func(*Deployer)) (release.Record, []Event, error) {
 	var events []Event
 	d := Deployer{
 		Dial:    func(context.Context) (Host, error) { return m, nil },
@@ -213,8 +244,6 @@ func (m *machine) release(ctx context.Context, version string, change func(*Depl
 	if change != nil {
 		change(&d)
 	}
-	image := testImage
-	image.Tag = version
 	record, err := d.Run(ctx, plan, image)
 	return record, events, err
 }
@@ -252,7 +281,7 @@ func TestRelease(t *testing.T) {
 	short(t)
 	m := newMachine(t)
 	first := m.mustRelease("1.0.0")
-	if got, want := stepNames(first), "stage pull check up migrate clear-cache verify record"; got != want {
+	if got, want := stepNames(first), "stage pull check up maintenance backup migrate verify open workers settle record"; got != want {
 		t.Errorf("steps of the first release:\n got %s\nwant %s", got, want)
 	}
 	if first.Downtime != 0 || m.current() != "releases/1.0.0" {
@@ -268,6 +297,7 @@ DB_ROOT_PASSWORD='root\'s'
 HTTP_PORT='8080'
 IMAGE='registry.example/desired/erp@` + testImage.Digest + `'
 INSTALL_APPS='erpnext'
+RELEASE='1'
 RESTIC_PASSWORD=''
 RESTIC_REPOSITORY=''
 SITE_NAME='erp.example.com'
@@ -286,7 +316,7 @@ SITE_NAME='erp.example.com'
 
 	before := len(m.calls())
 	second := m.mustRelease("1.0.1")
-	if got, want := stepNames(second), "stage pull check watch down up migrate clear-cache verify record"; got != want {
+	if got, want := stepNames(second), "stage pull check compare watch bridge drain maintenance quiesce backup down up migrate verify open workers settle record"; got != want {
 		t.Errorf("steps of the second release:\n got %s\nwant %s", got, want)
 	}
 	if second.Previous != "1.0.0" || m.current() != "releases/1.0.1" {
@@ -300,7 +330,7 @@ SITE_NAME='erp.example.com'
 	var order []string
 	for _, call := range m.calls()[before:] {
 		for _, verb := range []string{" down ", " up ", " pull "} {
-			if strings.Contains(call+" ", verb) {
+			if strings.HasPrefix(call, "compose -p erp ") && strings.Contains(call+" ", verb) {
 				version := "1.0.1"
 				if strings.Contains(call, "/releases/1.0.0/") {
 					version = "1.0.0"
@@ -309,7 +339,7 @@ SITE_NAME='erp.example.com'
 			}
 		}
 	}
-	if got := strings.Join(order, ", "); got != "pull 1.0.1, down 1.0.0, up 1.0.1" {
+	if got := strings.Join(slices.Compact(order), ", "); got != "pull 1.0.1, down 1.0.0, up 1.0.1" {
 		t.Errorf("order: %s", got)
 	}
 
@@ -354,9 +384,27 @@ func TestReleaseFails(t *testing.T) {
 			last:  "undo ended stage",
 		},
 		{
-			name: "a patch fails", rule: " migrate", do: "echo 'Executing erpnext.patches.v15_1.broken in erp.example.com (_5e)'; exit 1",
+			name: "a patch fails", rule: "erp.example.com migrate", do: "echo 'Executing erpnext.patches.v15_1.broken in erp.example.com (_5e)'; exit 1",
+			state: RolledBack, current: "releases/1.0.0",
+			texts: []string{"patch erpnext.patches.v15_1.broken on erp.example.com failed", "site: 1.0.0 is live again and answers", "next: correct erpnext/patches/v15_1/broken.py in the app erpnext", "log: "},
+			last:  "undo ended stage",
+		},
+		{
+			name: "jobs never end", rule: " drain 300", do: "echo 'jobs have not ended in 300 s: 2 wait in long' >&2; exit 1",
+			state: NothingChanged, current: "releases/1.0.0",
+			texts: []string{"step drain failed", "2 wait in long", "nothing was changed"},
+			last:  "undo ended stage",
+		},
+		{
+			name: "a dump is cut off", rule: " dump erp.example.com", do: "printf 'CREATE TABLE a (' | gzip; exit 0",
+			state: NothingChanged, current: "releases/1.0.0",
+			texts: []string{"step backup failed", "the backup of erp.example.com is not good"},
+			last:  "undo ended stage",
+		},
+		{
+			name: "a patch fails, and its backup can't be put back", rule: "erp.example.com migrate", do: "exit 1",
 			state: NeedsPerson, current: "releases/1.0.0",
-			texts: []string{"patch erpnext.patches.v15_1.broken on erp.example.com failed", "site: held in maintenance mode", "resume", "log: "},
+			texts: []string{"site: held in maintenance mode", "pipeline unlock --undo", "runner undo", "what failed while putting everything back: migrate", "the backups of the sites: "},
 			last:  "undo ended migrate",
 		},
 	} {
@@ -365,6 +413,9 @@ func TestReleaseFails(t *testing.T) {
 			m.write("sleep", "#!/bin/sh\n", 0o755) // between attempts
 			m.mustRelease("1.0.0")
 			m.when("fail", tc.rule, tc.do)
+			if tc.state == NeedsPerson {
+				m.when("load", " load erp.example.com", "exit 1")
+			}
 			_, events, err := m.release(t.Context(), "1.0.1", nil)
 			var failed *Failed
 			if !errors.As(err, &failed) {
@@ -386,7 +437,7 @@ func TestReleaseFails(t *testing.T) {
 				t.Errorf("last event %q, want %q", got, tc.last)
 			}
 			if tc.state == NeedsPerson {
-				if !slices.ContainsFunc(m.calls(), func(c string) bool { return strings.HasSuffix(c, "set-config -p maintenance_mode 1") }) {
+				if !slices.ContainsFunc(m.calls(), func(c string) bool { return strings.HasSuffix(c, "close erp.example.com") }) {
 					t.Error("maintenance mode was not switched on")
 				}
 				state, err := Inspect(t.Context(), m, m.target())

@@ -1,371 +1,369 @@
 package deploy
 
 import (
+	"embed"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/desiredeffect/erpnext-pipeline/deploy/bench"
-	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
 	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
 )
 
-// step is one step of the sequence.
+// step is one step of the sequence. What it does is steps/SCRIPT.do, and what
+// undoes it steps/SCRIPT.undo if there is one: shell scripts that the host
+// runs. They may run twice: a run that was interrupted begins again with the
+// step it was at.
 type step struct {
 	// name is a verb.
 	name string
 	// doc says what it does, and undoDoc what undoing it does; empty where
 	// there is nothing to undo.
 	doc, undoDoc string
-	// do and undo give the lines of a shell script. They may run twice: a run
-	// that was interrupted begins again with the step it was at.
-	do, undo func(launch) []string
+	// script is the script's name where it is not the step's.
+	script string
+	// hook is the executable of the user that the step runs.
+	hook string
 	// when says whether a run has the step at all; nil means always.
 	when func(launch) bool
-	// critical steps take the site down or come after that. From the first
-	// one on a run can't be stopped by request.
+	// critical steps take the site down, switch to the new release or come
+	// after that. From the first one on a run can't be stopped by request.
 	critical bool
 }
 
-// sequence is what a release does on the host, in this order, under the deploy
+// sequence is what a run does on the host, in this order, under the deploy
 // lock. When a step fails, it and all before it are undone, the newest first.
-// Where undoing fails, or is not possible, a person is needed and the rest is
-// left as it is.
+// Where undoing fails a person is needed, and the rest is left as it is: the
+// sites stay in maintenance mode.
+//
+// The strategy cycle takes the whole project down and brings the new one up.
+// The strategy swap leaves data services running: new containers come up
+// beside the old ones and take over. Whether databases have to be migrated is
+// found out on the way (compare); where they need not, a swap closes no site.
 var sequence = []step{
 	{
-		name:    "stage",
+		name: "stage", when: isRelease,
 		doc:     "put the compose set, its .env and the record into releases/",
 		undoDoc: "remove them",
-		do:      stage, undo: unstage,
+	},
+	{
+		name: "stage", script: "restage", when: isRollback,
+		doc: "look whether the release to go back to is there",
 	},
 	{
 		name: "pull",
 		doc:  "pull the image by its digest, and the other images that are missing",
 		// Images that nothing uses do no harm.
-		do: pull,
 	},
 	{
 		name: "check",
-		doc:  "check the compose set, and that all images of the new and the running release are there",
-		do:   check,
+		doc:  "check the compose set, that all images of the new and the running release are there, and that there is room for a backup",
+	},
+	{name: "before-deploy", hook: "before-deploy", when: isRelease},
+	{name: "before-rollback", hook: "before-rollback", when: isRollback},
+	{
+		name: "compare", when: hasPrevious,
+		doc: "look whether a migration is needed: whether an app changed its patches, hooks, fixtures or document types",
 	},
 	{
-		name:    "watch",
+		name: "watch", when: hasPrevious,
 		doc:     "begin to measure whether the site answers",
 		undoDoc: "end measuring",
-		do:      beginWatch, undo: endWatch,
-		when: hasPrevious,
 	},
 
-	// From here on the site is not available.
+	{
+		name: "bridge", when: hasPrevious,
+		doc: "keep the assets of the running release within reach of the new one",
+	},
+
+	// From here on the site does less than usual.
 
 	{
-		name:    "down",
+		name: "beside", when: isSwap,
+		doc:     "bring the new backend and websocket up beside the running ones",
+		undoDoc: "remove them",
+	},
+	{
+		name: "drain", when: hasPrevious,
+		doc:     "stop the scheduler, wait until jobs have ended, and stop the workers",
+		undoDoc: "start them again",
+	},
+	{
+		name: "maintenance", when: hasPrevious,
+		doc:     "put the sites into maintenance mode",
+		undoDoc: "put them back into the mode they were in, and wait until they answer",
+	},
+	{
+		name: "switch", when: isSwap,
+		doc:     "bring the new frontend up and have the proxy lead visitors there",
+		undoDoc: "remove it, which leads them back",
+	},
+	{
+		name: "quiesce", when: hasPrevious,
+		doc: "have the workers do the jobs that came until the sites were closed",
+	},
+	{
+		name: "backup", when: hasPrevious,
+		doc: "dump the databases, and read the dumps back",
+		// They stay: prune knows when they are no longer needed.
+	},
+
+	// From here on it is not available, or not the one it was.
+
+	{
+		name: "down", when: isCycle, critical: true,
 		doc:     "take the running release down, with the compose set it was brought up with",
-		undoDoc: "bring it up again, and wait until it answers",
-		do:      down, undo: upAgain,
-		when:     hasPrevious,
-		critical: true,
+		undoDoc: "bring it up again, and wait until all of it is healthy",
 	},
 	{
-		name:    "up",
-		doc:     "bring the new release up and wait until all of it is healthy; the site is made if there is none",
+		name: "up", when: isUp, critical: true,
+		doc:     "bring the new release up, without its workers; the site is made if there is none",
 		undoDoc: "take it down",
-		do:      up, undo: downAgain,
-		critical: true,
 	},
 	{
-		name:    "migrate",
+		name: "maintenance", when: isFirst, critical: true,
+		doc:     "put sites that were there before into maintenance mode",
+		undoDoc: "put them back into the mode they were in",
+	},
+	{
+		name: "backup", when: isFirst, critical: true,
+		doc: "dump the databases of sites that were there before, and read the dumps back",
+	},
+	{name: "before-migrate", hook: "before-migrate", when: isRelease, critical: true},
+	{
+		name: "migrate", when: isRelease, critical: true,
 		doc:     "migrate each site",
-		undoDoc: "hold the sites in maintenance mode: without a backup a migration can't be undone",
-		do:      migrate, undo: hold,
-		critical: true,
+		undoDoc: "put the databases back as they are in the backup",
+	},
+	{name: "after-migrate", hook: "after-migrate", when: isRelease, critical: true},
+	{
+		name: "restore", script: "bring-back", when: bringsBack, critical: true,
+		doc:     "put the databases back as they were when the earlier release was replaced",
+		undoDoc: "put them back as they are in the backup of this run",
 	},
 	{
-		name:     "clear-cache",
-		doc:      "clear the caches, which may hold what the release before put there",
-		do:       clearCache,
-		critical: true,
+		name: "verify", critical: true,
+		doc: "wait until all is healthy, compare the apps' versions with the manifest, and ask for an asset through the proxy",
 	},
 	{
-		name:     "verify",
-		doc:      "ask each site for a sign of life and for an asset through the proxy, and compare the apps' versions with the manifest",
-		do:       verify,
-		critical: true,
+		name: "open", critical: true,
+		doc:     "empty the cache, end maintenance mode and wait until each site answers through the proxy",
+		undoDoc: "close the sites again, and save what was written since",
 	},
 	{
-		name:     "record",
-		doc:      "make the release the current one, and end measuring",
-		do:       record,
-		critical: true,
+		name: "workers", when: isUp, critical: true,
+		doc:     "start the workers and the scheduler",
+		undoDoc: "remove them",
+	},
+	{
+		name: "workers", script: "swap-workers", when: isSwap, critical: true,
+		doc:     "start the new workers and scheduler in place of the old scheduler",
+		undoDoc: "remove them, and start the old ones again",
+	},
+	{
+		name: "settle", critical: true,
+		doc: "wait until workers are at their queue and nothing is unwell",
+	},
+	{
+		name: "retire", when: isSwap, critical: true,
+		doc:     "stop and remove the containers of the release before",
+		undoDoc: "bring them up again",
+	},
+	{
+		name: recordStep, critical: true,
+		doc:     "make the release the current one, and end measuring",
+		undoDoc: "make the one before the current one again",
+	},
+	{name: "after-deploy", hook: "after-deploy", when: isRelease, critical: true},
+	{name: "after-rollback", hook: "after-rollback", when: isRollback, critical: true},
+	{
+		name: "prune", when: prunes, critical: true,
+		doc: "remove images and backups that no rollback needs any more",
 	},
 }
 
-// launch is what the scripts of one run are made from.
+// recordStep is the step after which a release is the current one.
+const recordStep = "record"
+
+// launch is what a run is made from.
 type launch struct {
 	layout
-	id      string
-	version string
+	id       string
+	number   int
+	kind     Kind
+	strategy string
+	version  string
 	// image is the image by its digest, as the host names it; tagged is its
 	// name for people.
 	image, tagged string
-	next          compose.Project
-	// previous is the version that is live, and before its project; both are
-	// empty for a first release.
-	previous string
-	before   compose.Project
-	sites    []string
-	port     int
+	project       string
+	// previous is the version that is live; empty for a first release.
+	previous   string
+	sites      []string
+	port       int
+	drainLimit int // seconds
+	files      bool
+	// restoreFrom is the folder of the backup that a rollback brings back.
+	restoreFrom string
+	hooks       []Hook
+	unneeded    Unneeded
 }
 
 func hasPrevious(l launch) bool { return l.previous != "" }
+func isFirst(l launch) bool     { return l.previous == "" }
+func isRollback(l launch) bool  { return l.kind == Rollback }
+func isRelease(l launch) bool   { return l.kind == Release }
+func isSwap(l launch) bool      { return l.previous != "" && l.strategy == Swap }
+func isCycle(l launch) bool     { return l.previous != "" && l.strategy != Swap }
+func isUp(l launch) bool        { return !isSwap(l) }
+func bringsBack(l launch) bool  { return l.restoreFrom != "" }
+func prunes(l launch) bool      { return !l.unneeded.Empty() }
 
-func stage(l launch) []string {
-	return []string{
-		"# What the plan was made for has to be what is there.",
-		fmt.Sprintf(`[ "$(readlink %s || true)" = %s ] || { echo "another release went live since this one was planned"; exit 1; }`,
-			word(l.current()), word(linkTo(l.previous))),
-		"# A run that was interrupted here has moved it already.",
-		fmt.Sprintf("if [ -e %s ]; then", word(l.staged())),
-		fmt.Sprintf(`	[ ! -e %s ] || { echo "version %s is on the host already"; exit 1; }`, word(l.release(l.version)), l.version),
-		"	" + call("mkdir", "-p", l.dir+"/releases", l.dir+"/backups"),
-		"	" + call("mv", l.staged(), l.release(l.version)),
-		"fi",
-	}
+// Kind is what a run is for.
+type Kind string
+
+// The kinds.
+const (
+	Release  Kind = "release"
+	Rollback Kind = "rollback"
+	Prune    Kind = "prune"
+)
+
+// The strategies.
+const (
+	Cycle = "cycle"
+	Swap  = "swap"
+)
+
+// numbered is a step with the name of its files.
+type numbered struct {
+	step
+	file string
 }
 
-// staged is where the client has put what belongs into releases/.
-func (l launch) staged() string { return l.run(l.id) + "/release" }
+// stepsOf are the steps that a run has.
+func stepsOf(l launch) []numbered {
+	var steps []numbered
+	for i, s := range sequence {
+		if s.when != nil && !s.when(l) || l.kind == Prune && s.name != "prune" {
+			continue
+		}
+		if s.hook != "" {
+			if !slices.ContainsFunc(l.hooks, func(h Hook) bool { return h.Name == s.hook }) {
+				continue
+			}
+			s.doc = "run the hook " + s.hook
+		}
+		steps = append(steps, numbered{step: s, file: fmt.Sprintf("%03d-%s", (i+1)*10, s.name)})
+	}
+	return steps
+}
 
-// linkTo is what the link current says of a version.
-func linkTo(version string) string {
-	if version == "" {
+// stepName gives the name of a step of which the file is known.
+func stepName(file string) string {
+	number, name, ok := strings.Cut(file, "-")
+	if _, err := strconv.Atoi(number); err != nil || !ok {
+		return file
+	}
+	return name
+}
+
+//go:embed steps
+var stepFiles embed.FS
+
+// stepFile is the text of a file in steps/; empty where there is none.
+func stepFile(name string) string {
+	text, err := stepFiles.ReadFile("steps/" + name)
+	if err != nil {
 		return ""
 	}
-	return "releases/" + version
+	return string(text)
 }
 
-func unstage(l launch) []string {
-	return []string{
-		"# Where it was not staged, a release that is there is not ours.",
-		fmt.Sprintf("[ -e %s ] || %s", word(l.staged()), call("rm", "-rf", l.release(l.version))),
+// shared are the files that steps read beside their own.
+var shared = []string{"lib.sh", "site.py", "ask.sh", "assets.sh", "health.py", "inputs.sh", "route.sh", "versions.sh", "watch.sh"}
+
+// runFiles are the files of a run's folder that its steps are made of, and the
+// one that names the first critical step.
+func runFiles(l launch) []host.File {
+	var files []host.File
+	add := func(name, text string, mode fs.FileMode) {
+		files = append(files, host.File{Name: name, Mode: mode, Data: []byte(text)})
 	}
-}
-
-func pull(l launch) []string {
-	return []string{
-		"# A registry may be busy, or the way to it short of breath.",
-		"patiently() {",
-		"	attempt=1",
-		`	until "$@"; do`,
-		`		[ "$attempt" -lt 4 ] || return 1`,
-		`		pause=$((attempt * attempt * 3))`,
-		`		echo "attempt $attempt failed, the next one in $pause s"`,
-		`		sleep "$pause"`,
-		`		attempt=$((attempt + 1))`,
-		"	done",
-		"}",
-		call("docker", "image", "inspect", "--format", "{{.Id}}", l.image) + " 2>/dev/null ||",
-		"	patiently " + call("docker", "pull", "--quiet", l.image),
-		"# For people: docker images shows the version.",
-		call("docker", "tag", l.image, l.tagged),
-		"patiently " + call(l.next.Pull()...),
+	for _, name := range shared {
+		add(name, stepFile(name), 0o600)
 	}
-}
-
-func check(l launch) []string {
-	lines := []string{
-		"# Images are listed first: in a pipe their failure would go unnoticed.",
-		"all_there() {",
-		`	images=$("$@")`,
-		"	for image in $images; do",
-		`		docker image inspect "$image" >/dev/null || { echo "image $image is not on this host"; exit 1; }`,
-		"	done",
-		"}",
-		call(l.next.Config()...),
-		"all_there " + call(l.next.Images()...),
+	add("ground", "#!/bin/sh\n"+stepFile("ground.sh"), 0o600)
+	add("settings", l.settings(), 0o600)
+	for _, hook := range l.hooks {
+		add("hooks/"+hook.Name, string(hook.Data), 0o700)
 	}
-	if hasPrevious(l) {
-		lines = append(lines,
-			"# What can't come up again must not be taken down.",
-			call(l.before.Config()...),
-			"all_there "+call(l.before.Images()...))
+	critical := ""
+	for _, s := range stepsOf(l) {
+		do, undo := s.scripts(l)
+		add(s.file+".do", stepScript(s.doc, do), 0o600)
+		if undo != "" {
+			add(s.file+".undo", stepScript(s.undoDoc, undo), 0o600)
+		}
+		if s.critical && critical == "" {
+			critical = s.file
+		}
 	}
-	return lines
+	add("critical", critical+"\n", 0o600)
+	return files
 }
 
-// watcher is the name of the container that measures. It does not belong to
-// the project, so "down" leaves it alone.
-func (l launch) watcher() string { return l.next.Name + "-watch-" + strings.ToLower(l.id) }
-
-func beginWatch(l launch) []string {
-	return []string{
-		"# An image is on every host that gets here; curl is not.",
-		call("docker", "rm", "--force", l.watcher()) + " >/dev/null 2>&1 || true",
-		call("docker", "run", "--detach", "--init", "--name", l.watcher(), "--network", "host", "--pull", "never",
-			"--entrypoint", "bash", l.image, "-c", watch, "watch", strconv.Itoa(l.port), l.sites[0]),
+// scripts are the texts of a step's scripts.
+func (s step) scripts(l launch) (do, undo string) {
+	name := s.script
+	if name == "" {
+		name = s.name
 	}
-}
-
-// endWatch keeps what was measured. That it could not be is no reason for
-// anything to fail.
-func endWatch(l launch) []string {
-	return []string{
-		call("docker", "logs", l.watcher()) + " >watch 2>/dev/null || true",
-		call("docker", "rm", "--force", l.watcher()) + " >/dev/null 2>&1 || true",
+	switch {
+	case s.hook != "":
+		do = stepFile("hook.do") + "\"./hooks/" + s.hook + "\""
+		if strings.HasPrefix(s.hook, "after-") {
+			// What is done is done.
+			do += ` || echo "warning: the hook ` + s.hook + ` ended with $?"`
+		}
+		return do + "\n", ""
+	case s.name == recordStep:
+		do = stepFile("record.do")
+		if hasPrevious(l) {
+			do += stepFile("watch.undo")
+		}
+		return do, stepFile("record.undo")
 	}
-}
-
-func down(l launch) []string { return []string{call(l.before.Down()...)} }
-
-// upLimit bounds the wait for health, not the making of a new site.
-const upLimit = 10 * time.Minute
-
-func upAgain(l launch) []string {
-	// The release before has assets of its own.
-	return append(bringUp(l.before), answers(l, false)...)
-}
-
-func up(l launch) []string { return bringUp(l.next) }
-
-func downAgain(l launch) []string { return []string{call(l.next.Down()...)} }
-
-// bringUp brings a project up. If that fails, it shows the logs of the
-// containers that are not well.
-func bringUp(p compose.Project) []string {
-	return []string{
-		call(p.Up(upLimit)...) + " || {",
-		"	code=$?",
-		"	" + call(p.Command("ps", "--all")...) + " || true",
-		"	# Lines of service|state|health|exit code.",
-		"	unwell=$(" + call(p.Command("ps", "--all", "--format", "{{.Service}}|{{.State}}|{{.Health}}|{{.ExitCode}}")...) + " |",
-		`		awk -F'|' '$2 == "running" && ($3 == "" || $3 == "healthy") || $2 == "exited" && $4 == 0 || $2 == "created" { next } { print $1 }' | sort -u) || true`,
-		"	# shellcheck disable=SC2086 # a list",
-		`	[ -z "$unwell" ] || ` + call(p.Logs(40)...) + " $unwell || true",
-		`	exit "$code"`,
-		"}",
+	if name == "bring-back" {
+		return stepFile("bring-back.do"), stepFile("migrate.undo")
 	}
+	return stepFile(name + ".do"), stepFile(name + ".undo")
 }
 
-func migrate(l launch) []string {
-	var lines []string
-	for _, site := range l.sites {
-		lines = append(lines, call(benchOf(l).Command(bench.Migrate(site)...)...))
+// stepScript makes a script.
+func stepScript(doc, text string) string {
+	return "#!/bin/sh\n# This step: " + doc + ".\n. ./lib.sh\n\n" + text
+}
+
+// settings is what lib.sh reads.
+func (l launch) settings() string {
+	files := ""
+	if l.files {
+		files = "yes"
 	}
-	return lines
-}
-
-func benchOf(l launch) bench.Bench { return bench.Bench{Project: l.next} }
-
-// held is the file in the run's folder that says that the sites were put into
-// maintenance mode to wait for a person.
-const held = "held"
-
-func hold(l launch) []string {
-	lines := []string{call("touch", held)}
-	for _, site := range l.sites {
-		on := bench.Maintenance(site, true)
-		lines = append(lines,
-			call(benchOf(l).Command(on...)...)+" ||",
-			"	"+call(benchOf(l).Detached(on...)...)+" ||",
-			"	"+call("echo", "maintenance mode of "+site+" could not be switched on"))
+	var text strings.Builder
+	for _, pair := range [][2]string{
+		{"dir", l.dir}, {"project", l.project}, {"id", l.id}, {"kind", string(l.kind)}, {"strategy", l.strategy},
+		{"version", l.version}, {"previous", l.previous}, {"number", strconv.Itoa(l.number)},
+		{"image", l.image}, {"tagged", l.tagged}, {"sites", strings.Join(l.sites, " ")}, {"port", strconv.Itoa(l.port)},
+		{"drain_limit", strconv.Itoa(l.drainLimit)}, {"backup_files", files}, {"restore_from", l.restoreFrom},
+		{"unneeded_versions", strings.Join(l.unneeded.Versions, " ")}, {"unneeded_backups", strings.Join(l.unneeded.Backups, " ")},
+	} {
+		text.WriteString(pair[0] + "=" + word(pair[1]) + "\n")
 	}
-	return append(lines, "# Not undone: a person is needed.", "exit 4")
+	return text.String()
 }
-
-func clearCache(l launch) []string {
-	var lines []string
-	for _, site := range l.sites {
-		lines = append(lines, call(benchOf(l).Command(bench.ClearCache(site)...)...))
-	}
-	return lines
-}
-
-func verify(l launch) []string {
-	lines := []string{
-		"# A run that was held has a person's word that it may go on.",
-		"if [ -e " + held + " ]; then",
-	}
-	for _, site := range l.sites {
-		lines = append(lines, "	"+call(benchOf(l).Command(bench.Maintenance(site, false)...)...))
-	}
-	lines = append(lines, "	"+call("rm", held), "fi")
-	lines = append(lines, answers(l, true)...)
-	return append(lines,
-		"# .git is not in the image: its manifest knows what belongs there.",
-		call(l.next.Exec(bench.Service, "bash", "-euo", "pipefail", "-c", compareVersions)...))
-}
-
-// answers waits until each site answers through the proxy, and with assets
-// compares one that it serves with the image's own. The tools for it are in
-// the new image, not on the host.
-func answers(l launch, assets bool) []string {
-	own := ""
-	if assets {
-		own = "assets"
-	}
-	argv := []string{"docker", "run", "--rm", "--init", "--network", "host", "--pull", "never",
-		"--entrypoint", "bash", l.image, "-euo", "pipefail", "-c", askSites, "ask", strconv.Itoa(l.port), own}
-	return []string{call(append(argv, l.sites...)...)}
-}
-
-// askSites asks the sites $3… on the port $1 of the loopback for a sign of
-// life, for up to a minute: the proxy learns of new containers a moment after
-// they are healthy. With "assets" in $2 it then asks for a file whose name has
-// its hash in it.
-const askSites = `port=$1 assets=$2
-shift 2
-for site; do
-	code=
-	for _ in {1..120}; do
-		code=$(curl --silent --output /dev/null --max-time 5 --write-out '%{http_code}' \
-			--header "Host: $site" "http://127.0.0.1:$port/api/method/ping") || true
-		[ "$code" != 200 ] || break
-		sleep 0.5
-	done
-	echo "$site answers with $code"
-	[ "$code" = 200 ]
-	[ "$assets" ] || continue
-	# Images made by others may have them in the place of the link.
-	cd /home/frappe/frappe-bench || exit
-	[ -e assets/assets.json ] || cd sites || exit
-	asset=$(jq --raw-output '[.[] | strings | select(test("[.-][A-Z0-9]{8}[.](js|css)$"))] | first // ""' assets/assets.json)
-	[ "$asset" ] || { echo "assets.json names no hashed asset"; exit 1; }
-	curl --fail --silent --show-error --max-time 20 --header "Host: $site" "http://127.0.0.1:$port$asset" | cmp - ".$asset"
-	echo "$site serves $asset"
-done`
-
-// compareVersions compares what bench says of the apps with the manifest. An
-// image without a manifest was not made by this pipeline.
-const compareVersions = `[ -f manifest.json ] || exit 0
-bench version -f json | jq --raw-output --slurpfile manifest manifest.json '
-	(map({(.app): .version}) | add) as $have
-	| $manifest[0].apps[] | select((.version // "") != "" and $have[.name] != .version)
-	| "\(.name) is \($have[.name] // "not there"), the manifest says \(.version)"' | {
-	if grep .; then exit 1; fi
-}`
-
-func record(l launch) []string {
-	link := l.dir + "/.current-" + l.id
-	return append(slices.Concat(
-		[]string{
-			"# A link is replaced in one step by a rename, and by nothing else.",
-			call("ln", "-sfn", linkTo(l.version), link),
-			call("mv", "-fT", link, l.current()),
-		}), endWatchIf(l)...)
-}
-
-func endWatchIf(l launch) []string {
-	if !hasPrevious(l) {
-		return nil
-	}
-	return endWatch(l)
-}
-
-// call is a command with its arguments as a line of a shell script.
-func call(argv ...string) string { return host.Quote(argv) }
 
 // word is one quoted word.
 func word(s string) string { return host.Quote([]string{"-", s})[2:] }

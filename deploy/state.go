@@ -13,6 +13,7 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/deploy/bench"
 	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
 	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
+	"github.com/desiredeffect/erpnext-pipeline/deploy/runner"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
 
@@ -40,6 +41,11 @@ type State struct {
 	Sites []string `json:"sites"`
 	// Releases are the versions that the host has a release of.
 	Releases []string `json:"releases"`
+	// Backups are the runs that have left a backup.
+	Backups []string `json:"backups,omitempty"`
+	// NoCron says that the user has no crontab: after a restart of the host a
+	// run does not go on by itself.
+	NoCron bool `json:"no_cron,omitempty"`
 	// Volumes are the volumes of all compose projects on the host, by project.
 	Volumes map[string][]string `json:"volumes"`
 	// MissingImages are images of the current release that are not on the
@@ -48,9 +54,13 @@ type State struct {
 
 	// Lock is the deploy lock, if somebody has it.
 	Lock *Lock `json:"lock"`
-	// LastRun is the newest run, finished or not.
+	// LastRun is the run that has the lock, or else the newest one.
 	LastRun *RunState `json:"last_run"`
 	runs    []string
+	// history are the releases that went live, newest first, and withImage
+	// those whose image is on the host.
+	history   []release.Record
+	withImage []string
 }
 
 // Lock is the deploy lock.
@@ -68,6 +78,10 @@ type Lock struct {
 type RunState struct {
 	ID     string    `json:"id"`
 	Status RunStatus `json:"status"`
+	// Step is the step that it is at, or was at when it was interrupted;
+	// Undoing says that it puts everything back.
+	Step    string `json:"step,omitempty"`
+	Undoing bool   `json:"undoing,omitempty"`
 }
 
 // RunStatus is the runner's word for what a run is doing.
@@ -100,12 +114,16 @@ func Inspect(ctx context.Context, h Host, t Target) (State, error) {
 	if err != nil {
 		return State{}, fmt.Errorf("inspect host: %w", err)
 	}
-	if current != "" {
-		record, err := Show(ctx, h, t, current)
-		if err != nil {
-			return State{}, fmt.Errorf("inspect host: %w", err)
+	if state.history, err = History(ctx, h, t); err != nil {
+		return State{}, fmt.Errorf("inspect host: %w", err)
+	}
+	for i, r := range state.history {
+		if r.Version == current && !r.Rollback {
+			state.Current = &state.history[i]
 		}
-		state.Current = &record
+	}
+	if current != "" && state.Current == nil {
+		return State{}, fmt.Errorf("inspect host: the link current names release %s, which has no record of going live", current)
 	}
 	return state, nil
 }
@@ -139,6 +157,7 @@ func parseState(output string) (state State, current string, err error) {
 		Docker: word("docker"), DockerError: word("docker-error"), Compose: strings.TrimPrefix(word("compose"), "v"),
 		Free: kibibytes("free"), DockerFree: kibibytes("docker-free"),
 		Releases: lines("releases"), Sites: bench.ParseSites(sections["sites"]), MissingImages: lines("missing-images"),
+		Backups: lines("backups"), withImage: lines("with-image"), NoCron: word("cron") == "",
 		runs: lines("runs"), Volumes: map[string][]string{},
 	}
 	if state.Docker != "" {
@@ -164,6 +183,20 @@ func parseState(output string) (state State, current string, err error) {
 	}
 	if status := word("last-run"); status != "" && len(state.runs) > 0 {
 		state.LastRun = &RunState{ID: slices.Max(state.runs), Status: RunStatus(status)}
+	}
+	if run := state.LastRun; run != nil {
+		// Of the run that has the lock, or else of the last one.
+		journal, err := runner.ParseJournal(sections["journal"])
+		if err != nil {
+			return State{}, "", err
+		}
+		if state.Lock != nil && state.Lock.Run != run.ID {
+			run = &RunState{ID: state.Lock.Run, Status: state.Lock.Status}
+			state.LastRun = run
+		}
+		if run.Status == RunRunning || run.Status == RunInterrupted || run.Status == RunHeld {
+			run.Step, run.Undoing = journal.Last()
+		}
 	}
 	return state, strings.TrimPrefix(word("current"), "releases/"), nil
 }

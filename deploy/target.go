@@ -4,6 +4,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
@@ -42,6 +43,19 @@ type Target struct {
 	NeedBytes int64 `json:"need_bytes,omitempty"`
 	// Login is for a registry that asks for one; the zero value for none.
 	Login Login `json:"login"`
+	// Strategy is how the new release takes the place of the running one:
+	// [Cycle] or [Swap]; empty means Cycle.
+	Strategy string `json:"strategy,omitempty"`
+	// BackupFiles has the backup before a migration take the sites' files too.
+	BackupFiles bool `json:"backup_files,omitempty"`
+	// DrainLimit is how long jobs have to end before a release gives up; 0
+	// means five minutes.
+	DrainLimit time.Duration `json:"drain_limit,omitempty"`
+	// KeepReleases is how many releases before the live one can be gone back
+	// to: their images and backups stay; 0 means 3.
+	KeepReleases int `json:"keep_releases,omitempty"`
+	// Hooks are the user's own steps.
+	Hooks []Hook `json:"-"`
 	// Owner says who deploys, for others to read in the deploy lock.
 	Owner string `json:"owner,omitempty"`
 }
@@ -78,6 +92,9 @@ func (t Target) validate() problem.Report {
 		}
 		seen[site] = true
 	}
+	if t.Strategy != "" && t.Strategy != Cycle && t.Strategy != Swap {
+		report.Addf("deploy.strategy", "strategy", "use cycle or swap", "%q is none", t.Strategy)
+	}
 	if t.HTTPPort < 1 || t.HTTPPort > 65535 {
 		report.Addf("deploy.http-port", "HTTP port", "use a number from 1 to 65535", "%d is no port", t.HTTPPort)
 	}
@@ -102,4 +119,12 @@ func repositoryPath(repository string) string {
 		return rest
 	}
 	return repository
+}
+
+// keep is how many releases before the live one can be gone back to.
+func (t Target) keep() int {
+	if t.KeepReleases == 0 {
+		return 3
+	}
+	return t.KeepReleases
 }

@@ -1,34 +1,21 @@
 package bench_test
 
 import (
-	"maps"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/desiredeffect/erpnext-pipeline/deploy/bench"
-	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
 )
 
-func TestCommands(t *testing.T) {
-	b := bench.Bench{Project: compose.Project{Name: "erp", Dir: "/srv/erp/current", Files: []string{"c.yaml"}}}
-	const front = "docker compose -p erp -f /srv/erp/current/c.yaml --env-file /srv/erp/current/.env "
-	for _, tc := range []struct {
-		name string
-		got  []string
-		want string
-	}{
-		{"maintenance on", b.Command(bench.Maintenance("a.example", true)...), front + "exec -T backend bench --site a.example set-config -p maintenance_mode 1"},
-		{"maintenance off", b.Command(bench.Maintenance("a.example", false)...), front + "exec -T backend bench --site a.example set-config -p maintenance_mode 0"},
-		{"maintenance without a backend", b.Detached(bench.Maintenance("a.example", true)...), front + "run --rm --no-deps -T backend bench --site a.example set-config -p maintenance_mode 1"},
-		{"migrate", b.Command(bench.Migrate("a.example")...), front + "exec -T backend bench --site a.example migrate"},
-		{"clear cache", b.Command(bench.ClearCache("a.example")...), front + "exec -T backend bench --site a.example clear-cache"},
-		{"version", b.Command(bench.Version()...), front + "exec -T backend bench version -f json"},
-		{"sites", b.Sites(), front + "exec -T backend find sites -mindepth 2 -maxdepth 2 -name site_config.json"},
-		{"ping", bench.Ping(8080, "a.example"), "curl --silent --output /dev/null --max-time 5 --write-out %{http_code} --header Host: a.example http://127.0.0.1:8080/api/method/ping"},
+func TestPatchFile(t *testing.T) {
+	for name, want := range map[string][2]string{
+		"payments.patches.v15_0.half":        {"payments", "payments/patches/v15_0/half.py"},
+		"payments.patches.half # 2026-11-24": {"payments", "payments/patches/half.py"},
+		"execute:frappe.db.sql('select 1')":  {"", ""},
 	} {
-		if got := strings.Join(tc.got, " "); got != tc.want {
-			t.Errorf("%s:\n got %s\nwant %s", tc.name, got, tc.want)
+		p := bench.Patch{Name: name}
+		if got := [2]string{p.App(), p.File()}; got != want {
+			t.Errorf("%s: %q", name, got)
 		}
 	}
 }
@@ -67,19 +54,6 @@ func TestLockRefused(t *testing.T) {
 	}
 	if bench.LockRefused("pymysql.err.OperationalError: (1205, 'Lock wait timeout exceeded')") {
 		t.Error("a lock in the database is taken for a refused migrate")
-	}
-}
-
-func TestParseVersion(t *testing.T) {
-	got, err := bench.ParseVersion("DeprecationWarning: pkg_resources\n" +
-		`[{"commit": "", "app": "erpnext", "branch": "", "version": "15.17.0"}, {"commit": "", "app": "frappe", "branch": "", "version": "15.17.3"}]` + "\n")
-	if err != nil || !maps.Equal(got, map[string]string{"frappe": "15.17.3", "erpnext": "15.17.0"}) {
-		t.Errorf("got %v, %v", got, err)
-	}
-	for _, bad := range []string{"", "frappe 15.17.3", "[{"} {
-		if _, err := bench.ParseVersion(bad); err == nil || !strings.HasPrefix(err.Error(), "read bench version: ") {
-			t.Errorf("%q: %v", bad, err)
-		}
 	}
 }
 

@@ -1,13 +1,18 @@
+// Package bench knows what the bench command inside the backend container
+// prints, and what that means.
+//
+// It runs nothing. Exit codes and texts were read in Frappe v15.17.3.
 package bench
 
 import (
-	"encoding/json"
-	"fmt"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
 )
+
+// Service is the service that bench commands run in.
+const Service = "backend"
 
 // Patch is a patch that was being executed on a site.
 type Patch struct {
@@ -16,6 +21,22 @@ type Patch struct {
 }
 
 func (p Patch) String() string { return p.Name + " on " + p.Site }
+
+// File is the file of the patch, from the folder of its app on; empty for one
+// given as code.
+func (p Patch) File() string {
+	name, _, _ := strings.Cut(p.Name, " ")
+	if strings.HasPrefix(p.Name, "execute:") || !strings.Contains(name, ".") {
+		return ""
+	}
+	return strings.ReplaceAll(name, ".", "/") + ".py"
+}
+
+// App is the app of the patch; empty for one given as code.
+func (p Patch) App() string {
+	app, _, _ := strings.Cut(p.File(), "/")
+	return app
+}
 
 // executing is what migrate prints before each patch: "Executing
 // frappe.patches.v15_0.x in erp.example.com (_5e5899d8398b5f7b): docstring".
@@ -44,25 +65,8 @@ func LockRefused(output string) bool {
 	return strings.Contains(output, "LockTimeoutError") && strings.Contains(output, "Failed to aquire lock: bench_migrate")
 }
 
-// ParseVersion reads what "bench version -f json" printed: versions by app.
-func ParseVersion(output string) (map[string]string, error) {
-	// Warnings of imported packages may come first.
-	start := strings.Index(output, "[")
-	if start < 0 {
-		return nil, fmt.Errorf("read bench version: no list in %q", output)
-	}
-	var apps []struct{ App, Version string }
-	if err := json.Unmarshal([]byte(output[start:]), &apps); err != nil {
-		return nil, fmt.Errorf("read bench version: %w", err)
-	}
-	versions := map[string]string{}
-	for _, a := range apps {
-		versions[a.App] = a.Version
-	}
-	return versions, nil
-}
-
-// ParseSites reads what [Bench.Sites] printed: the names of the sites, sorted.
+// ParseSites reads a list of paths of site_config.json: the names of the sites,
+// sorted. A new bench has none, which is no error.
 func ParseSites(output string) []string {
 	var sites []string
 	for line := range strings.Lines(output) {

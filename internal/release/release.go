@@ -142,7 +142,12 @@ type Record struct {
 	// Previous is the version that this release replaced; empty for the
 	// first.
 	Previous string `json:"previous,omitempty"`
-	// Strategy is how the switch was made: "cycle".
+	// Rollback says that it was live before, and was gone back to.
+	Rollback bool `json:"rollback,omitempty"`
+	// RestoredFrom is the run whose backup a rollback brought back; empty
+	// where the data stayed.
+	RestoredFrom string `json:"restored_from,omitempty"`
+	// Strategy is how the switch was made: "cycle" or "swap".
 	Strategy string `json:"strategy"`
 	// StartedAt and FinishedAt are in UTC by the client's clock.
 	StartedAt  time.Time `json:"started_at"`

@@ -1,0 +1,163 @@
+package deploy
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
+)
+
+// rollback goes back, from a look at the host to the end.
+func (m *machine) rollback(version string, data bool) (release.Record, []Event, error) {
+	m.t.Helper()
+	state, err := Inspect(m.t.Context(), m, m.target())
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	plan, report := PlanRollback(state, m.target(), version, data)
+	if len(report) > 0 {
+		m.t.Fatal(report.Err())
+	}
+	return m.carryOut(m.t.Context(), plan, release.Image{}, nil)
+}
+
+func TestRollback(t *testing.T) {
+	short(t)
+	m := newMachine(t)
+	m.mustRelease("1.0.0")
+	second := m.mustRelease("1.0.1")
+	before := len(m.calls())
+
+	record, _, err := m.rollback("", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := stepNames(record), "stage pull check compare watch bridge drain maintenance quiesce backup down up restore verify open workers settle record"; got != want {
+		t.Errorf("steps:\n got %s\nwant %s", got, want)
+	}
+	if record.Version != "1.0.0" || record.Previous != "1.0.1" || !record.Rollback || record.RestoredFrom != second.Run || m.current() != "releases/1.0.0" {
+		t.Errorf("current %q, record %+v", m.current(), record)
+	}
+	loads := slices.DeleteFunc(m.calls()[before:], func(call string) bool { return !strings.HasSuffix(call, " load erp.example.com 1") })
+	if len(loads) != 1 || m.read("loaded") != dumped {
+		t.Errorf("loaded %d times, at last %q", len(loads), m.read("loaded"))
+	}
+	// Its number is the newest, or the proxy would not lead there.
+	env, err := os.ReadFile(filepath.Join(m.dir, "releases/1.0.0/.env"))
+	if err != nil || !strings.Contains(string(env), "\nRELEASE='3'\n") {
+		t.Errorf("%v: .env\n%s", err, env)
+	}
+	history, err := History(t.Context(), m, m.target())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, r := range history {
+		lines = append(lines, fmt.Sprintf("%s over %s, rollback %v", r.Version, r.Previous, r.Rollback))
+	}
+	if got, want := strings.Join(lines, "; "), "1.0.0 over 1.0.1, rollback true; 1.0.1 over 1.0.0, rollback false; 1.0.0 over , rollback false"; got != want {
+		t.Errorf("history: %s", got)
+	}
+	// From there everything goes on as ever.
+	if third := m.mustRelease("1.0.2"); third.Previous != "1.0.0" {
+		t.Errorf("the next release replaced %q", third.Previous)
+	}
+}
+
+func TestRollbackFails(t *testing.T) {
+	short(t)
+	m := newMachine(t)
+	m.mustRelease("1.0.0")
+	m.mustRelease("1.0.1")
+	m.when("fail", "/releases/1.0.0/.env up ", "exit 1")
+	_, _, err := m.rollback("1.0.0", false)
+	var failed *Failed
+	if !errors.As(err, &failed) || failed.State != RolledBack || m.current() != "releases/1.0.1" {
+		t.Fatalf("current %q: %v", m.current(), err)
+	}
+	for _, want := range []string{"the rollback to 1.0.0 did not succeed: step up failed", "site: 1.0.1 is live again"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in\n%v", want, err)
+		}
+	}
+}
+
+func TestPlanRollbackProblems(t *testing.T) {
+	releases := []release.Record{
+		{Version: "1.0.1", Previous: "1.0.0", Run: "000002-1.0.1-abcd", Sites: []string{"erp.example.com"}},
+		{Version: "1.0.0", Run: "000001-1.0.0-abcd", Sites: []string{"erp.example.com"}},
+	}
+	state := State{Docker: "26.0.0", Compose: "2.30.0", DockerFree: -1, Free: -1, Current: &releases[0], history: releases,
+		Releases: []string{"1.0.0", "1.0.1"}, withImage: []string{"1.0.1"}}
+	target := (&machine{dir: "/srv/erp"}).target()
+	for _, tc := range []struct {
+		name, version string
+		data          bool
+		change        func(*State)
+		want          []string
+	}{
+		{name: "its image is gone, and its backup", data: true, want: []string{"rollback.image", "rollback.backup"}},
+		{name: "what is live", version: "1.0.1", want: []string{"rollback.live"}},
+		{name: "never there", version: "0.9", want: []string{"rollback.unknown"}},
+		{name: "nothing before", change: func(s *State) { s.Current = &releases[1] }, want: []string{"rollback.first"}},
+		{name: "nothing live", change: func(s *State) { s.Current = nil }, want: []string{"rollback.nothing-live"}},
+		{name: "all well", data: true, change: func(s *State) {
+			s.withImage, s.Backups = []string{"1.0.0", "1.0.1"}, []string{"000002-1.0.1-abcd"}
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := state
+			if tc.change != nil {
+				tc.change(&s)
+			}
+			_, report := PlanRollback(s, target, tc.version, tc.data)
+			var codes []string
+			for _, p := range report {
+				codes = append(codes, p.Code)
+				if p.Remedy == "" {
+					t.Errorf("%v has no remedy", p)
+				}
+			}
+			if !slices.Equal(codes, tc.want) {
+				t.Errorf("problems: %v", report)
+			}
+		})
+	}
+}
+
+func TestUnneeded(t *testing.T) {
+	var history []release.Record
+	for n := 6; n >= 1; n-- {
+		r := release.Record{Version: fmt.Sprintf("1.0.%d", n), Run: fmt.Sprintf("%06d-1.0.%d-abcd", n, n)}
+		if n > 1 {
+			r.Previous = fmt.Sprintf("1.0.%d", n-1)
+		}
+		history = append(history, r)
+	}
+	s := State{Current: &history[0], history: history, withImage: []string{"1.0.1", "1.0.3", "1.0.4", "1.0.5", "1.0.6"},
+		Backups: []string{"000002-1.0.2-abcd", "000003-1.0.3-abcd", "000004-1.0.4-abcd", "000005-1.0.5-abcd", "000006-1.0.6-abcd", "000007-1.0.7-fail"}}
+	for _, tc := range []struct {
+		live              string
+		keep              int
+		versions, backups string
+	}{
+		// The backup that 1.0.4 took is the one of 1.0.3.
+		{"1.0.6", 3, "1.0.1", "000002-1.0.2-abcd 000003-1.0.3-abcd"},
+		{"1.0.6", 1, "1.0.1 1.0.3 1.0.4", "000002-1.0.2-abcd 000003-1.0.3-abcd 000004-1.0.4-abcd 000005-1.0.5-abcd"},
+		{"1.0.7", 3, "1.0.1 1.0.3", "000002-1.0.2-abcd 000003-1.0.3-abcd 000004-1.0.4-abcd"},
+		{"1.0.7", 10, "", ""},
+	} {
+		u := s.unneeded(tc.live, tc.keep)
+		if got := strings.Join(u.Versions, " "); got != tc.versions {
+			t.Errorf("%s, %d before it: images of %q, want %q", tc.live, tc.keep, got, tc.versions)
+		}
+		if got := strings.Join(u.Backups, " "); got != tc.backups {
+			t.Errorf("%s, %d before it: backups %q, want %q", tc.live, tc.keep, got, tc.backups)
+		}
+	}
+}

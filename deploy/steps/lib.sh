@@ -1,0 +1,298 @@
+# What the steps of a run share. A step runs in the folder of its run, where
+# the file settings says what the run is about:
+#   dir, project, id         the folder on the host, the compose project, the run
+#   kind                     release, rollback or prune
+#   strategy                 cycle or swap
+#   version, previous        what goes live, and what is live; empty for nothing
+#   number                   the number of the run
+#   image, tagged            the image by its digest, and its name for people;
+#                            a rollback finds the first in the release's .env
+#   sites                    the sites, with blanks between them
+#   port                     where they answer, on the loopback
+#   drain_limit              seconds that jobs have to end
+#   backup_files             yes where a backup takes the files of sites too
+#   restore_from             the backup that a rollback brings back
+#   unneeded_versions        releases whose images no rollback needs
+#   unneeded_backups         runs whose backups none needs
+set -eu
+umask 077
+# shellcheck source=/dev/null
+. ./settings
+
+bench=/home/frappe/frappe-bench
+backup=$dir/backups/$id
+# The release whose containers do what has to be done before the switch.
+first=${previous:-$version}
+
+# image_of VERSION: the image of a release that is on the host.
+image_of() { sed -n "s/^IMAGE='\\(.*\\)'\$/\\1/p" "$dir/releases/$1/.env"; }
+[ -n "$image" ] || [ "$kind" = prune ] || image=$(image_of "$version")
+
+# Functions with a body in parentheses keep their variables to themselves.
+
+fail() {
+	echo "$*"
+	exit 1
+}
+
+# compose VERSION ARGUMENTS…: docker compose with the set that a release was
+# recorded with.
+compose() (
+	at=$dir/releases/$1
+	shift
+	# Options that name the set go in front: they are added at the end, and
+	# then everything that was there before is moved behind them.
+	left=$#
+	while read -r name; do set -- "$@" -f "$at/$name"; done <"$at/compose-files"
+	set -- "$@" --env-file "$at/.env"
+	while [ "$left" -gt 0 ]; do
+		word=$1
+		shift
+		set -- "$@" "$word"
+		left=$((left - 1))
+	done
+	docker compose -p "$project" "$@"
+)
+
+# services VERSION ROLE…: the services of a release that have one of the roles.
+services() (
+	at=$dir/releases/$1/services
+	shift
+	for role; do sed -n "s/^$role //p" "$at"; done
+)
+
+# containers VERSION [FILTER…]: the containers of a release, running or not.
+# Two releases may be there at the same time, in one project; compose writes
+# down which files a container was made from.
+containers() (
+	from=$dir/releases/$1/
+	shift
+	for filter; do
+		set -- "$@" --filter "$filter"
+		shift
+	done
+	docker ps --all --no-trunc "$@" --filter "label=com.docker.compose.project=$project" \
+		--filter label=com.docker.compose.oneoff=False \
+		--format '{{.ID}} {{.Label "com.docker.compose.project.config_files"}}' |
+		while read -r one files; do
+			case $files in "$from"*) echo "$one" ;; esac
+		done
+)
+
+# containers_of VERSION ROLE…: the containers of the services of these roles.
+containers_of() (
+	of=$1
+	shift
+	for service in $(services "$of" "$@"); do
+		containers "$of" "label=com.docker.compose.service=$service"
+	done
+)
+
+# each COMMAND… <IDS: the command with all ids as arguments, if there is one.
+each() (
+	ids=$(cat)
+	[ -z "$ids" ] || "$@" $ids
+)
+
+# within VERSION SERVICE COMMAND…: a command in a running container of a
+# service, or where none runs in one of its own.
+within() (
+	of=$1 service=$2
+	shift 2
+	one=$(containers "$of" "label=com.docker.compose.service=$service" status=running | head -n 1)
+	if [ -n "$one" ]; then
+		docker exec -i "$one" "$@"
+	else
+		compose "$of" run --rm --no-deps -T "$service" "$@"
+	fi
+)
+
+# site VERSION VERB ARGUMENTS…: what bench has no command for, see site.py.
+site() (
+	of=$1
+	shift
+	within "$of" backend "$bench/env/bin/python" -c "$(cat site.py)" "$@"
+)
+
+# quiet: whether the sites are closed and their jobs ended for this run. A swap
+# without a migration closes nothing.
+quiet() { [ "$strategy" = cycle ] || migrating; }
+
+# migrating: whether the run changes the databases.
+migrating() { [ "$(head -n 1 migration 2>/dev/null)" != none ]; }
+
+# bring_up VERSION [ARGUMENTS…]: brings a set up. If that fails, it shows what
+# the containers that are not well have to say.
+bring_up() (
+	of=$1
+	shift
+	compose "$of" up --detach --no-build --pull never "$@" || {
+		code=$?
+		unwell "$of"
+		exit "$code"
+	}
+)
+
+# beside VERSION SERVICE…: containers of a release beside those of another one,
+# which stay as they are. compose counts all containers of a service, so one
+# more than there are is asked for.
+beside() (
+	of=$1
+	shift
+	scales='' missing=''
+	for service; do
+		if [ -n "$(containers "$of" "label=com.docker.compose.service=$service")" ]; then
+			containers "$of" "label=com.docker.compose.service=$service" | each docker start >/dev/null
+			continue
+		fi
+		count=$(docker ps --all --quiet --filter "label=com.docker.compose.project=$project" \
+			--filter "label=com.docker.compose.service=$service" --filter label=com.docker.compose.oneoff=False | wc -l)
+		scales="$scales --scale $service=$((count + 1))" missing="$missing $service"
+	done
+	[ -z "$missing" ] || bring_up "$of" --no-deps --no-recreate $scales $missing
+)
+
+# remove VERSION ROLE…: ends containers in peace and removes them.
+remove() (
+	containers_of "$@" | each docker stop --time "$drain_limit" >/dev/null
+	containers_of "$@" | each docker rm --force >/dev/null
+)
+
+# unwell VERSION: the state of the containers, and the logs of those that are
+# not well.
+unwell() (
+	compose "$1" ps --all || true
+	# Lines of service|state|health|exit code.
+	bad=$(compose "$1" ps --all --format '{{.Service}}|{{.State}}|{{.Health}}|{{.ExitCode}}' |
+		awk -F'|' '$2 == "running" && ($3 == "" || $3 == "healthy") || $2 == "exited" && $4 == 0 || $2 == "created" { next } { print $1 }' | sort -u) || true
+	[ -z "$bad" ] || compose "$1" logs --no-color --tail 40 $bad || true
+)
+
+# health VERSION: well, ill, waiting, or try with containers whose health check
+# has not been made yet.
+health() (
+	containers "$1" | each docker inspect --format '{{.ID}}|{{index .Config.Labels "com.docker.compose.service"}}|{{.State.Status}}|{{with .State.Health}}{{.Status}}{{end}}|{{.State.ExitCode}}|{{.RestartCount}}' |
+		awk -F'|' -v roles="$(cat "$dir/releases/$1/services")" '
+			BEGIN {
+				count = split(roles, lines, "\n")
+				for (n = 1; n <= count; n++) {
+					split(lines[n], words, " ")
+					role[words[2]] = words[1]
+				}
+			}
+			role[$2] == "once" && $3 == "exited" && $5 == 0 { next }
+			$3 == "running" && ($4 == "" || $4 == "healthy") { next }
+			$4 == "unhealthy" || $3 == "exited" || $3 == "dead" || $6 > 3 { ill = 1 }
+			$3 == "running" && role[$2] != "data" { try = try " " $1; next }
+			{ waiting = 1 }
+			END { print ill ? "ill" : waiting ? "waiting" : try ? "try" try : "well" }'
+)
+
+# await_health VERSION: waits until every container of a release is well. What
+# Docker has not looked at yet is looked at here: the first look of its own
+# comes when a whole interval has passed.
+await_health() (
+	looks=0
+	while [ "$looks" -lt 1500 ]; do
+		set -- "$1" $(health "$1")
+		case $2 in
+		well) exit 0 ;;
+		ill) break ;;
+		try)
+			of=$1 good=yes
+			shift 2
+			for one; do
+				docker exec "$one" "$bench/env/bin/python" -c "$(cat health.py)" \
+					"$(docker inspect --format '{{json .Config.Healthcheck.Test}}' "$one")" >/dev/null 2>&1 || good=
+			done
+			[ -z "$good" ] || exit 0
+			set -- "$of"
+			;;
+		*) set -- "$1" ;;
+		esac
+		looks=$((looks + 1))
+		sleep 0.1
+	done
+	unwell "$1"
+	fail "not all containers of $1 are well"
+)
+
+# ask CODE ASSETS SITE…: waits until each site answers with a status code
+# through the proxy; with "assets" compares one that it serves with the new
+# image's own. The tools for it are in the image, not on the host.
+ask() (
+	docker run --rm --init --network host --pull never --entrypoint bash "$image" \
+		-euo pipefail -c "$(cat ask.sh)" ask "$port" "$@"
+)
+
+# route WORD NUMBER: waits until the proxy leads visitors to the release with a
+# number, or with "away" to another one.
+route() (
+	docker run --rm --init --network host --pull never --entrypoint bash "$image" \
+		-euo pipefail -c "$(cat route.sh)" route "$port" "${sites%% *}" "$@"
+)
+
+# idle VERSION: waits until the frontend of a release has no request under way.
+# One that can't be asked, because its image was made by others, is not.
+idle() (
+	front=$(containers "$1" label=com.docker.compose.service=frontend status=running | head -n 1)
+	[ -n "$front" ] || exit 0
+	looks=0
+	while [ "$looks" -lt 600 ]; do
+		# The question itself is one that is under way.
+		busy=$(docker exec "$front" curl --silent --max-time 2 http://127.0.0.1:8081/status 2>/dev/null | awk '$1 == "Reading:" { print $2 + $4 }')
+		[ "${busy:-1}" -gt 1 ] || exit 0
+		looks=$((looks + 1))
+		sleep 0.1
+	done
+	echo "requests of more than a minute are cut off"
+)
+
+# restore FOLDER: puts the databases of a backup in place of those of the
+# sites, and the files if the backup has them.
+restore() (
+	# Whatever still writes is ended first: a migrate goes on when who started
+	# it is gone.
+	containers_of "$version" web worker scheduler | each docker stop >/dev/null
+	trap 'containers_of "$version" web | each docker start >/dev/null' EXIT
+	# Nothing is dropped for a dump that can't be read.
+	for one in $sites; do gzip -t "$1/$one-database.sql.gz"; done
+	for one in $sites; do
+		echo "$one: back to the backup in $1"
+		compose "$first" run --rm --no-deps -T backend "$bench/env/bin/python" -c "$(cat site.py)" \
+			load "$one" "$(cat "$1/$one-tables")" <"$1/$one-database.sql.gz"
+		[ ! -e "$1/$one-files.tar" ] ||
+			compose "$first" run --rm --no-deps -T backend "$bench/env/bin/python" -c "$(cat site.py)" \
+				unpack "$one" <"$1/$one-files.tar"
+	done
+)
+
+# save VERSION FOLDER PREFIX: a dump of every site, read back.
+save() (
+	mkdir -p "$2"
+	for one in $sites; do
+		dump=$2/$3$one-database.sql.gz
+		site "$1" tables "$one" >"$2/$3$one-tables"
+		site "$1" dump "$one" >"$dump.part"
+		# Read back whole: gzip's checksum, as many tables as there are, and the
+		# line that a dump ends with.
+		gzip -dc "$dump.part" | awk -v tables="$(cat "$2/$3$one-tables")" '
+			/^CREATE TABLE / { found++ }
+			/^-- Dump completed/ { completed = 1 }
+			END {
+				if (!completed) { print "the dump has no end"; exit 1 }
+				if (!tables || found < tables) { print "the dump has " found + 0 " of " tables " tables"; exit 1 }
+				print found " tables"
+			}' || fail "the backup of $one is not good: $dump.part"
+		gzip -t "$dump.part"
+		mv "$dump.part" "$dump"
+		echo "$one: $(wc -c <"$dump") bytes in $dump"
+		within "$1" backend cat "sites/$one/site_config.json" >"$2/$3$one-site_config_backup.json"
+		if [ "$backup_files" = yes ]; then
+			site "$1" pack "$one" >"$2/$3$one-files.tar.part"
+			tar -tf "$2/$3$one-files.tar.part" >/dev/null || fail "the backup of the files of $one is not good"
+			mv "$2/$3$one-files.tar.part" "$2/$3$one-files.tar"
+		fi
+	done
+	sync
+)

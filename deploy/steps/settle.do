@@ -1,0 +1,2 @@
+await_health "$version"
+site "$version" workers $(containers_of "$version" worker)

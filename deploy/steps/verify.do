@@ -1,0 +1,16 @@
+# .git is not in the image: its manifest knows what belongs there. bench takes a
+# second to say, so it is asked beside the rest.
+within "$version" backend bash -euo pipefail -c "$(cat versions.sh)" >versions.said 2>&1 &
+versions=$!
+await_health "$version"
+[ "$strategy" != swap ] || [ -z "$previous" ] || route to "$number"
+# Asked for by a visitor, a missing one could still come from the release before.
+within "$version" frontend bash -euo pipefail -c "$(cat assets.sh)"
+# Closed sites say so, and serve their assets all the same.
+closed=200
+[ ! -e maintenance-before ] || closed=503
+ask "$closed" assets $sites
+wait "$versions" || {
+	cat versions.said
+	exit 1
+}
