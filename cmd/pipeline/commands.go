@@ -87,6 +87,13 @@ func newRoot(s *streams) *cobra.Command {
 	rebuild.Flags().BoolVar(&f.load, "load", false, "load the image into the local Docker, and push nothing")
 	rebuild.Flags().StringVar(&f.output, "output", "", "write the image to a file, as an OCI archive, and push nothing")
 	rebuild.Flags().StringVar(&f.lock, "lock", "", "file with the lock")
+	rollback := &cobra.Command{Use: "rollback [VERSION]", Short: "go back to an earlier release; without a version to the one that was replaced last", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return s.rollback(cmd.Context(), f, args) }}
+	rollback.Flags().BoolVar(&f.restoreData, "restore-data", false, "put the databases back too, as they were when that release was replaced")
+	unlock := &cobra.Command{Use: "unlock", Short: "finish a run that was interrupted or waits for a person", Args: cobra.NoArgs, RunE: none(s.unlock)}
+	unlock.Flags().BoolVar(&f.resume, "resume", false, "carry on with it")
+	unlock.Flags().BoolVar(&f.undo, "undo", false, "put everything back")
+	unlock.Flags().BoolVar(&f.force, "force", false, "only take the deploy lock away from it")
 	root.AddCommand(
 		&cobra.Command{Use: "check", Short: "find every problem before a release, and change nothing", Args: cobra.NoArgs, RunE: none(s.check)},
 		building(&cobra.Command{Use: "plan", Short: "show what a release would change", Args: cobra.NoArgs, RunE: none(s.plan)}),
@@ -95,12 +102,15 @@ func newRoot(s *streams) *cobra.Command {
 		asking(&cobra.Command{Use: "deploy VERSION", Short: "put a pushed version live", Args: cobra.ExactArgs(1),
 			RunE: func(cmd *cobra.Command, args []string) error { return s.deploy(cmd.Context(), f, args[0]) }}),
 		asking(pushing(&cobra.Command{Use: "release", Short: "check, build, push, deploy, migrate and verify (the default)", Args: cobra.NoArgs, RunE: none(s.release)})),
+		asking(rollback), unlock,
+		asking(&cobra.Command{Use: "prune", Short: "remove images and backups from the host that no rollback needs any more", Args: cobra.NoArgs, RunE: none(s.prune)}),
 		asJSON(&cobra.Command{Use: "status", Short: "what runs on the host", Args: cobra.NoArgs, RunE: none(s.status)}),
 		asJSON(&cobra.Command{Use: "history", Short: "the releases of the host, newest first", Args: cobra.NoArgs, RunE: none(s.history)}),
 		asJSON(&cobra.Command{Use: "show VERSION", Short: "one release with everything in it", Args: cobra.ExactArgs(1),
 			RunE: func(cmd *cobra.Command, args []string) error { return s.show(cmd.Context(), f, args[0]) }}),
 		newDemo(s, f),
 	)
+	root.AddCommand(newEveryday(s, f)...)
 	asking(pushing(root))
 	for _, cmd := range append(root.Commands(), root) {
 		if args := cmd.Args; args != nil {

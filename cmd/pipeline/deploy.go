@@ -25,6 +25,8 @@ func (c *checked) deployTarget() deploy.Target {
 		Dir: cfg.Target.Dir, Project: cfg.Target.Project, Sites: cfg.Target.Sites,
 		ComposeFiles: cfg.Target.ComposeFiles, HTTPPort: cfg.Compose.HTTPPort,
 		Secrets: map[string]secret.Secret{}, Owner: c.owner,
+		Strategy: cfg.Target.Strategy, BackupFiles: cfg.Target.BackupFiles, DrainLimit: cfg.Target.DrainLimit,
+		KeepReleases: cfg.Target.KeepReleases, Hooks: c.hooks,
 		Login: deploy.Login{Host: cfg.Registry.Host, Username: cfg.Registry.Username, Password: cfg.Registry.Password},
 	}
 	for _, name := range c.variables {
@@ -57,6 +59,8 @@ func (s *streams) deployer(c *checked) deploy.Deployer {
 				s.log.Warn().Str("reason", e.Text).Msg("lost the connection; the host carries on by itself")
 			case deploy.Reconnected:
 				s.log.Info().Msg("connected again")
+			case deploy.Interrupted:
+				s.log.Warn().Msg("the run's process is gone; the host goes on with it by itself within a minute")
 			case deploy.Stopping:
 				s.log.Warn().Msg("stopping: the host puts everything back")
 			case deploy.CarryingOn:
@@ -64,7 +68,7 @@ func (s *streams) deployer(c *checked) deploy.Deployer {
 			}
 		},
 	}
-	if c.config.Registry.Host == "" {
+	if c.config.Registry.Host == "" && c.embedded != nil {
 		d.Registry = c.embedded.Dial
 	}
 	return d
@@ -111,9 +115,10 @@ func (s *streams) deploy(ctx context.Context, f *flags, version string) error {
 	return nil
 }
 
-// onHost connects to the host for the commands that only show what is there.
+// onHost connects to the host for the commands that only show what is there, or
+// run something in it. It asks for no more than that takes.
 func (s *streams) onHost(ctx context.Context, f *flags, show func(h *host.Host, t deploy.Target) error) error {
-	p, report := s.prepare(ctx, f, config.Deploy)
+	p, report := s.prepare(ctx, f, config.Observe)
 	if err := report.Err(); err != nil {
 		return err
 	}
@@ -161,7 +166,10 @@ func (s *streams) printState(state deploy.State) {
 		table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
 		for _, container := range state.Containers {
 			mark := "✓"
-			if !container.OK() {
+			switch {
+			case container.State == "running" && container.Health == "starting":
+				mark = "…"
+			case !container.OK():
 				mark = "✗"
 			}
 			fmt.Fprintf(table, "%s %s\t%s\t%s\n", mark, container.Service, container.State, container.Health)
@@ -174,8 +182,24 @@ func (s *streams) printState(state deploy.State) {
 	} else {
 		fmt.Fprintln(s.out, "The deploy lock is free.")
 	}
-	if state.LastRun != nil {
-		fmt.Fprintf(s.out, "Last run: %s, %s.\n", state.LastRun.ID, state.LastRun.Status)
+	if run := state.LastRun; run != nil {
+		fmt.Fprintf(s.out, "Last run: %s, %s", run.ID, run.Status)
+		switch {
+		case run.Undoing:
+			fmt.Fprintf(s.out, " (putting back: %s)", run.Step)
+		case run.Step != "":
+			fmt.Fprintf(s.out, " (at %s)", run.Step)
+		}
+		fmt.Fprintln(s.out, ".")
+		switch run.Status {
+		case deploy.RunInterrupted:
+			fmt.Fprintln(s.out, "Its process is gone; the host goes on with it within a minute. pipeline unlock --resume or --undo does so at once.")
+		case deploy.RunHeld:
+			fmt.Fprintln(s.out, "It waits for a person: when the cause is gone, pipeline unlock --undo puts everything back, and pipeline unlock --resume carries on.")
+		}
+	}
+	if state.NoCron {
+		fmt.Fprintln(s.out, "There is no crontab on the host: a run does not go on by itself after a restart.")
 	}
 }
 

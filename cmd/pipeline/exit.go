@@ -10,7 +10,8 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 )
 
-// Exit codes. Workflows and scripts may rely on them.
+// Exit codes. Workflows and scripts may rely on them. The commands bench and
+// shell end with the exit code of what they ran.
 const (
 	exitDone        = 0
 	exitFailed      = 1   // failed, nothing changed on the host
@@ -35,8 +36,11 @@ func (s *streams) report(ctx context.Context, err error) int {
 	var (
 		problems *problem.Error
 		failed   *deploy.Failed
+		command  exited
 	)
 	switch {
+	case errors.As(err, &command):
+		return int(command)
 	case errors.As(err, &failed):
 		fmt.Fprintf(s.err, "✗ %s\n", failed.Error())
 		s.annotate(failed.Error())

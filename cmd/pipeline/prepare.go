@@ -11,6 +11,7 @@ import (
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/apps"
 	"github.com/desiredeffect/erpnext-pipeline/ci/config"
+	"github.com/desiredeffect/erpnext-pipeline/deploy"
 	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
@@ -26,6 +27,8 @@ type flags struct {
 	verbose   bool
 
 	yes, json, load, noProof bool
+	restoreData              bool
+	resume, undo, force      bool
 	noCache                  string
 	upgrade                  []string
 	output, timeline, lock   string
@@ -67,6 +70,8 @@ type prepared struct {
 	sources []apps.Source
 	// variables are the names that the compose files refer to.
 	variables []string
+	// hooks are the company's own steps.
+	hooks []deploy.Hook
 	// owner is who releases, for others to read in the deploy lock.
 	owner string
 	// cache is this program's folder for what outlives it.
@@ -101,6 +106,7 @@ func (s *streams) prepare(ctx context.Context, f *flags, need config.Need) (prep
 	p := prepared{config: cfg, variables: variables, owner: s.owner(), cache: s.cacheDir()}
 	if need&config.Deploy != 0 {
 		report.Add(fileReport...)
+		report.Add(p.readHooks()...)
 		report = once(report)
 	}
 	if need&config.Build != 0 {
@@ -118,6 +124,12 @@ func (s *streams) prepare(ctx context.Context, f *flags, need config.Need) (prep
 		report.Add(appsReport...)
 	}
 	return p, report
+}
+
+// readHooks reads the hooks.
+func (p *prepared) readHooks() (report problem.Report) {
+	p.hooks, report = deploy.ReadHooks(p.config.Target.HooksDir, false)
+	return report
 }
 
 // once drops problems that two checks found alike.

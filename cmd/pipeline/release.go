@@ -208,6 +208,9 @@ func (s *streams) buildOnly(ctx context.Context, f *flags) error {
 		return err
 	}
 	defer p.close()
+	if err := p.loadable(f); err != nil {
+		return err
+	}
 	if err := s.group("build", func() error { return p.build.run(ctx) }); err != nil {
 		return err
 	}
@@ -314,7 +317,6 @@ func (p *planned) render() string {
 	var b strings.Builder
 	lock := p.build.lock
 	fmt.Fprintf(&b, "\nRelease %s (Python %s, Node %s)\n\n", lock.SiteVersion, lock.Python, lock.Node)
-	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	var changes []deploy.AppChange
 	if p.plan != nil {
 		changes = p.plan.Apps
@@ -323,6 +325,19 @@ func (p *planned) render() string {
 			changes = append(changes, deploy.AppChange{Name: lock.Apps[i].Name, New: &lock.Apps[i]})
 		}
 	}
+	renderApps(&b, changes)
+	b.WriteString(p.renderPackages())
+	if p.plan == nil {
+		fmt.Fprint(&b, "\nNo host is configured: the release ends with the image.\n\n")
+		return b.String()
+	}
+	renderSteps(&b, p.config.Target, *p.plan)
+	return b.String()
+}
+
+// renderApps is a table of what becomes of the apps.
+func renderApps(b *strings.Builder, changes []deploy.AppChange) {
+	table := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	for _, change := range changes {
 		switch {
 		case change.New == nil:
@@ -336,16 +351,15 @@ func (p *planned) render() string {
 		}
 	}
 	_ = table.Flush()
-	b.WriteString(p.renderPackages())
-	if p.plan == nil {
-		fmt.Fprint(&b, "\nNo host is configured: the release ends with the image.\n\n")
-		return b.String()
+}
+
+// renderSteps lists what the host does.
+func renderSteps(b *strings.Builder, target config.Target, plan deploy.Plan) {
+	fmt.Fprintf(b, "\nOn %s, project %s:\n", target.Host, target.Project)
+	for i, step := range plan.Steps {
+		fmt.Fprintf(b, "  %d. %s: %s\n", i+1, step.Name, step.Does)
 	}
-	fmt.Fprintf(&b, "\nOn %s, project %s:\n", p.config.Target.Host, p.config.Target.Project)
-	for i, step := range p.plan.Steps {
-		fmt.Fprintf(&b, "  %d. %s: %s\n", i+1, step.Name, step.Does)
-	}
-	return b.String() + "\n"
+	b.WriteString("\n")
 }
 
 // renderPackages says which Python packages move.

@@ -25,6 +25,8 @@ type streams struct {
 	log     zerolog.Logger
 
 	redactOut, redactErr *secret.Redactor
+	// screen is the terminal that results go to; nil for none.
+	screen *os.File
 	// terminal says whether a person reads err and can be asked.
 	terminal bool
 	// actions says whether this runs in GitHub Actions.
@@ -43,6 +45,9 @@ func newStreams(environ []string, stdin io.Reader, stdout, stderr io.Writer) *st
 	}
 	s.out, s.err = s.redactOut, s.redactErr
 	s.terminal = isTerminal(stderr) && isTerminal(stdin)
+	if isTerminal(stdout) {
+		s.screen = stdout.(*os.File)
+	}
 	s.actions = s.getenv("GITHUB_ACTIONS") == "true"
 	s.summary = s.getenv("GITHUB_STEP_SUMMARY")
 	s.setLog("auto", false)
