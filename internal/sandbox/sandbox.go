@@ -79,6 +79,9 @@ type World struct {
 	Repositories apps.Repositories
 
 	options Options
+	// likeHost is what Host was made from, and others the hosts beside it.
+	likeHost host.Options
+	others   []*host.Host
 }
 
 // Start makes a world. Where that can't be done on this machine the error is
@@ -153,13 +156,27 @@ func (w *World) startHost(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.Host, err = host.Start(ctx, host.Options{
+	w.likeHost = host.Options{
 		Client: w.Client, Mirror: w.Engine.Mirror(), ComposePlugin: plugin,
 		AuthorizedKey: string(ssh.MarshalAuthorizedKey(authorized)),
 		Name:          w.options.Name, HTTPPort: w.options.HTTPPort,
 		Fresh: true, Jump: w.options.Jump, Log: w.options.Log,
-	})
+	}
+	w.Host, err = host.Start(ctx, w.likeHost)
 	return err
+}
+
+// AnotherHost starts a host beside the first, with the same key to log in and a
+// host key of its own. It goes on with what the disk of its name has
+// ([host.CopyDisk]), and ends with the world.
+func (w *World) AnotherHost(ctx context.Context, name string) (*host.Host, error) {
+	options := w.likeHost
+	options.Name, options.Fresh, options.Jump = name, false, false
+	h, err := host.Start(ctx, options)
+	if err == nil {
+		w.others = append(w.others, h)
+	}
+	return h, err
 }
 
 // KnownHosts are the host keys of the sandbox's SSH servers, in the format of
@@ -224,6 +241,9 @@ func (w *World) Close(ctx context.Context) error {
 	if w.Host != nil {
 		side.Go(func() error { return w.Host.Close(ctx) })
 	}
+	for _, h := range w.others {
+		side.Go(func() error { return h.Close(ctx) })
+	}
 	if w.GitHub != nil {
 		side.Go(w.GitHub.Close)
 	}
@@ -237,6 +257,6 @@ func (w *World) Close(ctx context.Context) error {
 	if w.Dir != "" {
 		errs = append(errs, os.RemoveAll(w.Dir))
 	}
-	w.Host, w.GitHub, w.Client, w.Engine, w.Dir = nil, nil, nil, nil, ""
+	w.Host, w.others, w.GitHub, w.Client, w.Engine, w.Dir = nil, nil, nil, nil, nil, ""
 	return errors.Join(errs...)
 }

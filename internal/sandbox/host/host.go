@@ -6,6 +6,10 @@
 // data) that outlives Stop and Start, so that a restart of the host can be
 // tried for real. Everything else, the running processes and the network
 // above all, begins anew with each start.
+//
+// Its services are started again when they end, as systemd does it, so that
+// faults can be caused from outside ([Host.RestartDocker] and others) and what
+// comes of them is what would come of them on a company's host.
 package host
 
 import (
@@ -19,6 +23,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"dagger.io/dagger"
@@ -85,8 +90,12 @@ type Host struct {
 	jump    *dagger.Service
 	tools   *dagger.Container // to look into the disk with
 	tunnels []*dagger.Service
+	doors   []*door
+	// direct is the host's address in the engine's network, where that can be
+	// reached from here.
+	direct atomic.Pointer[string]
 
-	sshAddress, siteAddress, jumpAddress string
+	sshAddress, siteAddress, jumpAddress, faultAddress string
 }
 
 // Start builds the host's image if needed, starts it and gives it once its
@@ -132,6 +141,9 @@ func (h *Host) start(ctx context.Context) error {
 	if _, err := h.service.Start(ctx); err != nil {
 		return fmt.Errorf("start host: %w", execError(err))
 	}
+	if err := h.locate(ctx); err != nil {
+		return err
+	}
 	if h.sshAddress, err = h.tunnel(ctx, h.service, 22, 0); err != nil {
 		return err
 	}
@@ -175,6 +187,7 @@ func (h *Host) container(key secret.Secret) (*dagger.Container, error) {
 		WithNewFile("/etc/ssh/sshd_config", text("sshd.conf")+"Subsystem sftp /usr/lib/openssh/sftp-server\n").
 		WithNewFile("/usr/local/sbin/boot", text("boot.sh"), executable).
 		WithNewFile("/usr/local/sbin/jump", text("jump.sh"), executable).
+		WithNewFile("/usr/local/sbin/fault", text("fault.sh"), executable).
 		WithNewFile("/etc/docker/daemon.json", daemon).
 		WithFile("/usr/libexec/docker/cli-plugins/docker-compose", client.Host().File(h.options.ComposePlugin),
 			dagger.ContainerWithFileOpts{Permissions: 0o755}).
@@ -192,7 +205,7 @@ func (h *Host) container(key secret.Secret) (*dagger.Container, error) {
 const install = `set -eu
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
-apt-get install -qq --yes --no-install-recommends openssh-server docker.io iptables cron procps ca-certificates
+apt-get install -qq --yes --no-install-recommends openssh-server docker.io iptables cron procps socat ca-certificates
 rm -rf /etc/ssh/ssh_host_* /var/lib/apt/lists/* /var/cache/apt/*
 useradd --create-home --shell /bin/bash --groups docker --password '*' ` + User + `
 install -d -m 700 -o ` + User + ` -g ` + User + ` /home/` + User + `/.ssh
@@ -200,9 +213,7 @@ find /etc/ssl/certs -lname '/usr/local/share/ca-certificates/*' -delete
 find -L /etc/ssl/certs -type l -delete
 `
 
-func (h *Host) disk() *dagger.CacheVolume {
-	return h.options.Client.CacheVolume("sandbox-host-" + h.options.Name)
-}
+func (h *Host) disk() *dagger.CacheVolume { return diskOf(h.options.Client, h.options.Name) }
 
 // pin gives the service under the identity that it has now, so that each
 // later call means the same one.
@@ -215,9 +226,20 @@ func (h *Host) pin(ctx context.Context, service *dagger.Service) (*dagger.Servic
 }
 
 // tunnel makes a port of a service reachable at a port of this machine; 0 is
-// any port. It stays over a stop and start of the service. Dagger listens on
-// all addresses of this machine, not on the loopback alone.
+// any port. It stays over a stop and start of the service.
+//
+// Dagger's own tunnel is for an engine on another machine alone: it ends for
+// good, without a word, when one of its connections is cut off by the host
+// while something is sent. It also listens on all addresses of this machine.
 func (h *Host) tunnel(ctx context.Context, service *dagger.Service, port, local int) (string, error) {
+	if service == h.service && h.direct.Load() != nil {
+		d, err := open(ctx, local, func() string { return net.JoinHostPort(*h.direct.Load(), strconv.Itoa(port)) })
+		if err != nil {
+			return "", fmt.Errorf("open tunnel to port %d: %w", port, err)
+		}
+		h.doors = append(h.doors, d)
+		return d.address(), nil
+	}
 	tunnel, err := h.pin(ctx, h.options.Client.Host().Tunnel(service, dagger.HostTunnelOpts{
 		Ports: []dagger.PortForward{{Backend: port, Frontend: local}},
 	}))
@@ -283,7 +305,7 @@ func (h *Host) Start(ctx context.Context) error {
 	if _, err := h.service.Start(ctx); err != nil {
 		return fmt.Errorf("start host: %w", execError(err))
 	}
-	return nil
+	return h.locate(ctx)
 }
 
 // Logs gives the end of the host's logs: boot, Docker, cron and SSH. It works
@@ -298,12 +320,7 @@ func (h *Host) Logs(ctx context.Context) (string, error) {
 
 // look runs a command that sees the host's disk.
 func (h *Host) look(ctx context.Context, script string) (string, error) {
-	out, err := h.tools.
-		WithMountedCache(disk, h.disk()).
-		WithEnvVariable("NOW", rand.Text()). // or the engine would answer from its cache
-		WithExec([]string{"sh", "-c", script}).
-		Stdout(ctx)
-	return out, execError(err)
+	return anew(ctx, h.tools.WithMountedCache(disk, h.disk()), script)
 }
 
 // Close ends the host and empties its disk.
@@ -311,6 +328,9 @@ func (h *Host) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*stopTime)
 	defer cancel()
 	var errs []error
+	for _, d := range h.doors {
+		errs = append(errs, d.close())
+	}
 	for _, tunnel := range h.tunnels {
 		if _, err := tunnel.Stop(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("close tunnel: %w", err))
@@ -325,9 +345,7 @@ func (h *Host) Close(ctx context.Context) error {
 		}
 	}
 	if h.service != nil {
-		if _, err := h.look(ctx, "find "+disk+" -mindepth 1 -delete"); err != nil {
-			errs = append(errs, fmt.Errorf("empty the host's disk: %w", err))
-		}
+		errs = append(errs, EmptyDisk(ctx, h.options.Client, h.options.Name))
 	}
 	return errors.Join(errs...)
 }

@@ -137,6 +137,47 @@ func TestHost(t *testing.T) {
 		}
 	})
 
+	for name, fault := range map[string]func(context.Context) error{"Docker is restarted": h.RestartDocker, "Docker is killed": h.KillDocker} {
+		t.Run(name, func(t *testing.T) {
+			const started = "docker inspect --format '{{.State.StartedAt}}' store"
+			before := run(t, connection, started)
+			begun := time.Now()
+			if err := fault(ctx); err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("Docker was back in %v", time.Since(begun))
+			expect(t, connection, ping("store"), "PONG")
+			if after := run(t, connection, started); after == before {
+				t.Errorf("the container runs since %s all the same", before)
+			}
+			expect(t, connection, "docker exec store redis-cli get kept", "yes")
+			get(t, h.SiteAddress(), "home of the site")
+			// One of the container store and one of the project, and none that
+			// Docker knows nothing of.
+			if got := strings.TrimSpace(run(t, connection, "pgrep --count redis-server")); got != "2" {
+				t.Errorf("%s servers run, want 2", got)
+			}
+		})
+	}
+	t.Run("SSH is killed", func(t *testing.T) {
+		expect(t, connection, "setsid sleep 1000 </dev/null >/dev/null 2>&1 & echo $!", "")
+		lost := make(chan error, 1)
+		go func() { lost <- connection.Wait() }()
+		begun := time.Now()
+		if err := h.KillSSH(ctx); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("SSH was back in %v", time.Since(begun))
+		select {
+		case <-lost:
+		case <-time.After(10 * time.Second):
+			t.Error("the session goes on")
+		}
+		connection = dial(t)
+		run(t, connection, "pgrep --full --exact 'sleep 1000'")
+	})
+
+	run(t, connection, "echo '@reboot date >>booted' | crontab - && mkdir boots && cp /proc/sys/kernel/random/boot_id boots/first")
 	site := h.SiteAddress()
 	for _, end := range []struct {
 		name string
@@ -162,6 +203,8 @@ func TestHost(t *testing.T) {
 			expect(t, connection, ping("store"), "PONG")
 			expect(t, connection, "docker exec store redis-cli get kept", "yes")
 			get(t, site, "home of the site")
+			run(t, connection, "for i in $(seq 100); do [ -e booted ] && break; sleep 0.1; done; rm booted")
+			run(t, connection, "! grep -qxFf /proc/sys/kernel/random/boot_id boots/* && cp /proc/sys/kernel/random/boot_id boots/$(date +%s.%N)")
 		})
 	}
 
@@ -231,10 +274,10 @@ func TestHost(t *testing.T) {
 const project = `services:
   queue:
     image: redis:7.2
-    restart: unless-stopped
+    restart: always
   web:
     image: python:3.11.6-slim-bookworm
-    restart: unless-stopped
+    restart: always
     init: true
     ports: ["8093:80"]
     working_dir: /pages

@@ -1,0 +1,186 @@
+package faults_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
+	"github.com/desiredeffect/erpnext-pipeline/deploy"
+	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/apps"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/engine"
+	sandboxhost "github.com/desiredeffect/erpnext-pipeline/internal/sandbox/host"
+)
+
+// Hosts of this package's own, and the disk that they all begin with.
+const (
+	hostName     = "faults"
+	preparedDisk = "faults-prepared"
+)
+
+// pushed is an image in the registry.
+type pushed struct {
+	image release.Image
+	lock  release.Lock
+}
+
+// theatre is what all hosts share: a world, two images of which each migrates
+// the other's site, and where they go.
+type theatre struct {
+	world  *sandbox.World
+	cache  string
+	images [2]pushed
+	// pulled is the images' name as hosts pull them.
+	pulled  string
+	target  deploy.Target
+	secrets map[string]string
+}
+
+// stage sets the scene: the images are pushed, and a disk is prepared on which
+// a site is live that was released twice, so that both images are there. Every
+// host begins with it. It logs what a release costs that nothing disturbs.
+func stage(t *testing.T) *theatre {
+	t.Helper()
+	cache, err := engine.DefaultCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	world, err := sandbox.Start(t.Context(), sandbox.Options{
+		CacheDir: cache, Name: hostName, HTTPPort: 8080,
+		Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.InfoLevel),
+	})
+	if errors.Is(err, debian.ErrUnsupported) && os.Getenv("CI") != "true" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		err := errors.Join(
+			sandboxhost.EmptyDisk(context.Background(), world.Client, preparedDisk),
+			world.Close(context.Background()))
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	th := &theatre{world: world, cache: cache}
+	th.push(t)
+	th.aim(t)
+
+	begun := time.Now()
+	first := &station{theatre: th, name: hostName, host: world.Host, kept: true}
+	for range th.images {
+		if err := first.try(t, "", fault{name: "prepared"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(
+		world.Host.Stop(t.Context()),
+		sandboxhost.CopyDisk(t.Context(), world.Client, hostName, preparedDisk),
+		world.Host.Start(t.Context()),
+	); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("a host is prepared in %v", time.Since(begun).Round(time.Second))
+	return th
+}
+
+// push has the program build and push both images.
+func (th *theatre) push(t *testing.T) {
+	t.Helper()
+	begun := time.Now()
+	program := filepath.Join(th.world.Dir, "pipeline")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../../../cmd/pipeline").CombinedOutput(); err != nil {
+		t.Fatalf("build the program: %v\n%s", err, out)
+	}
+	environ, err := th.world.Environment()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The mirror keeps what it has, and a version is pushed once for ever.
+	version := strings.ToLower(rand.Text()[:8])
+	to := registry.Target{Host: th.world.Engine.Mirror(), Name: "desiredeffect/erpnext-custom"}
+	for i, selection := range []apps.Selection{apps.Version1(), apps.Version1().With("erpnext", "v15.1.1")} {
+		list, err := selection.AppsJSON(th.world.GitHub.URL())
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(th.world.Dir, fmt.Sprintf("apps-%d.json", i))
+		if err := os.WriteFile(path, list, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		tag := fmt.Sprintf("%s-%d", version, i)
+		push := exec.CommandContext(t.Context(), program, "push", "--no-proof", "--env-file", "", "--version", tag, "--apps", path)
+		push.Env = append(environ, "REGISTRY="+to.Host)
+		push.Dir = th.world.Dir
+		var said bytes.Buffer
+		push.Stderr = &said
+		if err := push.Run(); err != nil {
+			t.Fatalf("push: %v\n%s", err, said.String())
+		}
+		if th.images[i].lock, err = registry.LockOf(t.Context(), to, tag); err != nil {
+			t.Fatal(err)
+		}
+		if th.images[i].image, _, err = registry.Find(t.Context(), to, tag); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("two images are pushed in %v", time.Since(begun).Round(time.Second))
+}
+
+// aim writes the compose set, and says where releases go.
+func (th *theatre) aim(t *testing.T) {
+	t.Helper()
+	main, err := compose.Own.ReadFile("compose-main.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(th.world.Dir, "compose-main.yaml")
+	if err := os.WriteFile(path, main, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	quick, err := filepath.Abs("testdata/quick.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, err := net.SplitHostPort(th.world.Engine.Mirror())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mirror := net.JoinHostPort("mirror", port)
+	_, repository, _ := strings.Cut(th.images[0].image.Repository, "/")
+	th.pulled = mirror + "/" + repository
+	th.target = deploy.Target{
+		Dir: "/home/" + sandboxhost.User + "/" + sandbox.Project, Project: sandbox.Project, Sites: []string{sandbox.Site},
+		ComposeFiles: []string{path, quick}, HTTPPort: 8080, PullAddress: mirror, Owner: "the matrix",
+	}
+	th.secrets = map[string]string{"ADMIN_PASSWORD": rand.Text(), "DB_ROOT_PASSWORD": rand.Text()}
+}
+
+// order is a release of an image as a version, to a host of which SSH answers
+// at an address.
+func (th *theatre) order(h *sandboxhost.Host, address string, of pushed, version string) order {
+	o := order{
+		Address: address, Key: th.world.Key.Reveal(),
+		KnownHosts: knownhosts.Line([]string{knownhosts.Normalize(address)}, h.HostKey()),
+		Target:     th.target, Secrets: th.secrets, Lock: of.lock, Image: of.image,
+	}
+	o.Lock.SiteVersion = version
+	return o
+}

@@ -1,0 +1,133 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// locate finds out under which address the host can be reached from here, if
+// it can.
+func (h *Host) locate(ctx context.Context) error {
+	out, err := h.look(ctx, "cat "+disk+"/address")
+	if err != nil {
+		return fmt.Errorf("find the host's address: %w", err)
+	}
+	address := strings.TrimSpace(out)
+	dialer := net.Dialer{Timeout: 2 * time.Second}
+	connection, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(address, "22"))
+	if err != nil {
+		if h.direct.Load() != nil {
+			return fmt.Errorf("reach the host at its new address: %w", err)
+		}
+		h.options.Log.Info().Err(err).Msg("the engine's network can't be reached from here; connections go through its tunnels")
+		return nil
+	}
+	_ = connection.Close()
+	h.direct.Store(&address)
+	return nil
+}
+
+// door is a port of this machine's loopback behind which is one of the host.
+type door struct {
+	listener net.Listener
+	target   func() string
+
+	mu     sync.Mutex
+	closed bool
+	open   map[net.Conn]struct{}
+}
+
+// open opens a door at a port, 0 for any, to whatever address the target has
+// when somebody comes.
+func open(ctx context.Context, port int, target func() string) (*door, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return nil, err
+	}
+	d := &door{listener: listener, target: target, open: map[net.Conn]struct{}{}}
+	go func() {
+		for {
+			visitor, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go d.lead(visitor)
+		}
+	}()
+	return d, nil
+}
+
+func (d *door) address() string { return d.listener.Addr().String() }
+
+// dialTime is how long the host has to take a connection. A port to which
+// nothing answers must look like one that refuses.
+const dialTime = 5 * time.Second
+
+// lead connects a visitor with the host until both have said everything, or
+// one of them is gone.
+func (d *door) lead(visitor net.Conn) {
+	host, err := net.DialTimeout("tcp", d.target(), dialTime)
+	if err != nil {
+		reset(visitor)
+		return
+	}
+	ends := []net.Conn{visitor, host}
+	d.mu.Lock()
+	for _, end := range ends {
+		d.open[end] = struct{}{}
+	}
+	closed := d.closed
+	d.mu.Unlock()
+	var both sync.WaitGroup
+	carry := func(to, from net.Conn) {
+		if _, err := io.Copy(to, from); err != nil {
+			// Cut off on one side is cut off on the other.
+			reset(to)
+			reset(from)
+			return
+		}
+		if tcp, ok := to.(*net.TCPConn); ok {
+			_ = tcp.CloseWrite()
+		}
+	}
+	if !closed {
+		both.Go(func() { carry(host, visitor) })
+		both.Go(func() { carry(visitor, host) })
+		both.Wait()
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, end := range ends {
+		_ = end.Close()
+		delete(d.open, end)
+	}
+}
+
+// reset ends a connection without a farewell.
+func reset(connection net.Conn) {
+	if tcp, ok := connection.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = connection.Close()
+}
+
+// close shuts the door behind everybody.
+func (d *door) close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	for end := range d.open {
+		reset(end)
+	}
+	if err := d.listener.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}

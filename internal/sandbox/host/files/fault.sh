@@ -1,0 +1,47 @@
+#!/bin/bash
+# Causes the fault that its input names, and says "done" when it has happened.
+# The boot script starts again what ends here.
+set -eu
+
+# ended PID: waits until a process is gone.
+ended() { while kill -0 "$1" 2>/dev/null; do sleep 0.02; done; }
+
+# Docker answers again, and not the old one.
+docker_back() {
+	ended "$1"
+	until docker version >/dev/null 2>&1; do sleep 0.05; done
+}
+
+read -r fault
+case $fault in
+restart-docker)
+	# What "systemctl restart docker" and an upgrade of its package do: Docker
+	# stops all containers and, when it is back, starts those again that have a
+	# restart policy. containerd is a service of its own and stays.
+	old=$(pidof dockerd)
+	kill -TERM "$old"
+	docker_back "$old"
+	;;
+kill-docker)
+	# A crash: containers run on without it, until its successor finds them and
+	# ends them: there is no live-restore here.
+	old=$(pidof dockerd)
+	kill -KILL "$old"
+	docker_back "$old"
+	;;
+kill-ssh)
+	# The server and those of its children that serve sessions. What the
+	# sessions have started goes on.
+	killed=$(pidof sshd)
+	# shellcheck disable=SC2086 # a list
+	kill -KILL $killed
+	for pid in $killed; do ended "$pid"; done
+	# Back when it greets.
+	until { read -r -t 2 _ </dev/tcp/127.0.0.1/22; } 2>/dev/null; do sleep 0.05; done
+	;;
+*)
+	echo "no fault $fault"
+	exit 1
+	;;
+esac
+echo "done"
