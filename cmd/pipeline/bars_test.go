@@ -86,6 +86,11 @@ func TestBars(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds images on several engines")
 	}
+	cache, err := engine.DefaultCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone(t, cache)
 	c := &contest{t: t, repositories: *barRepositories, bars: fixtureBars, changed: map[string]apps.Selection{}}
 	c.apps = apps.Version1()
 	changes := map[string]change{"Python": "de_customs=bars-python", "bundle": "erpnext=bars-assets", "front end": "hrms=bars-front", "elsewhere": "payments=bars-elsewhere"}
@@ -102,7 +107,6 @@ func TestBars(t *testing.T) {
 	for what, change := range changes {
 		c.changed[what] = change.in(c.apps)
 	}
-	var err error
 	if c.registry, err = registry.Serve(t.Context(), filepath.Join(t.TempDir(), "registry")); err != nil {
 		t.Fatal(err)
 	}

@@ -38,6 +38,7 @@ func TestFiftyApps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	alone(t, cache)
 	world, err := sandbox.Start(t.Context(), sandbox.Options{CacheDir: cache, Name: "fifty", NoHost: true, Repositories: root})
 	if errors.Is(err, debian.ErrUnsupported) && os.Getenv("CI") != "true" {
 		t.Skip(err)

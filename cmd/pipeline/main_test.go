@@ -26,6 +26,9 @@ func TestBadUsage(t *testing.T) {
 		"unknown flag":              {[]string{"check", "--yse"}, "unknown flag: --yse"},
 		"deploy without a version":  {[]string{"deploy"}, "accepts 1 arg(s), received 0"},
 		"bad log format":            {[]string{"check", "--log-format", "xml"}, "--log-format takes auto, console or json"},
+		"bench without a command":   {[]string{"bench"}, "requires at least 1 arg(s)"},
+		"logs with a bad tail":      {[]string{"logs", "--tail", "many"}, `--tail takes a number of lines or all, not "many"`},
+		"shell with arguments":      {[]string{"shell", "ls"}, `unknown command "ls"`},
 		"demo with half an own set": {[]string{"demo", "--release", "frappe/frappe=v1"}, "--release goes with --repositories"},
 		"demo without a release":    {[]string{"demo", "--repositories", "/nowhere"}, "--repositories needs --release"},
 	} {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/ecdsa"
@@ -12,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -54,6 +56,23 @@ type user struct {
 
 func newUser(t *testing.T) *user {
 	t.Helper()
+	return newUserOf(t, sandbox.Options{Name: "e2e", HTTPPort: 8080, Jump: true})
+}
+
+// alone waits until no other test takes the whole machine, and keeps such ones
+// from beginning until this one has ended.
+func alone(t *testing.T, cache string) {
+	t.Helper()
+	done, err := engine.Alone(t.Context(), cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(done)
+}
+
+// newUserOf is a user of a sandbox of their own.
+func newUserOf(t *testing.T, options sandbox.Options) *user {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("needs a sandbox: an engine, a registry and a host")
 	}
@@ -61,10 +80,10 @@ func newUser(t *testing.T) *user {
 	if err != nil {
 		t.Fatal(err)
 	}
-	world, err := sandbox.Start(t.Context(), sandbox.Options{
-		CacheDir: cache, Name: "e2e", HTTPPort: 8080, Jump: true,
-		Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.InfoLevel),
-	})
+	alone(t, cache)
+	options.CacheDir = cache
+	options.Log = zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.InfoLevel)
+	world, err := sandbox.Start(t.Context(), options)
 	if errors.Is(err, debian.ErrUnsupported) && os.Getenv("CI") != "true" {
 		t.Skip(err)
 	}
@@ -130,22 +149,32 @@ func (u *user) must(args ...string) string {
 
 // get asks the running site, as a visitor would.
 func (u *user) get(path string) (int, string) {
+	return u.ask(http.MethodGet, path, "")
+}
+
+// ask makes a request to the running site through the host's SSH server: the
+// sandbox's own tunnel to the site does not come back from every outage.
+func (u *user) ask(method, path, body string) (int, string) {
 	u.t.Helper()
-	request, err := http.NewRequestWithContext(u.t.Context(), http.MethodGet, "http://"+u.world.Host.SiteAddress()+path, nil)
+	request, err := http.NewRequestWithContext(u.t.Context(), method, "http://"+u.siteAddress()+path, strings.NewReader(body))
 	if err != nil {
 		u.t.Fatal(err)
 	}
 	request.Host = sandbox.Site
-	response, err := http.DefaultClient.Do(request)
+	request.Header.Set("Content-Type", "application/json")
+	host := u.connect()
+	defer host.Close()
+	client := http.Client{Transport: &http.Transport{DialContext: host.DialHost, DisableKeepAlives: true}}
+	response, err := client.Do(request)
 	if err != nil {
 		u.t.Fatal(err)
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
+	text, err := io.ReadAll(response.Body)
 	if err != nil {
 		u.t.Fatal(err)
 	}
-	return response.StatusCode, string(body)
+	return response.StatusCode, string(text)
 }
 
 // onHost runs a command on the host.
@@ -155,8 +184,20 @@ func (u *user) onHost(argv ...string) string { return u.onHostWith("", argv...) 
 // must not be among the arguments.
 func (u *user) onHostWith(input string, argv ...string) string {
 	u.t.Helper()
+	h := u.connect()
+	defer h.Close()
+	result, err := h.Run(u.t.Context(), argv, host.Options{Stdin: strings.NewReader(input)})
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	return result.Stdout
+}
+
+// connect logs in to the host.
+func (u *user) connect() *host.Host {
+	u.t.Helper()
 	s := newStreams(u.environ, strings.NewReader(""), io.Discard, io.Discard)
-	p, report := s.prepare(u.t.Context(), &flags{keys: map[string]*string{}}, config.Deploy)
+	p, report := s.prepare(u.t.Context(), &flags{keys: map[string]*string{}}, config.Observe)
 	if err := report.Err(); err != nil {
 		u.t.Fatal(err)
 	}
@@ -164,12 +205,36 @@ func (u *user) onHostWith(input string, argv ...string) string {
 	if err != nil {
 		u.t.Fatal(err)
 	}
-	defer h.Close()
-	result, err := h.Run(u.t.Context(), argv, host.Options{Stdin: strings.NewReader(input)})
+	return h
+}
+
+// container is the id of the running container of a service.
+func (u *user) container(service string) string {
+	u.t.Helper()
+	id := strings.TrimSpace(u.onHost("docker", "ps", "--quiet", "--filter", "label=com.docker.compose.service="+service))
+	if id == "" || strings.Contains(id, "\n") {
+		u.t.Fatalf("the containers of %s are %q", service, id)
+	}
+	return id
+}
+
+// webSocket opens the connection over which a page gets live updates.
+func (u *user) webSocket() net.Conn {
+	u.t.Helper()
+	connection, err := net.Dial("tcp", u.world.Host.SiteAddress())
 	if err != nil {
 		u.t.Fatal(err)
 	}
-	return result.Stdout
+	_, err = fmt.Fprintf(connection, "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", sandbox.Site)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	response, err := http.ReadResponse(bufio.NewReader(connection), nil)
+	if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
+		u.t.Fatalf("open a WebSocket: %v, %v", response, err)
+	}
+	return connection
 }
 
 // TestRelease is the whole way: a first release, one over it, one that fails,
@@ -232,6 +297,58 @@ func TestRelease(t *testing.T) {
 		if code, _ := u.get(asset); code != 200 {
 			t.Errorf("%s: %d", asset, code)
 		}
+	})
+
+	t.Run("assets of the release before stay within reach", func(t *testing.T) {
+		u.t = t
+		const asset = "/assets/frappe/dist/js/before.bundle.ABCDEFGH.js"
+		if code, _ := u.get(asset); code != http.StatusNotFound {
+			t.Errorf("an asset of no release: %d", code)
+		}
+		u.onHost("docker", "exec", u.container("backend"), "sh", "-c",
+			"mkdir -p sites/bridge"+filepath.Dir(asset)+" && echo before >sites/bridge"+asset)
+		if code, body := u.get(asset); code != http.StatusOK || body != "before\n" {
+			t.Errorf("an asset of the release before: %d %q", code, body)
+		}
+	})
+
+	t.Run("every service ends when it is told to", func(t *testing.T) {
+		u.t = t
+		// A page that is open does not hold the frontend.
+		defer u.webSocket().Close()
+		services := []string{"frontend", "websocket", "backend", "queue-short", "queue-long", "scheduler", "traefik", "redis-cache", "redis-queue", "db"}
+		out := u.onHost(append([]string{"sh", "-euc", `for service; do
+			id=$(docker ps --quiet --filter "label=com.docker.compose.service=$service")
+			begun=$(date +%s%3N)
+			docker stop --time 60 "$id" >/dev/null
+			echo "$service $(($(date +%s%3N) - begun)) $(docker inspect --format '{{.State.ExitCode}}' "$id")"
+			done`, "end"}, services...)...)
+		lines := strings.Split(strings.TrimSpace(out), "\n")
+		if len(lines) != len(services) {
+			t.Fatalf("printed %q", out)
+		}
+		for _, line := range lines {
+			var service string
+			var milliseconds, code int
+			if _, err := fmt.Sscan(line, &service, &milliseconds, &code); err != nil {
+				t.Fatalf("%v in %q", err, line)
+			}
+			t.Logf("%s ended in %d ms with exit code %d", service, milliseconds, code)
+			// Two seconds, and one for a machine that is busy. 137 is a kill.
+			if milliseconds > 3000 || code == 137 {
+				t.Errorf("%s ended after %d ms with exit code %d", service, milliseconds, code)
+			}
+		}
+		// And all of it comes back.
+		u.onHost("sh", "-euc", `cd "$HOME/$0/current" && docker compose -p "$0" -f compose-main.yaml --env-file .env up --detach --wait --wait-timeout 300 2>&1 </dev/null`, sandbox.Project)
+		if code, body := u.get("/api/method/ping"); code != http.StatusOK {
+			t.Errorf("ping after the start: %d %s", code, body)
+		}
+	})
+
+	t.Run("the everyday commands", func(t *testing.T) {
+		u.t = t
+		u.everyday()
 	})
 
 	t.Run("push to a registry that asks for a password", func(t *testing.T) {
@@ -415,15 +532,10 @@ func TestRelease(t *testing.T) {
 		}
 	})
 
-	t.Run("a failing patch is held for a person", func(t *testing.T) {
+	t.Run("what fails is put back", func(t *testing.T) {
 		u.t = t
-		code, _, errs := u.run(append([]string{"release", "--yes"}, u.apps("3.0.0", apps.Version1().With("erpnext", "v15.1.2"))...)...)
-		if code != exitNeedsPerson || !strings.Contains(errs, "patch") || !strings.Contains(errs, "next:") {
-			t.Errorf("exit %d\n%s", code, errs)
-		}
-		if code, _ := u.get("/api/method/ping"); code != http.StatusServiceUnavailable {
-			t.Errorf("half a migration is live: ping answers %d", code)
-		}
+		u.watchArguments()
+		u.faults(t)
 	})
 
 	t.Run("secrets are nowhere", func(t *testing.T) {
@@ -537,6 +649,8 @@ func (u *user) noSecrets() {
 	places["the engine's log"] = string(log)
 	places["process arguments"] = commandLines(u.t)
 	places["process arguments of the host"] = u.onHost("ps", "-eo", "args")
+	u.onHost("touch", "stop-watching")
+	places["process arguments of the host, all the time"] = u.onHost("cat", "arguments")
 	places["image history"] = u.onHost("sh", "-c", `for i in $(docker images -q | sort -u); do docker history --no-trunc "$i"; docker image inspect "$i"; done`)
 	for place, text := range places {
 		if strings.Contains(text, token) {
@@ -548,11 +662,7 @@ func (u *user) noSecrets() {
 			u.t.Errorf("the token is on the host in %s", found)
 		}
 	}
-	container := strings.TrimSpace(u.onHost("docker", "ps", "--quiet", "--filter", "label=com.docker.compose.service=backend"))
-	if container == "" {
-		u.t.Fatal("no backend to look into")
-	}
-	if found := u.onHostWith(token, "docker", "exec", "--interactive", "--user", "root", container, "sh", "-c",
+	if found := u.onHostWith(token, "docker", "exec", "--interactive", "--user", "root", u.container("backend"), "sh", "-c",
 		"grep -rlF -f - /home /etc /usr/local /opt /tmp /var 2>/dev/null | head -n 3; true"); found != "" {
 		u.t.Errorf("the token is in the image: %s", found)
 	}
@@ -564,7 +674,26 @@ func (u *user) noSecrets() {
 				u.t.Errorf("%s is in %s", name, place)
 			}
 		}
+		// It belongs into the .env of a release, which only its owner can read,
+		// and into no other file.
+		found := u.onHostWith(value, "sh", "-c", "grep -rlF -f - /home/deploy /var/log 2>/dev/null | grep -v '/releases/[^/]*/[.]env$' | head -n 3; true")
+		if found != "" {
+			u.t.Errorf("%s is on the host in %s", name, found)
+		}
 	}
+	if open := u.onHost("find", sandbox.Project, "-type", "f", "-perm", "/077"); open != "" {
+		u.t.Errorf("others can read on the host: %s", open)
+	}
+}
+
+// watchArguments has the host write down the arguments of every process from
+// now on, each once.
+func (u *user) watchArguments() {
+	u.t.Helper()
+	u.onHost("sh", "-c", `setsid sh -c 'while [ ! -e stop-watching ]; do
+		cat /proc/[0-9]*/cmdline 2>/dev/null | tr "\0" "\n"
+		sleep 0.1
+	done | awk "!seen[\$0]++ { print; fflush() }" >arguments' >/dev/null 2>&1 </dev/null &`)
 }
 
 // commandLines are the arguments of every process on this machine.
