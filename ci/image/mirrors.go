@@ -58,12 +58,12 @@ unreached() {
 	exit 1
 }
 [ -z "${UV_DEFAULT_INDEX:-}" ] || export PIP_INDEX_URL="$UV_DEFAULT_INDEX"
-# Files of an index never change, and what is in it is asked for again after the
-# ten minutes that PyPI itself gives; many a mirror says neither, and then uv
-# fetches and builds again what it has in its cache.
-printf '[[index]]\nurl = "%s"\ndefault = true\ncache-control = { api = "max-age=600", files = "max-age=31536000, immutable" }\n' \
-	"${UV_DEFAULT_INDEX:-https://pypi.org/simple}" >/run/trust/uv.toml 2>/dev/null && export UV_CONFIG_FILE=/run/trust/uv.toml
-unset UV_DEFAULT_INDEX
+# Files of the public index never change, and what is in it is asked for again
+# after the ten minutes that it itself gives. A proxy on the way to it may say
+# neither, and then uv fetches and builds again what it has in its cache.
+[ -n "${UV_DEFAULT_INDEX:-}" ] ||
+	{ printf '[[index]]\nurl = "https://pypi.org/simple"\ndefault = true\ncache-control = { api = "max-age=600", files = "max-age=31536000, immutable" }\n' \
+		>/run/trust/uv.toml && export UV_CONFIG_FILE=/run/trust/uv.toml; } 2>/dev/null || true
 [ ! -e ` + npmrc + ` ] || export npm_config_userconfig=` + npmrc + `
 [ -z "${NPM_MIRROR:-}" ] || export npm_config_registry="$NPM_MIRROR" YARN_REGISTRY="$NPM_MIRROR"
 `
