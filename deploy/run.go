@@ -143,16 +143,17 @@ type running struct {
 
 // record is what is known of a release before it goes live.
 func (p Plan) record(id string, image release.Image) release.Record {
+	strategy := p.launch("", "").strategy
 	if p.Kind != Release {
 		record := p.back
 		record.Rollback, record.RestoredFrom, record.Previous = true, p.RestoreFrom, p.Previous
-		record.Strategy, record.StartedAt, record.Run = p.launch("", "").strategy, time.Now().UTC(), id
+		record.Strategy, record.StartedAt, record.Run = strategy, time.Now().UTC(), id
 		record.FinishedAt, record.Downtime, record.Steps = time.Time{}, 0, nil
 		return record
 	}
 	record := release.Record{
 		Version: p.Version, Image: image, Lock: p.lock, Project: p.Target.Project, Sites: p.Sites,
-		Previous: p.Previous, Strategy: p.launch("", "").strategy, StartedAt: time.Now().UTC(), Run: id,
+		Previous: p.Previous, Strategy: strategy, StartedAt: time.Now().UTC(), Run: id,
 	}
 	if p.set != nil {
 		for _, f := range p.set.Files {

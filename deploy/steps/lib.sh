@@ -114,6 +114,25 @@ site() (
 	within "$of" backend "$bench/env/bin/python" -c "$(cat site.py)" "$@"
 )
 
+# as_planned: what the plan was made for has to be what is there.
+as_planned() {
+	[ "$(readlink "$dir/current" || true)" = "${previous:+releases/$previous}" ] ||
+		fail "another release went live since this one was planned"
+}
+
+# make_current VERSION: points current at a release. A link is replaced in one
+# step by a rename, and by nothing else.
+make_current() {
+	ln -sfn "releases/$1" "$dir/.current-$id"
+	mv -fT "$dir/.current-$id" "$dir/current"
+}
+
+# finish_jobs: waits until all jobs have ended, and stops the workers.
+finish_jobs() {
+	site "$previous" drain "$drain_limit"
+	containers_of "$previous" worker | each docker stop --time "$drain_limit" >/dev/null
+}
+
 # quiet: whether the sites are closed and their jobs ended for this run. A swap
 # without a migration closes nothing.
 quiet() { [ "$strategy" = cycle ] || migrating; }
@@ -217,20 +236,23 @@ await_health() (
 	fail "not all containers of $1 are well"
 )
 
+# outside SCRIPT ARGUMENTS…: a script that asks the proxy as a visitor does. The
+# tools for it are in the new image, not on the host.
+outside() (
+	text=$(cat "$1")
+	shift
+	docker run --rm --init --network host --pull never --entrypoint bash "$image" \
+		-euo pipefail -c "$text" outside "$port" "$@"
+)
+
 # ask CODE ASSETS SITE…: waits until each site answers with a status code
 # through the proxy; with "assets" compares one that it serves with the new
-# image's own. The tools for it are in the image, not on the host.
-ask() (
-	docker run --rm --init --network host --pull never --entrypoint bash "$image" \
-		-euo pipefail -c "$(cat ask.sh)" ask "$port" "$@"
-)
+# image's own.
+ask() { outside ask.sh "$@"; }
 
 # route WORD NUMBER: waits until the proxy leads visitors to the release with a
 # number, or with "away" to another one.
-route() (
-	docker run --rm --init --network host --pull never --entrypoint bash "$image" \
-		-euo pipefail -c "$(cat route.sh)" route "$port" "${sites%% *}" "$@"
-)
+route() { outside route.sh "${sites%% *}" "$@"; }
 
 # idle VERSION: waits until the frontend of a release has no request under way.
 # One that can't be asked, because its image was made by others, is not.
@@ -248,6 +270,10 @@ idle() (
 	echo "requests of more than a minute are cut off"
 )
 
+# apart VERB ARGUMENTS…: site.py in a container of its own, of the release that
+# is known to work.
+apart() { compose "$first" run --rm --no-deps -T backend "$bench/env/bin/python" -c "$(cat site.py)" "$@"; }
+
 # restore FOLDER: puts the databases of a backup in place of those of the
 # sites, and the files if the backup has them.
 restore() (
@@ -259,11 +285,8 @@ restore() (
 	for one in $sites; do gzip -t "$1/$one-database.sql.gz"; done
 	for one in $sites; do
 		echo "$one: back to the backup in $1"
-		compose "$first" run --rm --no-deps -T backend "$bench/env/bin/python" -c "$(cat site.py)" \
-			load "$one" "$(cat "$1/$one-tables")" <"$1/$one-database.sql.gz"
-		[ ! -e "$1/$one-files.tar" ] ||
-			compose "$first" run --rm --no-deps -T backend "$bench/env/bin/python" -c "$(cat site.py)" \
-				unpack "$one" <"$1/$one-files.tar"
+		apart load "$one" "$(cat "$1/$one-tables")" <"$1/$one-database.sql.gz"
+		[ ! -e "$1/$one-files.tar" ] || apart unpack "$one" <"$1/$one-files.tar"
 	done
 )
 

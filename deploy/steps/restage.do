@@ -1,5 +1,4 @@
-[ "$(readlink "$dir/current" || true)" = "releases/$previous" ] ||
-	fail "another release went live since this one was planned"
+as_planned
 [ -d "$dir/releases/$version" ] || fail "release $version is not on the host any more"
 # The newest number is the one that visitors get, and this set is to be that.
 sed "s/^RELEASE=.*/RELEASE='$number'/" "$dir/releases/$version/.env" >env.part

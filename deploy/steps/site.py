@@ -63,24 +63,32 @@ def serving(*sites):
     print(" ".join(site for site in sites if not config(site).get("maintenance_mode")))
 
 
-def queues():
+def server_at(key):
+    """A connection to the Redis that the bench's configuration has under a key."""
     import redis
 
-    return redis.from_url(read("common_site_config.json")["redis_queue"])
+    return redis.from_url(read("common_site_config.json")[key])
+
+
+def jobs(server):
+    """How many jobs wait, and how many run, by queue. The names are those of RQ,
+    which keeps a job being done in a set, with the time until which that is
+    believed."""
+    waiting, running = {}, {}
+    for key in sorted(server.smembers("rq:queues")):
+        name = key.decode().removeprefix("rq:queue:")
+        if count := server.llen(f"rq:queue:{name}"):
+            waiting[name] = count
+        if count := server.zcount(f"rq:wip:{name}", time.time(), "+inf"):
+            running[name] = count
+    return waiting, running
 
 
 def drain(limit):
-    """Waits until no job waits or runs. The names are those of RQ, which keeps
-    a job being done in a set, with the time until which that is believed."""
-    server, give_up, said = queues(), time.monotonic() + float(limit), None
+    """Waits until no job waits or runs."""
+    server, give_up, said = server_at("redis_queue"), time.monotonic() + float(limit), None
     while True:
-        waiting, running = {}, {}
-        for key in sorted(server.smembers("rq:queues")):
-            name = key.decode().removeprefix("rq:queue:")
-            if count := server.llen(f"rq:queue:{name}"):
-                waiting[name] = count
-            if count := server.zcount(f"rq:wip:{name}", time.time(), "+inf"):
-                running[name] = count
+        waiting, running = jobs(server)
         if not waiting and not running:
             return
         text = ", ".join([f"{n} wait in {name}" for name, n in waiting.items()] + [f"{n} run from {name}" for name, n in running.items()])
@@ -96,9 +104,8 @@ def close(*sites):
     """Puts sites into maintenance mode, and prints how many jobs wait or run
     then."""
     maintenance("on", *sites)
-    server = queues()
-    names = [key.decode().removeprefix("rq:queue:") for key in server.smembers("rq:queues")]
-    print(sum(server.llen(f"rq:queue:{name}") + server.zcount(f"rq:wip:{name}", time.time(), "+inf") for name in names))
+    waiting, running = jobs(server_at("redis_queue"))
+    print(sum(waiting.values()) + sum(running.values()))
 
 
 def open_again(*sites):
@@ -110,7 +117,7 @@ def open_again(*sites):
 def workers(*containers):
     """Waits until each of some containers has a worker at the queue. A worker
     says there on what machine it runs, which is the container's short id."""
-    server, give_up = queues(), time.monotonic() + 60
+    server, give_up = server_at("redis_queue"), time.monotonic() + 60
     missing = {one[:12] for one in containers}
     while missing:
         for key in server.smembers("rq:workers"):
@@ -123,16 +130,12 @@ def workers(*containers):
 def flush():
     """Empties the cache, where containers of the release before have left
     things of their own, the list of assets above all."""
-    import redis
-
-    redis.from_url(read("common_site_config.json")["redis_cache"]).flushdb()
+    server_at("redis_cache").flushdb()
 
 
 def forget_assets():
     """Takes the list of assets, which all sites share, out of the cache."""
-    import redis
-
-    redis.from_url(read("common_site_config.json")["redis_cache"]).delete("assets_json")
+    server_at("redis_cache").delete("assets_json")
 
 
 def client(site, *names):
@@ -163,10 +166,14 @@ def query(site, sql):
         time.sleep(0.5)
 
 
+def count_tables(site):
+    name = client(site, "mariadb", "mysql")[2]
+    return query(site, f"select count(*) from information_schema.tables where table_schema = '{name}' and table_type = 'BASE TABLE'")
+
+
 def tables(site):
     """Prints how many tables the site has."""
-    name = client(site, "mariadb", "mysql")[2]
-    print(query(site, f"select count(*) from information_schema.tables where table_schema = '{name}' and table_type = 'BASE TABLE'"))
+    print(count_tables(site))
 
 
 def size(files, *sites):
@@ -204,7 +211,7 @@ def load(site, tables):
         source.stdout.close()
     if source.returncode or loaded.returncode:
         raise SystemExit(f"{site}: reading the dump ended with {source.returncode}, loading it with {loaded.returncode}")
-    found = query(site, f"select count(*) from information_schema.tables where table_schema = '{name}' and table_type = 'BASE TABLE'")
+    found = count_tables(site)
     if found != tables.strip():
         raise SystemExit(f"{site}: after loading there are {found} tables and not {tables}")
     flush()

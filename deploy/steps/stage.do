@@ -1,6 +1,4 @@
-# What the plan was made for has to be what is there.
-[ "$(readlink "$dir/current" || true)" = "${previous:+releases/$previous}" ] ||
-	fail "another release went live since this one was planned"
+as_planned
 # A run that was interrupted here has moved it already.
 if [ -e release ]; then
 	[ ! -e "$dir/releases/$version" ] || fail "version $version is on the host already"
