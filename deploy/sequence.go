@@ -37,9 +37,10 @@ type step struct {
 // Where undoing fails a person is needed, and the rest is left as it is: the
 // sites stay in maintenance mode.
 //
-// The strategy cycle takes the whole project down and brings the new one up.
-// The strategy swap leaves data services running: new containers come up
-// beside the old ones and take over. Whether databases have to be migrated is
+// The strategy cycle takes the old release down and then brings the new one up:
+// there is one at a time. Services that hold data, and the proxy, stay up where
+// both have them the same. The strategy swap asks that they are the same: new
+// containers come up beside the old ones and take over. Whether databases have to be migrated is
 // found out on the way (compare); where they need not, a swap closes no site.
 var sequence = []step{
 	{
@@ -113,7 +114,7 @@ var sequence = []step{
 
 	{
 		name: "down", when: isCycle, critical: true,
-		doc:     "take the running release down, with the compose set it was brought up with",
+		doc:     "take the running release down, but for the database and other services that this one has the same",
 		undoDoc: "bring it up again, and wait until all of it is healthy",
 	},
 	{

@@ -34,8 +34,34 @@ func Dial(ctx context.Context, c Config) (*Host, error) {
 	if err := report.Err(); err != nil {
 		return nil, err
 	}
-	return route.connect(ctx)
+	return route.patiently(ctx)
 }
+
+// patiently connects, and again where a server that is there hangs up before
+// anything was said: on a host on the internet others always try to log in as
+// well, and sshd turns away by chance when there are many (MaxStartups, "start,
+// rate, full", in sshd_config(5)).
+func (r *route) patiently(ctx context.Context) (*Host, error) {
+	began := time.Now()
+	for pause := firstPause; ; pause *= 2 {
+		h, err := r.connect(ctx)
+		var p problem.Problem
+		if err == nil || !errors.As(err, &p) || p.Code != codeClosed || time.Since(began)+pause > r.Patience {
+			return h, err
+		}
+		r.Log.Debug().Err(err).Stringer("pause", pause).Msg("connecting again")
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("connect to %s: %w", r.Address, context.Cause(ctx))
+		}
+	}
+}
+
+const (
+	firstPause = 250 * time.Millisecond
+	codeClosed = "host.handshake-closed"
+)
 
 // route is a checked configuration with everything loaded, for the host and
 // the jump hosts before it.
@@ -227,6 +253,11 @@ func (r *route) failed(err error, expired, verified bool, conn *watchedConn) err
 		p.Code = "host.algorithms"
 		p.Detail = fmt.Sprintf("no common algorithm for %s: the host offers %s", negotiation.What, strings.Join(negotiation.RequestedAlgorithms, ", "))
 		p.Remedy = "update OpenSSH on the host, or take the limits out of its sshd_config"
+	case bytes.HasPrefix(greeting, []byte("Exceeded MaxStartups")), bytes.HasPrefix(greeting, []byte("Not allowed at this time")):
+		// OpenSSH's own words.
+		p.Code = codeClosed
+		p.Detail = fmt.Sprintf("the SSH server turned the connection away: %s", bytes.TrimSpace(greeting))
+		p.Remedy = "try again later; if it stays, raise MaxStartups in sshd_config on the host, or see there what PerSourcePenalties hold against this address"
 	case len(greeting) > 0 && !couldBeSSH(greeting):
 		p.Code = "host.not-ssh"
 		p.Detail = fmt.Sprintf("something else than an SSH server answers: %q", greeting)
@@ -244,7 +275,7 @@ func (r *route) failed(err error, expired, verified bool, conn *watchedConn) err
 		p.Detail = fmt.Sprintf("the SSH handshake stopped halfway and did not end within %s", r.HandshakeTimeout)
 		p.Remedy = "try again; if it stays, check for a firewall or a too small MTU on the way"
 	default:
-		p.Code = "host.handshake-closed"
+		p.Code = codeClosed
 		p.Detail = fmt.Sprintf("the connection was closed during the SSH handshake: %v", bare(err))
 		p.Remedy = "check the log of sshd on the host: a limit (MaxStartups), a ban after failed logins, or a rule for this address"
 	}

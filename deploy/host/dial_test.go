@@ -302,7 +302,7 @@ func TestUnreachable(t *testing.T) {
 			key := newEd25519(t)
 			c := good.through(&network{address: test.address})
 			c.Keys = []Key{{Name: "DEPLOY_KEY", PEM: key.pem}}
-			c.HandshakeTimeout = 300 * time.Millisecond
+			c.HandshakeTimeout, c.Patience = 300*time.Millisecond, time.Millisecond
 			if test.code == "host.auth-refused" || test.code == "host.name-unknown" {
 				c.HandshakeTimeout = 5 * time.Second
 			}
@@ -317,6 +317,36 @@ func TestUnreachable(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTurnedAway: sshd turns away whom it has no room for, and has some again
+// later.
+func TestTurnedAway(t *testing.T) {
+	s := realSSHD(t, "MaxStartups 1:100:1")
+	first, err := net.Dial("tcp", s.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	// Who was greeted has the only place.
+	if _, err := first.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	impatient := s.config()
+	impatient.Patience = time.Millisecond
+	_, err = Dial(t.Context(), impatient)
+	report := Problems(err)
+	if len(report) != 1 || report[0].Code != codeClosed || !strings.Contains(report[0].Remedy, "MaxStartups") {
+		t.Fatalf("got %+v", report)
+	}
+	t.Log(report[0])
+
+	time.AfterFunc(firstPause+firstPause/2, func() { _ = first.Close() })
+	h, err := Dial(t.Context(), s.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = h.Close()
 }
 
 // TestTooManyKeys: sshd hangs up after MaxAuthTries keys.

@@ -152,6 +152,27 @@ bring_up() (
 	}
 )
 
+# The file kept names the services that stay as they are over this run. changing:
+# all containers of the project but theirs; staying: theirs.
+everything() {
+	docker ps --all --no-trunc --filter "label=com.docker.compose.project=$project" \
+		--format '{{.ID}} {{.Label "com.docker.compose.service"}} {{.Label "com.docker.compose.oneoff"}}'
+}
+changing() { everything | awk 'NR == FNR { stay[$1]; next } !($2 in stay) || $3 == "True" { print $1 }' kept -; }
+staying() { everything | awk 'NR == FNR { stay[$1]; next } $2 in stay && $3 != "True" { print $1 }' kept -; }
+
+# take_down VERSION: ends all containers of the project but those that stay, at
+# once: in closed sites nobody waits for anybody.
+take_down() (
+	if [ -s kept ]; then
+		changing | each docker stop >/dev/null
+		changing | each docker rm --force >/dev/null
+	else
+		docker ps --quiet --filter "label=com.docker.compose.project=$project" | each docker stop >/dev/null
+		compose "$1" --profile '*' down --remove-orphans
+	fi
+)
+
 # beside VERSION SERVICE…: containers of a release beside those of another one,
 # which stay as they are. compose counts all containers of a service, so one
 # more than there are is asked for.
@@ -295,8 +316,14 @@ save() (
 	mkdir -p "$2"
 	for one in $sites; do
 		dump=$2/$3$one-database.sql.gz
-		site "$1" tables "$one" >"$2/$3$one-tables"
+		# What is small is had while the database is dumped.
+		{
+			site "$1" tables "$one" >"$2/$3$one-tables" &&
+				within "$1" backend cat "sites/$one/site_config.json" >"$2/$3$one-site_config_backup.json"
+		} &
+		small=$!
 		site "$1" dump "$one" >"$dump.part"
+		wait "$small" || fail "the backup of $one is not whole"
 		# Read back whole: gzip's checksum, as many tables as there are, and the
 		# line that a dump ends with.
 		gzip -dc "$dump.part" | awk -v tables="$(cat "$2/$3$one-tables")" '
@@ -310,7 +337,6 @@ save() (
 		gzip -t "$dump.part"
 		mv "$dump.part" "$dump"
 		echo "$one: $(wc -c <"$dump") bytes in $dump"
-		within "$1" backend cat "sites/$one/site_config.json" >"$2/$3$one-site_config_backup.json"
 		if [ "$backup_files" = yes ]; then
 			site "$1" pack "$one" >"$2/$3$one-files.tar.part"
 			tar -tf "$2/$3$one-files.tar.part" >/dev/null || fail "the backup of the files of $one is not good"

@@ -8,7 +8,9 @@ if [ -z "$previous" ]; then
 fi
 # The site is there: it need not be made, and nothing has to wait for the
 # database to be up before it starts; what needs it, tries until it is.
-bring_up "$version" --no-deps $(services "$version" data)
+data=$(services "$version" data | grep -vxFf kept || true)
+[ -z "$data" ] || bring_up "$version" --no-deps $data
+staying | each docker start >/dev/null
 once=$(services "$version" once | grep -vx create-site || true)
 # Without a name compose would bring everything up.
 [ -z "$once" ] || bring_up "$version" --no-deps $once

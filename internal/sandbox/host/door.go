@@ -34,6 +34,23 @@ func (h *Host) locate(ctx context.Context) error {
 	return nil
 }
 
+// locateJump does the same for the jump host, which has no disk to tell from.
+func (h *Host) locateJump(ctx context.Context) error {
+	if h.direct.Load() == nil {
+		return nil
+	}
+	out, err := anew(ctx, h.tools.WithServiceBinding("jump", h.jump), "getent ahostsv4 jump")
+	if err != nil {
+		return fmt.Errorf("find the jump host's address: %w", err)
+	}
+	address, _, ok := strings.Cut(out, " ")
+	if !ok {
+		return fmt.Errorf("find the jump host's address in %q", out)
+	}
+	h.jumpDirect.Store(&address)
+	return nil
+}
+
 // door is a port of this machine's loopback behind which is one of the host.
 type door struct {
 	listener net.Listener

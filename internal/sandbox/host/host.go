@@ -92,8 +92,8 @@ type Host struct {
 	tunnels []*dagger.Service
 	doors   []*door
 	// direct is the host's address in the engine's network, where that can be
-	// reached from here.
-	direct atomic.Pointer[string]
+	// reached from here, and jumpDirect that of the jump host.
+	direct, jumpDirect atomic.Pointer[string]
 
 	sshAddress, siteAddress, jumpAddress, faultAddress string
 }
@@ -158,6 +158,9 @@ func (h *Host) start(ctx context.Context) error {
 		}
 		if _, err := h.jump.Start(ctx); err != nil {
 			return fmt.Errorf("start jump host: %w", execError(err))
+		}
+		if err := h.locateJump(ctx); err != nil {
+			return err
 		}
 		if h.jumpAddress, err = h.tunnel(ctx, h.jump, 22, 0); err != nil {
 			return err
@@ -232,8 +235,12 @@ func (h *Host) pin(ctx context.Context, service *dagger.Service) (*dagger.Servic
 // good, without a word, when one of its connections is cut off by the host
 // while something is sent. It also listens on all addresses of this machine.
 func (h *Host) tunnel(ctx context.Context, service *dagger.Service, port, local int) (string, error) {
-	if service == h.service && h.direct.Load() != nil {
-		d, err := open(ctx, local, func() string { return net.JoinHostPort(*h.direct.Load(), strconv.Itoa(port)) })
+	address := &h.direct
+	if service == h.jump {
+		address = &h.jumpDirect
+	}
+	if address.Load() != nil {
+		d, err := open(ctx, local, func() string { return net.JoinHostPort(*address.Load(), strconv.Itoa(port)) })
 		if err != nil {
 			return "", fmt.Errorf("open tunnel to port %d: %w", port, err)
 		}
@@ -250,11 +257,11 @@ func (h *Host) tunnel(ctx context.Context, service *dagger.Service, port, local 
 		return "", fmt.Errorf("open tunnel to port %d: %w", port, err)
 	}
 	h.tunnels = append(h.tunnels, tunnel)
-	address, err := tunnel.Endpoint(ctx)
+	endpoint, err := tunnel.Endpoint(ctx)
 	if err != nil {
 		return "", fmt.Errorf("open tunnel to port %d: %w", port, err)
 	}
-	return address, nil
+	return endpoint, nil
 }
 
 // Forward makes another port of the host reachable and gives the address,
