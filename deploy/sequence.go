@@ -93,7 +93,7 @@ var sequence = []step{
 	{
 		name: "maintenance", when: hasPrevious,
 		doc:     "put the sites into maintenance mode",
-		undoDoc: "put them back into the mode they were in, and wait until they answer",
+		undoDoc: "empty the cache, put them back into the mode they were in, and wait until they answer",
 	},
 	{
 		name: "switch", when: isSwap,

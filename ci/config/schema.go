@@ -92,7 +92,7 @@ type keys struct {
 	JumpHost         string `env:"DEPLOY_JUMP_HOST" doc:"Host to connect through, as user@host:port; user and port may be left out."`
 	Dir              string `env:"DEPLOY_DIR, default=/opt/erpnext" doc:"Folder on the host for releases, backups and journals."`
 
-	Strategy     string `env:"DEPLOY_STRATEGY, default=cycle" group:"How a release goes live" flag:"strategy" doc:"How the new release takes over: cycle takes everything down and brings it up again, as the checklist does; swap leaves the data services alone and brings the new bench up beside the old one."`
+	Strategy     string `env:"DEPLOY_STRATEGY, default=cycle" group:"How a release goes live" flag:"strategy" doc:"How the new release takes over: cycle takes the old bench down and then brings the new one up, as the checklist does; swap brings the new one up beside the old one. Data services and the proxy stay up where they are the same in both, which swap asks for."`
 	BackupFiles  string `env:"BACKUP_FILES, default=false" doc:"Whether the backup before a migration takes the site's public and private files too, and not the database alone: true or false."`
 	DrainSeconds string `env:"DRAIN_SECONDS, default=300" doc:"How long to wait for running and queued jobs to end, in seconds, before a release gives up with nothing changed."`
 	KeepReleases string `env:"KEEP_RELEASES, default=3" doc:"How many releases before the live one keep their image, compose files and backup on the host, for a rollback. At least 1."`

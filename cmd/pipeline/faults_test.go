@@ -41,6 +41,16 @@ func (u *user) faults(t *testing.T) {
 		if _, body := u.get("/api/method/version"); !strings.Contains(body, `"erpnext": "15.1.1"`) {
 			t.Errorf("versions: %s", body)
 		}
+		code, page := u.get("/login")
+		assets := assetPath.FindAllString(page, -1)
+		if code != http.StatusOK || len(assets) == 0 {
+			t.Errorf("the login page answers %d, with the assets %q", code, assets)
+		}
+		for _, asset := range assets {
+			if code, _ := u.get(asset); code != http.StatusOK {
+				t.Errorf("%s answers %d", asset, code)
+			}
+		}
 		status := u.must("status", "--env-file", "")
 		if !strings.Contains(status, "version         2.0.0") || strings.Contains(status, "✗") || !strings.Contains(status, "The deploy lock is free") {
 			t.Errorf("status:\n%s", status)
@@ -100,7 +110,9 @@ func (u *user) faults(t *testing.T) {
 	t.Run("it runs but has no assets", func(t *testing.T) {
 		u.t = t
 		override := u.write("bare.yaml", []byte("services:\n  frontend:\n    command: [sh, -c, \"rm -rf assets/*/dist; exec nginx-entrypoint.sh\"]\n"))
-		fails(t, u.with("COMPOSE_FILES="+main+","+override), deploy("3.2.0"), exitRolledBack, "step verify failed", "assets are missing: /assets/", "site: 2.0.0 is live again")
+		// The cache stays up, and has what the new release left there.
+		hooks := u.hooks(t, "after-migrate", `docker exec "$(docker ps --quiet --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" --filter label=com.docker.compose.service=redis-cache)" redis-cli set assets_json "of the new release"`)
+		fails(t, u.with("COMPOSE_FILES="+main+","+override, "HOOKS_DIR="+hooks), deploy("3.2.0"), exitRolledBack, "step verify failed", "assets are missing: /assets/", "site: 2.0.0 is live again")
 		asBefore(t)
 	})
 

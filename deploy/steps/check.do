@@ -1,15 +1,17 @@
+# A set in full may have secrets in it: it goes into no file.
+new=$(compose "$version" config)
+# section NAME <SET: one of its top-level sections.
+section() { awk -v name="$1:" '/^[^ ]/ { on = $1 == name } on'; }
 all_there() {
-	compose "$1" config --quiet
-	# Images are listed first: in a pipe their failure would go unnoticed.
-	images=$(compose "$1" config --images)
-	for one in $images; do
+	for one in $(printf '%s\n' "$1" | section services | sed -n 's/^    image: //p'); do
 		docker image inspect "$one" >/dev/null || fail "image $one is not on this host"
 	done
 }
-all_there "$version"
+all_there "$new"
 [ -n "$previous" ] || exit 0
 # What can't come up again must not be taken down.
-all_there "$previous"
+old=$(compose "$previous" config)
+all_there "$old"
 
 # Dumps shrink to a fraction when they are compressed; half is more than that.
 bytes=$(site "$previous" size "$backup_files" $sites)
@@ -19,24 +21,24 @@ free=$(df -Pk "$dir" | awk 'NR == 2 { print $4 }')
 
 # Services that hold data, and the proxy, stay as they are where this release has
 # them the same: networks, configuration and image.
-networks_of() { compose "$1" config | awk '/^[^ ]/ { on = $1 == "networks:" } on'; }
-# data_of VERSION: a line with name and hash of each such service.
-data_of() {
-	names=$(services "$1" data | paste -sd , -)
-	[ -z "$names" ] || compose "$1" config --hash "$names" | sort
+# standing VERSION SET: a line with name and checksum of each, and of the networks.
+standing() {
+	for service in $(services "$1" data); do
+		echo "$service $(printf '%s\n' "$2" | section services | awk -v name="  $service:" '/^  [^ ]/ { on = $0 == name } on' | sha256sum)"
+	done
+	echo "networks: $(printf '%s\n' "$2" | section networks | sha256sum)"
 }
 # newest CONTAINER: whether it runs, with the image that its name stands for now.
 newest() {
 	set -- $(docker inspect --format '{{.State.Running}} {{.Image}} {{.Config.Image}}' "$1")
 	[ "$1" = true ] && [ "$2" = "$(docker image inspect --format '{{.Id}}' "$3")" ]
 }
-networks_of "$previous" >networks-before
-networks_of "$version" >networks
-data_of "$previous" >data-before
-data_of "$version" >data
+standing "$previous" "$old" | sort >standing-then
+standing "$version" "$new" | sort >standing-now
+comm -12 standing-then standing-now | cut -d ' ' -f 1 >same
 : >kept.part
-if cmp -s networks-before networks; then
-	comm -12 data-before data | while read -r service _; do
+if grep -qx networks: same; then
+	grep -vx networks: same | while read -r service; do
 		ids=$(docker ps --all --quiet --filter "label=com.docker.compose.project=$project" \
 			--filter "label=com.docker.compose.service=$service" --filter label=com.docker.compose.oneoff=False)
 		[ -n "$ids" ] || continue
@@ -52,6 +54,5 @@ mv kept.part kept
 grep -q '^RELEASE=' "$dir/releases/$previous/.env" ||
 	fail "the compose set of $previous does not use \${RELEASE}, so another release can't come up beside it: use the strategy cycle"
 # A swap leaves all of them as they are.
-cat networks-before data-before >set-before
-cat networks data | diff set-before - ||
-	fail "services that hold data, or the proxy, change with this release: use the strategy cycle"
+changed=$(comm -3 standing-then standing-now | tr -d '\t:' | cut -d ' ' -f 1 | sort -u | paste -sd ' ')
+[ -z "$changed" ] || fail "services that hold data, the proxy, or networks change with this release ($changed): use the strategy cycle"

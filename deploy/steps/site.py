@@ -46,13 +46,9 @@ def change(site, key, value):
 
 
 def maintenance(verb, *rest):
-    """get SITE…: prints the mode of each site as JSON. put JSON: sets them so.
-    on or off SITE…"""
+    """get SITE…: prints the mode of each site as JSON. on or off SITE…"""
     if verb == "get":
         print(json.dumps({site: read(f"{site}/site_config.json").get("maintenance_mode") for site in rest}))
-    elif verb == "put":
-        for site, value in json.loads(rest[0]).items():
-            change(site, "maintenance_mode", value)
     else:
         for site in rest:
             change(site, "maintenance_mode", int(verb == "on"))
@@ -112,6 +108,14 @@ def open_again(*sites):
     """Empties the cache and ends the maintenance mode of sites."""
     flush()
     maintenance("off", *sites)
+
+
+def put_back(modes):
+    """Empties the cache, which the release that did not go live has used too,
+    and puts sites into the modes that they were in: JSON, as get prints it."""
+    flush()
+    for site, value in json.loads(modes).items():
+        change(site, "maintenance_mode", value)
 
 
 def workers(*containers):

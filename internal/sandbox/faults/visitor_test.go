@@ -105,7 +105,7 @@ func (v visitor) keepWriting(ctx context.Context, content string) *writer {
 	ctx, stop := context.WithCancel(ctx)
 	w := &writer{stop: stop}
 	w.ended.Go(func() {
-		pace := time.NewTicker(50 * time.Millisecond)
+		pace := time.NewTicker(100 * time.Millisecond)
 		defer pace.Stop()
 		for n := 0; ; n++ {
 			select {
