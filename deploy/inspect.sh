@@ -45,11 +45,16 @@ ls -1 "$dir/releases" 2>/dev/null
 section backups
 ls -1 "$dir/backups" 2>/dev/null
 section with-image
-for env in "$dir"/releases/*/.env; do
-	[ -f "$env" ] || continue
-	image=$(sed -n "s/^IMAGE='\\(.*\\)'\$/\\1/p" "$env")
-	[ -z "$image" ] || ! answer docker image inspect --format . "$image" >/dev/null || basename "$(dirname "$env")"
-done
+# A line with version and image of each release.
+images=$(awk -F "'" '/^IMAGE=/ { n = split(FILENAME, part, "/"); print part[n - 1], $2 }' "$dir"/releases/*/.env 2>/dev/null)
+# One question about all of them: there may be hundreds. Docker leaves out the
+# name of its own registry.
+# shellcheck disable=SC2046 # a list
+{
+	answer docker image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' $(printf '%s\n' "$images" | cut -d ' ' -f 2 | sort -u)
+	echo
+	printf '%s\n' "$images"
+} | awk 'NF == 1 { here[$1] } NF == 2 { name = $2; sub("^(index[.])?docker[.]io/(library/)?", "", name); if (name in here) print $1 }'
 section cron
 command -v crontab
 section runs

@@ -49,7 +49,7 @@ case "$*" in
 "compose version --short") echo 2.40.3 ;;
 "info "*) echo / ;;
 "logs "*) printf '10.00 10.01 200\n12.00 12.01 000\n19.50 19.75 200\n' ;;
-"image inspect --format . "*) ;;
+"image inspect --format {{range .RepoDigests}}"*) shift 4; printf '%s\n' "$@" ;;
 "image inspect --format"*) exit 1 ;; # not pulled yet
 *" config --images") echo mariadb:10.11 ;;
 "network inspect bridge"*) cat "$DOCKER_STATE/started" ;;

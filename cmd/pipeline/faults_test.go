@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -293,6 +295,67 @@ with filelock.FileLock("sites/`+sandbox.Site+`/locks/bench_migrate.lock"):
 		fails(t, u, []string{"rollback", "1.0.0", "--yes", "--env-file", ""}, exitUsage, "its image is not on the host any more")
 		u.must("rollback", "3.2.0", "--yes", "--env-file", "")
 	})
+
+	slow := apps.Version1().With("erpnext", "v15.1.3").With("frappe", "v15.1.1")
+	t.Run("the disk is full at the migration", func(t *testing.T) {
+		u.t = t
+		u.must(append([]string{"push", "--no-proof"}, u.apps("3.3.0", slow)...)...)
+		if err := u.world.Host.ShrinkVolumes(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		u.eventually("ping", func() error {
+			if code, body := u.get("/api/method/ping"); code != http.StatusOK {
+				return fmt.Errorf("%d %s", code, body)
+			}
+			return nil
+		})
+		// To change all of these the database needs room.
+		u.query(`insert into tabCustomer (name, customer_name, territory) select concat('c', seq), 'Customer', 'denmark' from seq_1_to_300000`)
+		const sum = "checksum table tabCustomer, tabNote, `tabPatch Log`"
+		before := u.query(sum)
+		hooks := u.hooks(t, "before-migrate", `docker run --rm --volume "${COMPOSE_PROJECT_NAME}_db-data:/data" --entrypoint sh "$RELEASE_IMAGE" -c 'cat /dev/zero >/data/filler || ls -l /data/filler'`)
+		fails(t, u.with("HOOKS_DIR="+hooks), deploy("3.3.0"), exitRolledBack,
+			"patch erpnext.patches.v15_1.recount_stock on erp.localhost failed", "site: 3.2.0 is live again")
+		if after := u.query(sum); after != before {
+			t.Errorf("the data were\n%s\nand are\n%s", before, after)
+		}
+		u.onHost("docker", "exec", u.container("db"), "rm", "/var/lib/mysql/filler")
+	})
+
+	t.Run("a registry with a password, which expires", func(t *testing.T) {
+		u.t = t
+		const password = "open-sesame-2027"
+		var expired atomic.Bool
+		address := u.hostsRegistry("robot", password, func(r *http.Request) bool {
+			return expired.Load() && strings.HasPrefix(r.UserAgent(), "docker/")
+		})
+		private := u.with("REGISTRY="+address, "REGISTRY_USERNAME=robot", "REGISTRY_PASSWORD="+password)
+		private.must(append([]string{"push", "--no-proof"}, u.apps("3.4.0", slow)...)...)
+		expired.Store(true)
+		fails(t, private, deploy("3.4.0"), exitFailed, "unauthorized", "nothing was changed")
+		expired.Store(false)
+		private.must(deploy("3.4.0")...)
+		if _, body := u.get("/api/method/version"); !strings.Contains(body, `"erpnext": "15.1.3"`) {
+			t.Errorf("versions: %s", body)
+		}
+		if found := u.onHostWith(password, "sh", "-c", "grep -rlF -f - /home/deploy /var/log /tmp 2>/dev/null | head -n 3; true"); found != "" {
+			t.Errorf("the registry's password is on the host in %s", found)
+		}
+	})
+}
+
+// eventually waits until there is no error, for up to a minute.
+func (u *user) eventually(what string, try func() error) {
+	u.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
+		err := try()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			u.t.Fatalf("%s: %v", what, err)
+		}
+	}
 }
 
 // backendOnHost puts the id of the running backend into $id of a hook.
@@ -333,12 +396,24 @@ func (u *user) note(title string) {
 // every minute.
 func (u *user) data() string {
 	u.t.Helper()
-	return u.onHost("docker", "exec", u.container("backend"), "sh", "-euc", `
+	return u.withDatabase(`mariadb-dump --host=db --user="$name" --skip-dump-date --skip-extended-insert --ignore-table="$name.tabScheduled Job Log" "$name"`)
+}
+
+// query asks the site's database.
+func (u *user) query(sql string) string {
+	u.t.Helper()
+	return u.withDatabase(`mariadb --host=db --user="$name" --batch "$name" --execute "$1"`, sql)
+}
+
+// withDatabase runs a script that knows the site's database by $name.
+func (u *user) withDatabase(script string, arguments ...string) string {
+	u.t.Helper()
+	return u.onHost(append([]string{"docker", "exec", u.container("backend"), "sh", "-euc", `
 		config=sites/$0/site_config.json
 		name=$(jq --raw-output .db_name "$config")
 		MYSQL_PWD=$(jq --raw-output .db_password "$config")
 		export MYSQL_PWD
-		mariadb-dump --host=db --user="$name" --skip-dump-date --skip-extended-insert --ignore-table="$name.tabScheduled Job Log" "$name"`, sandbox.Site)
+		` + script, sandbox.Site}, arguments...)...)
 }
 
 func firstDifference(a, b string) string {

@@ -617,14 +617,26 @@ func (u *user) archived(path string) string {
 // address.
 func (u *user) guardedRegistry(username, password string) string {
 	u.t.Helper()
+	return u.serveRegistry("127.0.0.1", username, password, func(*http.Request) bool { return false })
+}
+
+// hostsRegistry is one that the host reaches as well, under the same address.
+// It refuses some requests with the right password.
+func (u *user) hostsRegistry(username, password string, refuses func(*http.Request) bool) string {
+	u.t.Helper()
+	return u.serveRegistry(strings.TrimSpace(u.onHost("sh", "-c", "ip route show default | cut -d ' ' -f 3")), username, password, refuses)
+}
+
+func (u *user) serveRegistry(address, username, password string, refuses func(*http.Request) bool) string {
+	u.t.Helper()
 	open, err := registry.Serve(u.t.Context(), filepath.Join(u.world.Dir, "guarded"))
 	if err != nil {
 		u.t.Fatal(err)
 	}
 	u.t.Cleanup(func() { _ = open.Close() })
 	behind := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: open.Address()})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if name, word, _ := r.BasicAuth(); name != username || word != password {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if name, word, _ := r.BasicAuth(); name != username || word != password || refuses(r) {
 			w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
 			w.WriteHeader(http.StatusUnauthorized)
 			return
@@ -632,6 +644,11 @@ func (u *user) guardedRegistry(username, password string) string {
 		r.Header.Del("Authorization")
 		behind.ServeHTTP(w, r)
 	}))
+	_ = server.Listener.Close()
+	if server.Listener, err = net.Listen("tcp", net.JoinHostPort(address, "0")); err != nil {
+		u.t.Fatal(err)
+	}
+	server.Start()
 	u.t.Cleanup(server.Close)
 	return strings.TrimPrefix(server.URL, "http://")
 }

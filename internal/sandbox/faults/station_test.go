@@ -129,6 +129,10 @@ grep -E -m 1 " begin [0-9]+-$step\$| run-end " < <(exec tail --pid=$$ -n +1 -f "
 // awaitEnd ends when nobody has the deploy lock.
 const awaitEnd = `while [ -e "$1/lock" ]; do sleep 0.1; done`
 
+// awaitHealthy ends when Docker has looked after every container. It asks for
+// less than all that the pipeline wants to know of a host.
+const awaitHealthy = `while docker ps --format '{{.Status}}' | grep -q -e starting -e unhealthy; do sleep 0.2; done`
+
 // runsOf shows what the runs of version $2 have written down.
 const runsOf = `cd "$1" && cat lock 2>/dev/null
 crontab -l 2>/dev/null
@@ -291,10 +295,13 @@ func (s *station) strike(ctx context.Context, t *testing.T, a attempt, step stri
 func (s *station) settled(ctx context.Context, v visitor) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
-	again := time.NewTicker(100 * time.Millisecond)
+	again := time.NewTicker(200 * time.Millisecond)
 	defer again.Stop()
 	for {
 		err := v.ask(ctx, "GET", "/api/method/ping", nil, nil)
+		if err == nil {
+			_, err = s.bash(ctx, awaitHealthy)
+		}
 		if err == nil {
 			if s.state, err = s.inspect(ctx); err == nil {
 				err = unwell(s.state)

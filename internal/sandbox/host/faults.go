@@ -29,6 +29,11 @@ func (h *Host) KillDocker(ctx context.Context) error { return h.fault(ctx, "kill
 // when SSH answers.
 func (h *Host) KillSSH(ctx context.Context) error { return h.fault(ctx, "kill-ssh") }
 
+// ShrinkVolumes gives Docker's volumes a file system of their own that has 64 MB
+// left, and restarts Docker for it. It stays until the host is stopped, and what
+// was changed in the volumes goes with it.
+func (h *Host) ShrinkVolumes(ctx context.Context) error { return h.fault(ctx, "small-volumes") }
+
 // Restart cuts the host off its power and boots it again.
 func (h *Host) Restart(ctx context.Context) error {
 	if err := h.Cut(ctx); err != nil {

@@ -183,7 +183,7 @@ func (h *Host) container(key secret.Secret) (*dagger.Container, error) {
 	client := h.options.Client
 	h.tools = client.Container().From(image)
 	mirror := client.Host().Service([]dagger.PortForward{{Backend: mirrorPort, Frontend: mirrorPort}})
-	daemon := fmt.Sprintf("{\n  \"registry-mirrors\": [\"http://mirror:%s\"],\n  \"insecure-registries\": [\"mirror:%s\"],\n  \"storage-driver\": \"overlay2\"\n}\n", port, port)
+	daemon := fmt.Sprintf("{\n  \"registry-mirrors\": [\"http://mirror:%s\"],\n  \"insecure-registries\": [\"mirror:%s\", \"10.0.0.0/8\"],\n  \"storage-driver\": \"overlay2\"\n}\n", port, port)
 	executable := dagger.ContainerWithNewFileOpts{Permissions: 0o755}
 	return h.tools.
 		WithExec([]string{"sh", "-c", install}).
