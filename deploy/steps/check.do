@@ -3,7 +3,7 @@ new=$(compose "$version" config)
 # section NAME <SET: one of its top-level sections.
 section() { awk -v name="$1:" '/^[^ ]/ { on = $1 == name } on'; }
 all_there() {
-	for one in $(printf '%s\n' "$1" | section services | sed -n 's/^    image: //p'); do
+	for one in $(printf '%s\n' "$1" | section services | sed -n 's/^    image: //p' | sort -u); do
 		docker image inspect "$one" >/dev/null || fail "image $one is not on this host"
 	done
 }

@@ -25,8 +25,8 @@ if [ -e ground-mark ] && [ "$(cat ground-mark)" != "$mark" ]; then
 	looks=0
 	while docker ps --filter "label=com.docker.compose.project=$project" --format '{{.Status}}' | grep -q -e 'starting' -e Restarting; do
 		looks=$((looks + 1))
-		[ "$looks" -lt 600 ] || break
-		sleep 0.2
+		[ "$looks" -lt 240 ] || break
+		sleep 0.5
 	done
 fi
 echo "$mark" >ground-mark

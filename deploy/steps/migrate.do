@@ -14,7 +14,7 @@ for one in $sites; do
 	# A migrate that somebody else runs is waited for; what it did, ours finds
 	# done.
 	attempt=1
-	until within "$version" backend bench --site "$one" migrate >migrate.part 2>&1; do
+	until frappe "$version" --site "$one" migrate >migrate.part 2>&1; do
 		cat migrate.part
 		grep -q 'Failed to aquire lock: bench_migrate' migrate.part && [ "$attempt" -lt 60 ] || exit 1
 		echo "another migrate runs on $one: waiting for it"

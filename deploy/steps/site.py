@@ -99,8 +99,9 @@ def drain(limit):
 def close(*sites):
     """Puts sites into maintenance mode, and prints how many jobs wait or run
     then."""
+    server = server_at("redis_queue")
     maintenance("on", *sites)
-    waiting, running = jobs(server_at("redis_queue"))
+    waiting, running = jobs(server)
     print(sum(waiting.values()) + sum(running.values()))
 
 

@@ -1,5 +1,5 @@
-# .git is not in the image: its manifest knows what belongs there. bench takes a
-# second to say, so it is asked beside the rest.
+# .git is not in the image: its manifest knows what belongs there. Frappe takes a
+# moment to say, so it is asked beside the rest.
 within "$version" backend bash -euo pipefail -c "$(cat versions.sh)" >versions.said 2>&1 &
 versions=$!
 await_health "$version"
