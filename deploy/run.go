@@ -497,6 +497,11 @@ var ErrNothingToTakeOver = errors.New("no run was interrupted, and none waits fo
 // journal.
 const takenUp = `wc -c <"$1/log" && cat "$1/critical" "$1/journal"`
 
+// takesUp waits until a runner, process $3, has written into the journal, which
+// had $2 lines, or has ended: before that, the run's state is that of its last
+// runner.
+const takesUp = `until [ "$(wc -l <"$1/journal")" -gt "$2" ] || ! kill -0 "$3" 2>/dev/null; do sleep 0.05; done`
+
 // TakeOver finishes the run that was interrupted or that waits for a person,
 // with the verb "resume" or "undo" of its runner, and watches it as
 // [Deployer.Run] does.
@@ -531,8 +536,16 @@ func (d Deployer) TakeOver(ctx context.Context, s State, t Target, verb string) 
 		return r.record, fmt.Errorf("look at run %s: %w", id, err)
 	}
 	log := path.Join(dir, "taken-over-"+strings.ToLower(rand.Text()[:6]))
-	if _, err := r.connection().StartDetached(ctx, script(`sh "$1/runner" "$2" >>"$1/log" 2>&1`, dir, verb), log); err != nil {
+	job, err := r.connection().StartDetached(ctx, script(`sh "$1/runner" "$2" >>"$1/log" 2>&1`, dir, verb), log)
+	if err != nil {
 		return r.record, fmt.Errorf("%s run %s: %w", verb, id, err)
+	}
+	err = r.do(ctx, func(h Host) error {
+		_, err := h.Run(ctx, script(takesUp, dir, strconv.Itoa(strings.Count(journal, "\n")), strconv.Itoa(job.PID)), host.Options{})
+		return err
+	})
+	if err != nil {
+		return r.record, r.unknown(ctx, err)
 	}
 	outcome, err := r.catchUp(ctx)
 	if err != nil {

@@ -109,6 +109,7 @@ func TestScriptsShellcheck(t *testing.T) {
 	check("sh", "collect", collect)
 	check("sh", "unlock", unlock)
 	check("sh", "look", look)
+	check("sh", "takesUp", takesUp)
 }
 
 func TestDowntime(t *testing.T) {
