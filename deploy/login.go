@@ -2,7 +2,9 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
@@ -29,6 +31,9 @@ if ! docker --config "$config" login --username "$2" --password-stdin ${3:+"$3"}
 fi
 docker --config "$config" pull --quiet "$1" </dev/null`
 
+// refused knows what Docker says of a registry that refuses a login or an image.
+var refused = regexp.MustCompile(`(?i)unauthorized|denied|forbidden|incorrect username or password`)
+
 // pullWithLogin brings the image to the host where that takes a login. A run's
 // scripts lie on the host, so they can't have the password; they find the image
 // there already.
@@ -38,6 +43,11 @@ func pullWithLogin(ctx context.Context, h Host, login Login, image string) error
 	}
 	_, err := h.Run(ctx, script(loginAndPull, image, login.Username, login.Host),
 		host.Options{Stdin: strings.NewReader(login.Password.Reveal() + "\n")})
+	var answer *host.RunError
+	if errors.As(err, &answer) && refused.MatchString(answer.Stderr) {
+		return fmt.Errorf("pull %s: the registry refuses %s, whose password may have expired or does not allow this image: %s",
+			image, login.Username, strings.TrimSpace(answer.Stderr))
+	}
 	if err != nil {
 		return fmt.Errorf("pull %s: %w", image, err)
 	}

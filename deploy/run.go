@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -710,6 +711,10 @@ func (r *running) done(ctx context.Context) (release.Record, error) {
 	return record, nil
 }
 
+// diskFull knows what MariaDB and others say where a disk is full: 28 is the
+// kernel's number for it, and 135 and 1114 are MariaDB's.
+var diskFull = regexp.MustCompile(`No space left on device|[Ee]rrno: (28|135)\b|Errcode: 28\b|The table '.*' is full|Can't change size of file|Can\\'t change size of file|\(1114, `)
+
 // The ways in which a release does not go live.
 
 func (r *running) failed(state HostState, site string) *Failed {
@@ -729,6 +734,10 @@ func (r *running) failed(state HostState, site string) *Failed {
 			what := "the patch " + patch.Name
 			if patch.File() != "" {
 				what = patch.File() + " in the app " + patch.App()
+			}
+			if diskFull.MatchString(text) {
+				f.Next = []string{"the database found no room: make some on the host (df shows where it lacks), and release again under a new version"}
+				return f
 			}
 			f.Next = []string{
 				"correct " + what + ", and release under a new version",
