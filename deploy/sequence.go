@@ -40,8 +40,9 @@ type step struct {
 // The strategy cycle takes the old release down and then brings the new one up:
 // there is one at a time. Services that hold data, and the proxy, stay up where
 // both have them the same. The strategy swap asks that they are the same: new
-// containers come up beside the old ones and take over. Whether databases have to be migrated is
-// found out on the way (compare); where they need not, a swap closes no site.
+// containers come up beside the old ones and take over. Whether databases have
+// to be migrated is found out on the way (compare); where they need not, a swap
+// closes no site.
 var sequence = []step{
 	{
 		name: "stage", when: isRelease,
