@@ -75,7 +75,7 @@ func TestTerminal(t *testing.T) {
 	resized := make(chan Size)
 	ended := make(chan error, 1)
 	go func() {
-		_, err := h.Run(t.Context(), []string{"env", "PS1=", "sh", "-i"}, Options{
+		_, err := h.Run(t.Context(), []string{"env", "PS1=\nready\n", "sh", "-i"}, Options{
 			Stdin: r, Stdout: &lineSplitter{lines: lines}, Terminal: &Terminal{Type: "vt220", Size: Size{Columns: 101, Rows: 27}, Resized: resized},
 		})
 		ended <- err
@@ -107,9 +107,12 @@ func TestTerminal(t *testing.T) {
 	// The host may still be about to hear of it.
 	typed("until [ \"$(stty size)\" = '30 90' ]; do sleep 0.1; done; echo is $(stty size)\n")
 	expect("is 30 90")
-	typed("echo begun; sleep 60\n")
+	// Who says so has the terminal by then.
+	typed("sh -c 'echo begun; exec sleep 60'\n")
 	expect("begun")
 	typed("\x03")
+	// What is typed before the shell is back may be dropped with what it read.
+	expect("ready")
 	typed("echo after $?\n")
 	expect("after 130")
 	typed("exit 7\n")

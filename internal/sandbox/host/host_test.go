@@ -177,6 +177,15 @@ func TestHost(t *testing.T) {
 		run(t, connection, "pgrep --full --exact 'sleep 1000'")
 	})
 
+	t.Run("volumes have little room", func(t *testing.T) {
+		if err := h.ShrinkVolumes(ctx); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, connection, "grep -c '^volumes /var/lib/docker/volumes tmpfs ' /proc/mounts", "1")
+		expect(t, connection, ping("store"), "PONG")
+		expect(t, connection, "docker exec store redis-cli get kept", "yes")
+	})
+
 	run(t, connection, "echo '@reboot date >>booted' | crontab - && mkdir boots && cp /proc/sys/kernel/random/boot_id boots/first")
 	site := h.SiteAddress()
 	for _, end := range []struct {

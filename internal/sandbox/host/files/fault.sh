@@ -41,12 +41,14 @@ kill-ssh)
 	;;
 small-volumes)
 	# Docker's volumes get a file system of their own, in memory, that has
-	# little room left. Nobody may start Docker again before that.
-	boot=$(pgrep -o -f /usr/local/sbin/boot)
+	# little room left. The boot script may not start Docker again before that;
+	# the process above it has the same arguments, but another name.
+	boot=$(pgrep -o -x boot)
 	old=$(pidof dockerd)
 	kill -STOP "$boot"
 	kill -TERM "$old"
-	while [ "$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$old/status" 2>/dev/null)" != Z ]; do sleep 0.02; done
+	# Nobody but the boot script takes note of its end.
+	while state=$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$old/status" 2>/dev/null) && [ "$state" != Z ]; do sleep 0.02; done
 	cd /var/lib/docker/volumes
 	mkdir /run/volumes
 	mount -t tmpfs -o "size=$(($(du -sk . | cut -f1) + 64 * 1024))k" volumes /run/volumes
