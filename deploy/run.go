@@ -806,8 +806,12 @@ func (r *running) held() error {
 	if undoing != "" {
 		f.Notes = append(f.Notes, "what failed while putting everything back: "+undoing+"\n"+strings.Join(r.tail[max(0, len(r.tail)-10):], "\n"))
 	}
+	cause := "find the cause in the log, and remove it"
+	if diskFull.MatchString(f.Detail + "\n" + strings.Join(f.Notes, "\n")) {
+		cause = "make room on the host, where a disk is full (df shows which)"
+	}
 	f.Next = []string{
-		"find the cause in the log, and remove it",
+		cause,
 		"then put everything back: pipeline unlock --undo, or on the host: " + r.byHand("undo"),
 		"or try the step that failed again, and go on: pipeline unlock --resume, or on the host: " + r.byHand("resume"),
 		"the backups of the sites: " + r.at.backup(r.id) + " on the host",

@@ -29,10 +29,13 @@ func (h *Host) KillDocker(ctx context.Context) error { return h.fault(ctx, "kill
 // when SSH answers.
 func (h *Host) KillSSH(ctx context.Context) error { return h.fault(ctx, "kill-ssh") }
 
-// ShrinkVolumes gives Docker's volumes a file system of their own that has 64 MB
+// ShrinkVolumes gives Docker's volumes a file system of their own that has 48 MB
 // left, and restarts Docker for it. It stays until the host is stopped, and what
 // was changed in the volumes goes with it.
 func (h *Host) ShrinkVolumes(ctx context.Context) error { return h.fault(ctx, "small-volumes") }
+
+// GrowVolumes gives the volumes after [Host.ShrinkVolumes] all the room they want.
+func (h *Host) GrowVolumes(ctx context.Context) error { return h.fault(ctx, "large-volumes") }
 
 // Restart cuts the host off its power and boots it again.
 func (h *Host) Restart(ctx context.Context) error {

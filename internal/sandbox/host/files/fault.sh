@@ -51,11 +51,14 @@ small-volumes)
 	while state=$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$old/status" 2>/dev/null) && [ "$state" != Z ]; do sleep 0.02; done
 	cd /var/lib/docker/volumes
 	mkdir /run/volumes
-	mount -t tmpfs -o "size=$(($(du -sk . | cut -f1) + 64 * 1024))k" volumes /run/volumes
+	mount -t tmpfs -o "size=$(($(du -sk . | cut -f1) + 48 * 1024))k" volumes /run/volumes
 	cp -a . /run/volumes
 	mount --move /run/volumes /var/lib/docker/volumes
 	kill -CONT "$boot"
 	docker_back "$old"
+	;;
+large-volumes)
+	mount -o remount,size=90% /var/lib/docker/volumes
 	;;
 *)
 	echo "no fault $fault"
