@@ -713,7 +713,7 @@ func (r *running) done(ctx context.Context) (release.Record, error) {
 
 // diskFull knows what MariaDB and others say where a disk is full: 28 is the
 // kernel's number for it, and 135 and 1114 are MariaDB's.
-var diskFull = regexp.MustCompile(`No space left on device|[Ee]rrno: (28|135)\b|Errcode: 28\b|The table '.*' is full|Can't change size of file|Can\\'t change size of file|\(1114, `)
+var diskFull = regexp.MustCompile(`No space left on device|[Ee]rrno: (28|135)\b|Errcode: 28\b|The table '.*' is full|Can\\?'t change size of file|\(1114, `)
 
 // The ways in which a release does not go live.
 

@@ -39,8 +39,7 @@ comm -12 standing-then standing-now | cut -d ' ' -f 1 >same
 : >kept.part
 if grep -qx networks: same; then
 	grep -vx networks: same | while read -r service; do
-		ids=$(docker ps --all --quiet --filter "label=com.docker.compose.project=$project" \
-			--filter "label=com.docker.compose.service=$service" --filter label=com.docker.compose.oneoff=False)
+		ids=$(of_service "$service")
 		[ -n "$ids" ] || continue
 		for one in $ids; do newest "$one" || continue 2; done
 		echo "$service"

@@ -79,6 +79,12 @@ containers() (
 		done
 )
 
+# of_service SERVICE: its containers, of whatever release, running or not.
+of_service() {
+	docker ps --all --quiet --filter "label=com.docker.compose.project=$project" \
+		--filter "label=com.docker.compose.service=$1" --filter label=com.docker.compose.oneoff=False
+}
+
 # containers_of VERSION ROLE…: the containers of the services of these roles.
 containers_of() (
 	of=$1
@@ -193,8 +199,7 @@ beside() (
 			containers "$of" "label=com.docker.compose.service=$service" | each docker start >/dev/null
 			continue
 		fi
-		count=$(docker ps --all --quiet --filter "label=com.docker.compose.project=$project" \
-			--filter "label=com.docker.compose.service=$service" --filter label=com.docker.compose.oneoff=False | wc -l)
+		count=$(of_service "$service" | wc -l)
 		scales="$scales --scale $service=$((count + 1))" missing="$missing $service"
 	done
 	[ -z "$missing" ] || bring_up "$of" --no-deps --no-recreate $scales $missing
