@@ -7,7 +7,7 @@
 // sequence.go, and its scripts are in the folder steps; read these first.
 //
 // The host does the work by itself. The client uploads a run, a folder of
-// numbered scripts with the program that carries them out (package runner),
+// runStep scripts with the program that carries them out (package runner),
 // starts that, and from then on only watches: losing the connection changes
 // nothing, and a new connection watches on.
 //

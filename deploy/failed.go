@@ -21,8 +21,8 @@ const (
 	NeedsPerson HostState = "needs a person"
 )
 
-// Failed is a release that did not go live.
-type Failed struct {
+// FailedError is a release that did not go live.
+type FailedError struct {
 	State HostState
 	// Kind is what the run was for.
 	Kind Kind
@@ -49,7 +49,7 @@ type Failed struct {
 
 // Error says what happened, what state the site is in, what to do next and
 // where the log is.
-func (f *Failed) Error() string {
+func (f *FailedError) Error() string {
 	var b strings.Builder
 	switch f.Kind {
 	case Rollback:
@@ -87,7 +87,7 @@ func (f *Failed) Error() string {
 }
 
 // Unwrap gives the underlying error.
-func (f *Failed) Unwrap() error { return f.Err }
+func (f *FailedError) Unwrap() error { return f.Err }
 
 // ErrInterrupted is a release that was stopped by request before anything was
 // changed on the host.

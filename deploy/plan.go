@@ -138,13 +138,13 @@ func (p Plan) planned() []PlannedStep {
 }
 
 // steps are those of the sequence that this plan has.
-func (p Plan) steps() []numbered { return stepsOf(p.launch("", "")) }
+func (p Plan) steps() []runStep { return stepsOf(p.runSpec("", "")) }
 
-// launch is what the plan's run is made from, with the name of the run and of
+// runSpec is what the plan's run is made from, with the name of the run and of
 // the image as the host has it.
-func (p Plan) launch(id, image string) launch {
+func (p Plan) runSpec(id, image string) runSpec {
 	t := p.Target
-	l := launch{
+	l := runSpec{
 		layout: layout{t.Dir}, id: id, number: p.nextRun, kind: p.Kind, strategy: t.Strategy, version: p.Version, image: image,
 		project: t.Project, previous: p.Previous, sites: p.Sites, port: t.HTTPPort, files: t.BackupFiles, hooks: t.Hooks,
 		unneeded: p.Unneeded, drainLimit: int(t.DrainLimit.Seconds()),

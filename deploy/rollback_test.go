@@ -76,7 +76,7 @@ func TestRollbackFails(t *testing.T) {
 	m.mustRelease("1.0.1")
 	m.when("fail", "/releases/1.0.0/.env up ", "exit 1")
 	_, _, err := m.rollback("1.0.0", false)
-	var failed *Failed
+	var failed *FailedError
 	if !errors.As(err, &failed) || failed.State != RolledBack || m.current() != "releases/1.0.1" {
 		t.Fatalf("current %q: %v", m.current(), err)
 	}

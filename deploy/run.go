@@ -35,9 +35,9 @@ type Deployer struct {
 	// its critical part is undone, and one that has goes on. Ending the
 	// context does the same, but does not wait for a run that goes on.
 	Interrupt <-chan struct{}
-	// Patience is how long to try to get a lost connection back. Zero means
+	// ReconnectTimeout is how long to try to get a lost connection back. Zero means
 	// five minutes.
-	Patience time.Duration
+	ReconnectTimeout time.Duration
 }
 
 // Event is something that happens during a run.
@@ -70,7 +70,7 @@ const (
 )
 
 const (
-	defaultPatience = 5 * time.Minute
+	defaultReconnectTimeout = 5 * time.Minute
 	// startLimit bounds the start of a run, which is waited for even when the
 	// caller wants to stop: it has to be known whether there is a run.
 	startLimit = time.Minute
@@ -82,10 +82,10 @@ const (
 // Run carries a plan out for a pushed image, and gives the record of the
 // release.
 //
-// A release that did not go live is a [*Failed]; one that was stopped by
+// A release that did not go live is a [*FailedError]; one that was stopped by
 // request before anything was changed is [ErrInterrupted].
 func (d Deployer) Run(ctx context.Context, p Plan, image release.Image) (release.Record, error) {
-	r := d.running(p, p.runID())
+	r := d.newSession(p, p.runID())
 	r.record = p.record(r.id, image)
 	if p.Kind == Release && p.set == nil {
 		return r.record, r.untouched(errors.New("its plan has problems"))
@@ -100,15 +100,15 @@ func (d Deployer) Run(ctx context.Context, p Plan, image release.Image) (release
 	return r.watch(ctx)
 }
 
-func (d Deployer) running(p Plan, id string) *running {
-	r := &running{Deployer: d, plan: p, at: layout{p.Target.Dir}, id: id, began: map[string]float64{}}
+func (d Deployer) newSession(p Plan, id string) *session {
+	r := &session{Deployer: d, plan: p, at: layout{p.Target.Dir}, id: id, began: map[string]float64{}}
 	for _, s := range p.steps() {
 		if s.critical && r.firstCritical == "" {
 			r.firstCritical = s.file
 		}
 	}
-	if r.Patience <= 0 {
-		r.Patience = defaultPatience
+	if r.ReconnectTimeout <= 0 {
+		r.ReconnectTimeout = defaultReconnectTimeout
 	}
 	if r.Observe == nil {
 		r.Observe = func(Event) {}
@@ -116,8 +116,8 @@ func (d Deployer) running(p Plan, id string) *running {
 	return r
 }
 
-// running is one run under way.
-type running struct {
+// session is one run under way.
+type session struct {
 	Deployer
 	plan   Plan
 	at     layout
@@ -144,7 +144,7 @@ type running struct {
 
 // record is what is known of a release before it goes live.
 func (p Plan) record(id string, image release.Image) release.Record {
-	strategy := p.launch("", "").strategy
+	strategy := p.runSpec("", "").strategy
 	if p.Kind != Release {
 		record := p.back
 		record.Rollback, record.RestoredFrom, record.Previous = true, p.RestoreFrom, p.Previous
@@ -166,7 +166,7 @@ func (p Plan) record(id string, image release.Image) release.Record {
 
 // files makes the folder of the run. What belongs into releases/ lies in it
 // until the run has the lock.
-func (r *running) files() ([]host.File, error) {
+func (r *session) files() ([]host.File, error) {
 	target := r.plan.Target
 	if r.registry != "" {
 		target.PullAddress = r.registry
@@ -175,7 +175,7 @@ func (r *running) files() ([]host.File, error) {
 	if r.plan.Kind == Release {
 		image = target.pullReference(r.record.Image)
 	}
-	l := r.plan.launch(r.id, image)
+	l := r.plan.runSpec(r.id, image)
 	l.tagged = repositoryPath(r.record.Image.Repository) + ":" + r.plan.Version
 	record, err := json.MarshalIndent(r.record, "", "  ")
 	if err != nil {
@@ -214,7 +214,7 @@ func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 // start connects, uploads the run and starts it. With an error there is no run
 // on the host.
-func (r *running) start(ctx context.Context) error {
+func (r *session) start(ctx context.Context) error {
 	if err := r.connect(ctx); err != nil {
 		return err
 	}
@@ -266,7 +266,7 @@ func (r *running) start(ctx context.Context) error {
 // releases/, which has secrets in it.
 const discardRun = `if [ -e "$1/journal" ]; then rm -rf -- "$1/release"; else rm -rf -- "$1"; fi`
 
-func (r *running) discard(ctx context.Context) {
+func (r *session) discard(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if h := r.connection(); h != nil {
@@ -275,14 +275,14 @@ func (r *running) discard(ctx context.Context) {
 	}
 }
 
-func (r *running) connection() Host {
+func (r *session) connection() Host {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.conn
 }
 
 // connect makes a connection, and on it the way to the registry.
-func (r *running) connect(ctx context.Context) error {
+func (r *session) connect(ctx context.Context) error {
 	h, err := r.Dial(ctx)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
@@ -314,7 +314,7 @@ func (r *running) connect(ctx context.Context) error {
 }
 
 // hangUp closes the connection, if there is one.
-func (r *running) hangUp() {
+func (r *session) hangUp() {
 	r.mu.Lock()
 	h, forward := r.conn, r.forward
 	r.conn, r.forward = nil, nil
@@ -329,7 +329,7 @@ func (r *running) hangUp() {
 
 // do uses the connection, and makes a new one when it is lost, until patience
 // ends. An answer of the host, good or bad, is the end of it.
-func (r *running) do(ctx context.Context, use func(Host) error) error {
+func (r *session) do(ctx context.Context, use func(Host) error) error {
 	lost := time.Time{}
 	for pause := time.Second; ; pause = min(2*pause, 15*time.Second) {
 		var err error
@@ -354,8 +354,8 @@ func (r *running) do(ctx context.Context, use func(Host) error) error {
 			lost = time.Now()
 			r.Observe(Event{Kind: Disconnected, Text: err.Error()})
 		}
-		if time.Since(lost) > r.Patience {
-			return fmt.Errorf("no connection for %s: %w", r.Patience, err)
+		if time.Since(lost) > r.ReconnectTimeout {
+			return fmt.Errorf("no connection for %s: %w", r.ReconnectTimeout, err)
 		}
 		select {
 		case <-time.After(pause):
@@ -366,7 +366,7 @@ func (r *running) do(ctx context.Context, use func(Host) error) error {
 }
 
 // watch follows the run to its end.
-func (r *running) watch(ctx context.Context) (release.Record, error) {
+func (r *session) watch(ctx context.Context) (release.Record, error) {
 	// The context that was given ends the watching only after the run had its
 	// chance to stop.
 	following, leave := context.WithCancel(context.WithoutCancel(ctx))
@@ -421,7 +421,7 @@ func outcomeOf(state host.JobState) RunStatus {
 }
 
 // ended is the end of a run, whatever it was.
-func (r *running) ended(ctx context.Context, outcome RunStatus) (release.Record, error) {
+func (r *session) ended(ctx context.Context, outcome RunStatus) (release.Record, error) {
 	r.line(r.partial)
 	switch outcome {
 	case RunDone:
@@ -447,7 +447,7 @@ const wakeLimit = 90 * time.Second
 // catchUp watches a run whose first process is gone: the host was restarted,
 // or something killed it. It goes on by itself. An empty outcome is a run that
 // does not.
-func (r *running) catchUp(ctx context.Context) (RunStatus, error) {
+func (r *session) catchUp(ctx context.Context) (RunStatus, error) {
 	var since time.Time
 	for {
 		var status RunStatus
@@ -515,7 +515,7 @@ func (d Deployer) TakeOver(ctx context.Context, s State, t Target, verb string) 
 	if s.Current != nil {
 		p.Previous = s.Current.Version
 	}
-	r := d.running(p, id)
+	r := d.newSession(p, id)
 	r.record.Run = id
 	defer r.hangUp()
 	if err := r.connect(ctx); err != nil {
@@ -565,7 +565,7 @@ func versionOf(id string) string {
 }
 
 // listen waits for a wish to stop.
-func (r *running) listen(ctx, following context.Context, leave func(), ended <-chan struct{}) {
+func (r *session) listen(ctx, following context.Context, leave func(), ended <-chan struct{}) {
 	interrupt := r.Interrupt
 	for {
 		select {
@@ -605,7 +605,7 @@ func (r *running) listen(ctx, following context.Context, leave func(), ended <-c
 
 // stop asks the run to stop. It is for the runner to know whether that is
 // still possible; it says so in its output.
-func (r *running) stop(ctx context.Context) {
+func (r *session) stop(ctx context.Context) {
 	if r.critical() {
 		r.Observe(Event{Kind: CarryingOn})
 		return
@@ -619,17 +619,17 @@ func (r *running) stop(ctx context.Context) {
 }
 
 // critical says whether the run has come to its critical part.
-func (r *running) critical() bool {
+func (r *session) critical() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.journal.Began(r.firstCritical)
 }
 
 // output takes in what the runner prints.
-type output running
+type output session
 
 func (o *output) Write(p []byte) (int, error) {
-	r := (*running)(o)
+	r := (*session)(o)
 	text := r.partial + string(p)
 	for {
 		line, rest, ok := strings.Cut(text, "\n")
@@ -645,7 +645,7 @@ func (o *output) Write(p []byte) (int, error) {
 // tailLines is how much of a step's output is kept.
 const tailLines = 400
 
-func (r *running) line(line string) {
+func (r *session) line(line string) {
 	if line == "" {
 		return
 	}
@@ -690,7 +690,7 @@ func (r *running) line(line string) {
 }
 
 // done gives the record as the host has it now.
-func (r *running) done(ctx context.Context) (release.Record, error) {
+func (r *session) done(ctx context.Context) (release.Record, error) {
 	reading, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	record := r.record
@@ -717,8 +717,8 @@ var diskFull = regexp.MustCompile(`No space left on device|[Ee]rrno: (28|135)\b|
 
 // The ways in which a release does not go live.
 
-func (r *running) failed(state HostState, site string) *Failed {
-	f := &Failed{State: state, Kind: r.plan.Kind, Version: r.plan.Version, Site: site, Log: r.at.log(r.id), Notes: r.notes}
+func (r *session) failed(state HostState, site string) *FailedError {
+	f := &FailedError{State: state, Kind: r.plan.Kind, Version: r.plan.Version, Site: site, Log: r.at.log(r.id), Notes: r.notes}
 	var file string
 	file, f.Exit = r.journal.Failed()
 	f.Step = stepName(file)
@@ -752,21 +752,21 @@ func (r *running) failed(state HostState, site string) *Failed {
 }
 
 // untouched is a failure before there was a run, or of one that was refused.
-func (r *running) untouched(err error) error {
+func (r *session) untouched(err error) error {
 	f := r.failed(NothingChanged, r.before("as it was: nothing was changed on the host"))
 	f.Err, f.Log = err, ""
 	return f
 }
 
 // before says what is live when nothing changed.
-func (r *running) before(text string) string {
+func (r *session) before(text string) string {
 	if r.plan.Previous == "" {
 		return text
 	}
 	return r.plan.Previous + " is live, " + text
 }
 
-func (r *running) undone(ctx context.Context) error {
+func (r *session) undone(ctx context.Context) error {
 	if !r.critical() {
 		if _, exit := r.journal.Failed(); r.wantsStop(ctx) && (exit == 0 || exit > 128) {
 			return fmt.Errorf("%w: %w", ErrInterrupted, context.Canceled)
@@ -780,7 +780,7 @@ func (r *running) undone(ctx context.Context) error {
 }
 
 // wantsStop says whether somebody asked to stop.
-func (r *running) wantsStop(ctx context.Context) bool {
+func (r *session) wantsStop(ctx context.Context) bool {
 	select {
 	case <-r.Interrupt:
 		return true
@@ -790,12 +790,12 @@ func (r *running) wantsStop(ctx context.Context) bool {
 }
 
 // byHand is the command line for a verb on the run.
-func (r *running) byHand(verb string) string {
+func (r *session) byHand(verb string) string {
 	return host.Quote(runner.Command(r.at.run(r.id), verb))
 }
 
 // held is a run that could not put everything back.
-func (r *running) held() error {
+func (r *session) held() error {
 	f := r.failed(NeedsPerson, "held in maintenance mode: putting everything back did not succeed, and nothing more is touched")
 	var undoing string
 	for _, e := range r.journal {
@@ -821,7 +821,7 @@ func (r *running) held() error {
 
 // interrupted is a run whose process ended before its end, and that did not go
 // on by itself.
-func (r *running) interrupted() error {
+func (r *session) interrupted() error {
 	f := r.failed(NeedsPerson, "not known: the run ended before its end, by a restart of the host or because its process was killed, and has not gone on")
 	f.Step = stepName(r.journal.Current())
 	f.Exit = 0
@@ -833,7 +833,7 @@ func (r *running) interrupted() error {
 }
 
 // unknown is a run that goes on without being watched.
-func (r *running) unknown(ctx context.Context, err error) error {
+func (r *session) unknown(ctx context.Context, err error) error {
 	f := r.failed(NeedsPerson, "the host carries on by itself, and finishes or puts everything back")
 	f.Step, f.Exit, f.Detail = "", 0, ""
 	f.Err = err

@@ -417,7 +417,7 @@ func TestReleaseFails(t *testing.T) {
 				m.when("load", " load erp.example.com", "exit 1")
 			}
 			_, events, err := m.release(t.Context(), "1.0.1", nil)
-			var failed *Failed
+			var failed *FailedError
 			if !errors.As(err, &failed) {
 				t.Fatalf("got %v", err)
 			}
@@ -547,7 +547,7 @@ func TestInterrupt(t *testing.T) {
 				}
 			}
 		})
-		var failed *Failed
+		var failed *FailedError
 		if !errors.As(err, &failed) || failed.State != NeedsPerson || !strings.Contains(err.Error(), "the host carries on by itself") {
 			t.Fatalf("got %v", err)
 		}

@@ -21,7 +21,7 @@ func TestSteps(t *testing.T) {
 		used[name] = true
 	}
 	for _, s := range sequence {
-		do, undo := s.scripts(launch{})
+		do, undo := s.scripts(runSpec{})
 		if do == "" {
 			t.Errorf("step %s does nothing", s.name)
 		}
@@ -48,7 +48,7 @@ func TestSteps(t *testing.T) {
 // TestSettings holds that what a run is about comes through a shell unchanged.
 func TestSettings(t *testing.T) {
 	l := Plan{Kind: Release, Version: "1.0.1", Previous: "1.0.0", nextRun: 7, Sites: []string{"erp.example.com", "shop.example.com"},
-		Target: Target{Dir: "/srv/it's $HOME", Project: "erp", HTTPPort: 8080}}.launch("000007-1.0.1-abcd", "127.0.0.1:5000/erp@sha256:1111")
+		Target: Target{Dir: "/srv/it's $HOME", Project: "erp", HTTPPort: 8080}}.runSpec("000007-1.0.1-abcd", "127.0.0.1:5000/erp@sha256:1111")
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "settings"), []byte(l.settings()), 0o600); err != nil {
 		t.Fatal(err)
@@ -95,7 +95,7 @@ func TestScriptsShellcheck(t *testing.T) {
 		}
 	}
 	for _, s := range sequence {
-		do, undo := s.scripts(launch{})
+		do, undo := s.scripts(runSpec{})
 		check("sh", s.name, stepScript("x", do))
 		check("sh", s.name+", undone", stepScript("x", undo))
 	}

@@ -26,7 +26,7 @@ type step struct {
 	// hook is the executable of the user that the step runs.
 	hook string
 	// when says whether a run has the step at all; nil means always.
-	when func(launch) bool
+	when func(runSpec) bool
 	// critical steps take the site down, switch to the new release or come
 	// after that. From the first one on a run can't be stopped by request.
 	critical bool
@@ -188,8 +188,8 @@ var sequence = []step{
 // recordStep is the step after which a release is the current one.
 const recordStep = "record"
 
-// launch is what a run is made from.
-type launch struct {
+// runSpec is what a run is made from.
+type runSpec struct {
 	layout
 	id       string
 	number   int
@@ -212,15 +212,15 @@ type launch struct {
 	unneeded    Unneeded
 }
 
-func hasPrevious(l launch) bool { return l.previous != "" }
-func isFirst(l launch) bool     { return l.previous == "" }
-func isRollback(l launch) bool  { return l.kind == Rollback }
-func isRelease(l launch) bool   { return l.kind == Release }
-func isSwap(l launch) bool      { return l.previous != "" && l.strategy == Swap }
-func isCycle(l launch) bool     { return l.previous != "" && l.strategy != Swap }
-func isUp(l launch) bool        { return !isSwap(l) }
-func bringsBack(l launch) bool  { return l.restoreFrom != "" }
-func prunes(l launch) bool      { return !l.unneeded.Empty() }
+func hasPrevious(l runSpec) bool { return l.previous != "" }
+func isFirst(l runSpec) bool     { return l.previous == "" }
+func isRollback(l runSpec) bool  { return l.kind == Rollback }
+func isRelease(l runSpec) bool   { return l.kind == Release }
+func isSwap(l runSpec) bool      { return l.previous != "" && l.strategy == Swap }
+func isCycle(l runSpec) bool     { return l.previous != "" && l.strategy != Swap }
+func isUp(l runSpec) bool        { return !isSwap(l) }
+func bringsBack(l runSpec) bool  { return l.restoreFrom != "" }
+func prunes(l runSpec) bool      { return !l.unneeded.Empty() }
 
 // Kind is what a run is for.
 type Kind string
@@ -238,15 +238,15 @@ const (
 	Swap  = "swap"
 )
 
-// numbered is a step with the name of its files.
-type numbered struct {
+// runStep is a step with the name of its files.
+type runStep struct {
 	step
 	file string
 }
 
 // stepsOf are the steps that a run has.
-func stepsOf(l launch) []numbered {
-	var steps []numbered
+func stepsOf(l runSpec) []runStep {
+	var steps []runStep
 	for i, s := range sequence {
 		if s.when != nil && !s.when(l) || l.kind == Prune && s.name != "prune" {
 			continue
@@ -257,7 +257,7 @@ func stepsOf(l launch) []numbered {
 			}
 			s.doc = "run the hook " + s.hook
 		}
-		steps = append(steps, numbered{step: s, file: fmt.Sprintf("%03d-%s", (i+1)*10, s.name)})
+		steps = append(steps, runStep{step: s, file: fmt.Sprintf("%03d-%s", (i+1)*10, s.name)})
 	}
 	return steps
 }
@@ -288,7 +288,7 @@ var shared = []string{"lib.sh", "site.py", "ask.sh", "assets.sh", "health.py", "
 
 // runFiles are the files of a run's folder that its steps are made of, and the
 // one that names the first critical step.
-func runFiles(l launch) []host.File {
+func runFiles(l runSpec) []host.File {
 	var files []host.File
 	add := func(name, text string, mode fs.FileMode) {
 		files = append(files, host.File{Name: name, Mode: mode, Data: []byte(text)})
@@ -317,7 +317,7 @@ func runFiles(l launch) []host.File {
 }
 
 // scripts are the texts of a step's scripts.
-func (s step) scripts(l launch) (do, undo string) {
+func (s step) scripts(l runSpec) (do, undo string) {
 	name := s.script
 	if name == "" {
 		name = s.name
@@ -349,7 +349,7 @@ func stepScript(doc, text string) string {
 }
 
 // settings is what lib.sh reads.
-func (l launch) settings() string {
+func (l runSpec) settings() string {
 	files := ""
 	if l.files {
 		files = "yes"

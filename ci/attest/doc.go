@@ -1,5 +1,5 @@
 // Package attest attaches to an image in the registry what it holds ([SBOM]),
-// how it was proven ([Attach]) and who signed it ([Signer]).
+// what its smoke test found ([Attach]) and who signed it ([Signer]).
 //
 // An attachment is an artifact of OCI 1.1 whose subject is the image: it is
 // found by the image's digest, and copied along by tools that know referrers.

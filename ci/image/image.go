@@ -116,10 +116,10 @@ type Image struct {
 	rest func(context.Context) error
 }
 
-// Rest stores the stages that are not part of the image and make a later build
+// StoreStages stores the stages that are not part of the image and make a later build
 // on an empty engine quick: tools, compilers, node modules that only assets are
 // built with. Nothing waits for it but the end of the program.
-func (i *Image) Rest(ctx context.Context) error { return i.rest(ctx) }
+func (i *Image) StoreStages(ctx context.Context) error { return i.rest(ctx) }
 
 // start looks at the engine.
 func (b *Builder) start(ctx context.Context) error {

@@ -126,7 +126,7 @@ func TestBuildFromStoredStages(t *testing.T) {
 		t.Errorf("manifest with %v, of %s", built.Manifest.Packages, built.Created)
 	}
 	// Nothing was built, so nothing that other builds want is missing.
-	if err := built.Rest(t.Context()); err != nil || len(first.kept) > 0 {
+	if err := built.StoreStages(t.Context()); err != nil || len(first.kept) > 0 {
 		t.Errorf("stored %v, %v", slices.Sorted(maps.Keys(first.kept)), err)
 	}
 	for _, tag := range first.asked {

@@ -18,8 +18,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/engine"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/images"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine"
 )
 
 // recording is what a session printed for the execs of TestLinesOfEngine.
@@ -41,12 +41,12 @@ func TestLinesOfEngine(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs an engine")
 	}
-	dir, err := engine.DefaultCacheDir()
+	dir, err := localengine.DefaultCacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}
 	log := zerolog.New(zerolog.NewTestWriter(t))
-	e, err := engine.Start(t.Context(), engine.Options{CacheDir: dir, Log: log})
+	e, err := localengine.Start(t.Context(), localengine.Options{CacheDir: dir, Log: log})
 	if errors.Is(err, debian.ErrUnsupported) && os.Getenv("CI") != "true" {
 		t.Skipf("no engine here: %v", err)
 	}

@@ -39,7 +39,7 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/engine"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine"
 )
 
 // target gives an empty registry.
@@ -645,11 +645,11 @@ func TestContainer(t *testing.T) {
 // session joins this machine's engine.
 func session(t *testing.T) *dagger.Client {
 	t.Helper()
-	dir, err := engine.DefaultCacheDir()
+	dir, err := localengine.DefaultCacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := engine.Start(t.Context(), engine.Options{CacheDir: dir, Log: zerolog.New(zerolog.NewTestWriter(t))})
+	e, err := localengine.Start(t.Context(), localengine.Options{CacheDir: dir, Log: zerolog.New(zerolog.NewTestWriter(t))})
 	if errors.Is(err, debian.ErrUnsupported) && os.Getenv("CI") != "true" {
 		t.Skipf("no engine here: %v", err)
 	}

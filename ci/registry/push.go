@@ -2,7 +2,7 @@
 // registry of the distribution API, or into one of its own ([Embedded]).
 //
 // A version names one digest forever. An image is therefore pushed under its
-// digest, and the version's tag is set when the image is proven, if it is free
+// digest, and the version's tag is set when the image is smoke-tested, if it is free
 // or names that very digest already.
 //
 // The stages of builds lie beside the images, under tags that begin with

@@ -79,9 +79,9 @@ type Image struct {
 	Tag string `json:"tag"`
 	// Digest is the manifest's, for instance "sha256:8d9…".
 	Digest string `json:"digest"`
-	// Proof says whether a site was made from the image before it got its
-	// tag: "proven" with the time, or "not proven".
-	Proof string `json:"proof,omitempty"`
+	// SmokeTest says whether a site was made from the image before it got its
+	// tag: "smoke-tested" with the time, or "not smoke-tested".
+	SmokeTest string `json:"proof,omitempty"`
 }
 
 // String gives name:version@sha256:…, what push prints.

@@ -26,10 +26,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/apps"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/engine"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/github"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/host"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/images"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine"
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
 
@@ -41,7 +41,7 @@ const (
 
 // Options say what world to make.
 type Options struct {
-	// CacheDir outlives the sandbox; engine.DefaultCacheDir is the usual one.
+	// CacheDir outlives the sandbox; localengine.DefaultCacheDir is the usual one.
 	CacheDir string
 	// Repositories is a folder of bare repositories, OWNER/NAME.git, to serve
 	// in place of the fixture apps. They are all public.
@@ -63,7 +63,7 @@ type Options struct {
 
 // World is a running sandbox.
 type World struct {
-	Engine *engine.Engine
+	Engine *localengine.Engine
 	Client *dagger.Client
 	GitHub *github.Server
 	Host   *host.Host
@@ -98,7 +98,7 @@ func Start(ctx context.Context, options Options) (_ *World, err error) {
 		return w, fmt.Errorf("make sandbox folder: %w", err)
 	}
 	log.Info().Str("cache", options.CacheDir).Msg("starting a Dagger engine; the first time it is built from source, which takes minutes")
-	if w.Engine, err = engine.Start(ctx, engine.Options{CacheDir: options.CacheDir, Log: log}); err != nil {
+	if w.Engine, err = localengine.Start(ctx, localengine.Options{CacheDir: options.CacheDir, Log: log}); err != nil {
 		return w, err
 	}
 	if w.Client, err = w.Engine.Endpoint().Connect(context.WithoutCancel(ctx), options.EngineLog); err != nil {
@@ -152,7 +152,7 @@ func (w *World) startHost(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make login key: %w", err)
 	}
-	plugin, err := engine.ComposePlugin(ctx, w.options.CacheDir, w.options.Log)
+	plugin, err := localengine.ComposePlugin(ctx, w.options.CacheDir, w.options.Log)
 	if err != nil {
 		return err
 	}

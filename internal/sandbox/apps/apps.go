@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"path"
 	"slices"
+	"strings"
 )
 
 // Ref is an app at a branch, tag or commit.
@@ -45,6 +46,21 @@ func Version1() Selection {
 // column, a patch that fills it and another script.
 func Version2() Selection {
 	return Version1().With("frappe", "v15.1.1").With("erpnext", "v15.1.1")
+}
+
+// ParseSelection reads a selection of public apps, written as OWNER/NAME=REF,…
+// with frappe first.
+func ParseSelection(text string) (Selection, error) {
+	var s Selection
+	for _, item := range strings.Split(text, ",") {
+		path, ref, refFound := strings.Cut(item, "=")
+		owner, name, nameFound := strings.Cut(path, "/")
+		if !refFound || !nameFound || owner == "" || name == "" || ref == "" {
+			return nil, fmt.Errorf("%q is not of the form OWNER/NAME=REF", item)
+		}
+		s = append(s, Ref{Owner: owner, Name: name, Ref: ref})
+	}
+	return s, nil
 }
 
 // With gives the selection with an app at another ref. An app that is not

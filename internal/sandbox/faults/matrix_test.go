@@ -20,8 +20,8 @@ const hosts = 2
 // fault is something that goes wrong.
 type fault struct {
 	name string
-	// strike causes it.
-	strike func(context.Context, *scene) error
+	// inject causes it.
+	inject func(context.Context, *faultTarget) error
 	// kills says that it is the client's death, so the client is a process of
 	// its own and has nothing to say afterwards.
 	kills bool
@@ -30,8 +30,8 @@ type fault struct {
 	carriesOn bool
 }
 
-// scene is what a fault can strike.
-type scene struct {
+// faultTarget is what a fault can inject.
+type faultTarget struct {
 	host    *sandboxhost.Host
 	network *faults.Proxy
 	client  *client
@@ -45,22 +45,22 @@ func (f fault) client(ctx context.Context, o order) (*client, error) {
 }
 
 // columns are the faults. A client that is killed says nothing afterwards, and
-// one whose host was struck might help it: so the host that has lost its client
+// one whose host was hit might help it: so the host that has lost its client
 // loses Docker as well, and gets no help from anybody. What happens to the
 // network and to the SSH server at the same moment is one loss to the client,
 // and nothing to the run: that release has to succeed, and so shows that the
 // ones before have left nothing behind that a next release minds.
 var columns = []fault{
-	{name: "client killed and Docker restarted", kills: true, strike: func(ctx context.Context, on *scene) error {
+	{name: "client killed and Docker restarted", kills: true, inject: func(ctx context.Context, on *faultTarget) error {
 		return errors.Join(on.client.process.Process.Kill(), on.host.RestartDocker(ctx))
 	}},
-	{name: "host restarted", strike: func(ctx context.Context, on *scene) error { return on.host.Restart(ctx) }},
-	{name: "network cut and sshd killed", carriesOn: true, strike: cutNetwork},
+	{name: "host restarted", inject: func(ctx context.Context, on *faultTarget) error { return on.host.Restart(ctx) }},
+	{name: "network cut and sshd killed", carriesOn: true, inject: cutNetwork},
 }
 
 // cutNetwork swallows everything until the client has noticed by itself. When
 // it comes back, its server is another one.
-func cutNetwork(ctx context.Context, on *scene) error {
+func cutNetwork(ctx context.Context, on *faultTarget) error {
 	on.network.BlackHole()
 	defer on.network.Heal()
 	if err := on.host.KillSSH(ctx); err != nil {
@@ -84,12 +84,12 @@ func TestMatrix(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a sandbox with several hosts")
 	}
-	th := stage(t)
-	stations := []*station{{theatre: th, name: hostName, host: th.world.Host}}
+	su := stage(t)
+	testHosts := []*testHost{{suite: su, name: hostName, host: su.world.Host}}
 	for n := 2; n <= hosts; n++ {
-		stations = append(stations, &station{theatre: th, name: fmt.Sprintf("%s-%d", hostName, n)})
+		testHosts = append(testHosts, &testHost{suite: su, name: fmt.Sprintf("%s-%d", hostName, n)})
 	}
-	steps, err := th.steps(t.Context())
+	steps, err := su.steps(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestMatrix(t *testing.T) {
 	close(rows)
 	begun := time.Now()
 	var work errgroup.Group
-	for _, s := range stations {
+	for _, s := range testHosts {
 		work.Go(func() error {
 			for step := range rows {
 				t.Run(step, func(t *testing.T) { s.row(t, step) })
@@ -119,13 +119,13 @@ func TestMatrix(t *testing.T) {
 }
 
 // steps are the names of a release's steps, in order.
-func (th *theatre) steps(ctx context.Context) ([]string, error) {
-	s := &station{theatre: th, name: hostName, host: th.world.Host}
+func (su *suite) steps(ctx context.Context) ([]string, error) {
+	s := &testHost{suite: su, name: hostName, host: su.world.Host}
 	state, err := s.inspect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	o := th.order(s.host, s.host.SSHAddress(), th.images[0], "next")
+	o := su.order(s.host, s.host.SSHAddress(), su.images[0], "next")
 	plan, report := deploy.MakePlan(ctx, state, o.target(), o.Lock)
 	var names []string
 	for _, step := range plan.Steps {
@@ -134,7 +134,7 @@ func (th *theatre) steps(ctx context.Context) ([]string, error) {
 	return names, report.Err()
 }
 
-func (s *station) row(t *testing.T, step string) {
+func (s *testHost) row(t *testing.T, step string) {
 	for _, f := range columns {
 		t.Run(f.name, func(t *testing.T) {
 			if err := s.ready(t.Context()); err != nil {

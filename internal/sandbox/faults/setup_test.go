@@ -24,8 +24,8 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/apps"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/engine"
 	sandboxhost "github.com/desiredeffect/erpnext-pipeline/internal/sandbox/host"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine"
 )
 
 // Hosts of this package's own, and the disk that they all begin with.
@@ -40,9 +40,9 @@ type pushed struct {
 	lock  release.Lock
 }
 
-// theatre is what all hosts share: a world, two images of which each migrates
+// suite is what all hosts share: a world, two images of which each migrates
 // the other's site, and where they go.
-type theatre struct {
+type suite struct {
 	world  *sandbox.World
 	cache  string
 	images [2]pushed
@@ -52,12 +52,12 @@ type theatre struct {
 	secrets map[string]string
 }
 
-// stage sets the scene: the images are pushed, and a disk is prepared on which
+// stage prepares the suite: the images are pushed, and a disk is prepared on which
 // a site is live that was released twice, so that both images are there. Every
 // host begins with it. It logs what a release costs that nothing disturbs.
-func stage(t *testing.T) *theatre {
+func stage(t *testing.T) *suite {
 	t.Helper()
-	cache, err := engine.DefaultCacheDir()
+	cache, err := localengine.DefaultCacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,13 +79,13 @@ func stage(t *testing.T) *theatre {
 			t.Error(err)
 		}
 	})
-	th := &theatre{world: world, cache: cache}
-	th.push(t)
-	th.aim(t)
+	su := &suite{world: world, cache: cache}
+	su.push(t)
+	su.aim(t)
 
 	begun := time.Now()
-	first := &station{theatre: th, name: hostName, host: world.Host, kept: true}
-	for range th.images {
+	first := &testHost{suite: su, name: hostName, host: world.Host, kept: true}
+	for range su.images {
 		if err := first.try(t, "", fault{name: "prepared"}); err != nil {
 			t.Fatal(err)
 		}
@@ -98,46 +98,46 @@ func stage(t *testing.T) *theatre {
 		t.Fatal(err)
 	}
 	t.Logf("a host is prepared in %v", time.Since(begun).Round(time.Second))
-	return th
+	return su
 }
 
 // push has the program build and push both images.
-func (th *theatre) push(t *testing.T) {
+func (su *suite) push(t *testing.T) {
 	t.Helper()
 	begun := time.Now()
-	program := filepath.Join(th.world.Dir, "pipeline")
+	program := filepath.Join(su.world.Dir, "pipeline")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../../../cmd/pipeline").CombinedOutput(); err != nil {
 		t.Fatalf("build the program: %v\n%s", err, out)
 	}
-	environ, err := th.world.Environment()
+	environ, err := su.world.Environment()
 	if err != nil {
 		t.Fatal(err)
 	}
 	// The mirror keeps what it has, and a version is pushed once for ever.
 	version := strings.ToLower(rand.Text()[:8])
-	to := registry.Target{Host: th.world.Engine.Mirror(), Name: "desiredeffect/erpnext-custom"}
+	to := registry.Target{Host: su.world.Engine.Mirror(), Name: "desiredeffect/erpnext-custom"}
 	for i, selection := range []apps.Selection{apps.Version1(), apps.Version1().With("erpnext", "v15.1.1")} {
-		list, err := selection.AppsJSON(th.world.GitHub.URL())
+		list, err := selection.AppsJSON(su.world.GitHub.URL())
 		if err != nil {
 			t.Fatal(err)
 		}
-		path := filepath.Join(th.world.Dir, fmt.Sprintf("apps-%d.json", i))
+		path := filepath.Join(su.world.Dir, fmt.Sprintf("apps-%d.json", i))
 		if err := os.WriteFile(path, list, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		tag := fmt.Sprintf("%s-%d", version, i)
-		push := exec.CommandContext(t.Context(), program, "push", "--no-proof", "--env-file", "", "--version", tag, "--apps", path)
+		push := exec.CommandContext(t.Context(), program, "push", "--skip-smoke-test", "--env-file", "", "--version", tag, "--apps", path)
 		push.Env = append(environ, "REGISTRY="+to.Host)
-		push.Dir = th.world.Dir
+		push.Dir = su.world.Dir
 		var said bytes.Buffer
 		push.Stderr = &said
 		if err := push.Run(); err != nil {
 			t.Fatalf("push: %v\n%s", err, said.String())
 		}
-		if th.images[i].lock, err = registry.LockOf(t.Context(), to, tag); err != nil {
+		if su.images[i].lock, err = registry.LockOf(t.Context(), to, tag); err != nil {
 			t.Fatal(err)
 		}
-		if th.images[i].image, _, err = registry.Find(t.Context(), to, tag); err != nil {
+		if su.images[i].image, _, err = registry.Find(t.Context(), to, tag); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -145,13 +145,13 @@ func (th *theatre) push(t *testing.T) {
 }
 
 // aim writes the compose set, and says where releases go.
-func (th *theatre) aim(t *testing.T) {
+func (su *suite) aim(t *testing.T) {
 	t.Helper()
 	main, err := compose.Own.ReadFile("compose-main.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(th.world.Dir, "compose-main.yaml")
+	path := filepath.Join(su.world.Dir, "compose-main.yaml")
 	if err := os.WriteFile(path, main, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -159,27 +159,27 @@ func (th *theatre) aim(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, port, err := net.SplitHostPort(th.world.Engine.Mirror())
+	_, port, err := net.SplitHostPort(su.world.Engine.Mirror())
 	if err != nil {
 		t.Fatal(err)
 	}
 	mirror := net.JoinHostPort("mirror", port)
-	_, repository, _ := strings.Cut(th.images[0].image.Repository, "/")
-	th.pulled = mirror + "/" + repository
-	th.target = deploy.Target{
+	_, repository, _ := strings.Cut(su.images[0].image.Repository, "/")
+	su.pulled = mirror + "/" + repository
+	su.target = deploy.Target{
 		Dir: "/home/" + sandboxhost.User + "/" + sandbox.Project, Project: sandbox.Project, Sites: []string{sandbox.Site},
 		ComposeFiles: []string{path, quick}, HTTPPort: 8080, PullAddress: mirror, Owner: "the matrix",
 	}
-	th.secrets = map[string]string{"ADMIN_PASSWORD": rand.Text(), "DB_ROOT_PASSWORD": rand.Text()}
+	su.secrets = map[string]string{"ADMIN_PASSWORD": rand.Text(), "DB_ROOT_PASSWORD": rand.Text()}
 }
 
 // order is a release of an image as a version, to a host of which SSH answers
 // at an address.
-func (th *theatre) order(h *sandboxhost.Host, address string, of pushed, version string) order {
+func (su *suite) order(h *sandboxhost.Host, address string, of pushed, version string) order {
 	o := order{
-		Address: address, Key: th.world.Key.Reveal(),
+		Address: address, Key: su.world.Key.Reveal(),
 		KnownHosts: knownhosts.Line([]string{knownhosts.Normalize(address)}, h.HostKey()),
-		Target:     th.target, Secrets: th.secrets, Lock: of.lock, Image: of.image,
+		Target:     su.target, Secrets: su.secrets, Lock: of.lock, Image: of.image,
 	}
 	o.Lock.SiteVersion = version
 	return o

@@ -84,13 +84,13 @@ type Options struct {
 
 // Host is a deploy host. Its methods must not be called at the same time.
 type Host struct {
-	options Options
-	hostKey ssh.PublicKey
-	service *dagger.Service
-	jump    *dagger.Service
-	tools   *dagger.Container // to look into the disk with
-	tunnels []*dagger.Service
-	doors   []*door
+	options  Options
+	hostKey  ssh.PublicKey
+	service  *dagger.Service
+	jump     *dagger.Service
+	tools    *dagger.Container // to look into the disk with
+	tunnels  []*dagger.Service
+	forwards []*portForward
 	// direct is the host's address in the engine's network, where that can be
 	// reached from here, and jumpDirect that of the jump host.
 	direct, jumpDirect atomic.Pointer[string]
@@ -244,7 +244,7 @@ func (h *Host) tunnel(ctx context.Context, service *dagger.Service, port, local 
 		if err != nil {
 			return "", fmt.Errorf("open tunnel to port %d: %w", port, err)
 		}
-		h.doors = append(h.doors, d)
+		h.forwards = append(h.forwards, d)
 		return d.address(), nil
 	}
 	tunnel, err := h.pin(ctx, h.options.Client.Host().Tunnel(service, dagger.HostTunnelOpts{
@@ -335,7 +335,7 @@ func (h *Host) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*stopTime)
 	defer cancel()
 	var errs []error
-	for _, d := range h.doors {
+	for _, d := range h.forwards {
 		errs = append(errs, d.close())
 	}
 	for _, tunnel := range h.tunnels {

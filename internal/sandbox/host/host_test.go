@@ -19,9 +19,9 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/engine"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/host"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/images"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine"
 )
 
 // TestHost takes a host through its life: a login, containers from the
@@ -345,11 +345,11 @@ func get(t *testing.T, address, want string) {
 // compose plugin.
 func sandbox(t *testing.T) (client *dagger.Client, mirror, compose string) {
 	t.Helper()
-	dir, err := engine.DefaultCacheDir()
+	dir, err := localengine.DefaultCacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := engine.Start(t.Context(), engine.Options{CacheDir: dir, Log: zerolog.New(zerolog.NewTestWriter(t))})
+	e, err := localengine.Start(t.Context(), localengine.Options{CacheDir: dir, Log: zerolog.New(zerolog.NewTestWriter(t))})
 	if errors.Is(err, debian.ErrUnsupported) && os.Getenv("CI") != "true" {
 		t.Skipf("no engine here: %v", err)
 	}
@@ -371,7 +371,7 @@ func sandbox(t *testing.T) (client *dagger.Client, mirror, compose string) {
 			t.Error(err)
 		}
 	})
-	compose, err = engine.ComposePlugin(t.Context(), dir, zerolog.New(zerolog.NewTestWriter(t)))
+	compose, err = localengine.ComposePlugin(t.Context(), dir, zerolog.New(zerolog.NewTestWriter(t)))
 	if err != nil {
 		t.Fatal(err)
 	}

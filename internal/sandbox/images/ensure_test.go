@@ -14,7 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/engine"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine"
 )
 
 // TestEnsure makes all stand-ins and uses each the way its users do, by the
@@ -221,11 +221,11 @@ func TestEntrypoints(t *testing.T) {
 // sandbox starts an engine and gives a session with it and its mirror.
 func sandbox(t *testing.T) (client *dagger.Client, mirror string) {
 	t.Helper()
-	dir, err := engine.DefaultCacheDir()
+	dir, err := localengine.DefaultCacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := engine.Start(t.Context(), engine.Options{CacheDir: dir, Log: zerolog.New(zerolog.NewTestWriter(t))})
+	e, err := localengine.Start(t.Context(), localengine.Options{CacheDir: dir, Log: zerolog.New(zerolog.NewTestWriter(t))})
 	if errors.Is(err, debian.ErrUnsupported) && os.Getenv("CI") != "true" {
 		t.Skipf("no engine here: %v", err)
 	}

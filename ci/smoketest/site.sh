@@ -1,0 +1,103 @@
+# A site, from nothing to a migration, as the image's own user.
+mark() { printf 'smoke-test: %s %s\n' "$1" "$(date +%s.%N)"; }
+
+mark "starts as uid 1000"
+if [ "$(id -u):$(id -g)" != 1000:1000 ]; then
+	echo "runs as $(id)"
+	exit 1
+fi
+
+mark "every app imports"
+env/bin/python -c '
+import importlib, sys
+for name in sys.argv[1:]:
+    for module in (name, name + ".hooks"):
+        importlib.import_module(module)
+' $APPS
+
+mark "every asset of the manifests exists"
+env/bin/python -c '
+import json, os, sys
+count, missing = 0, []
+for name in ("assets.json", "assets-rtl.json"):
+    with open("sites/assets/" + name) as file:
+        for key, path in json.load(file).items():
+            count += 1
+            if not os.path.isfile("sites" + path):
+                missing.append(key + " " + path)
+if missing or not count:
+    sys.exit("of %d assets are missing: %s" % (count, ", ".join(missing)))
+'
+
+mark "database and Redis answer"
+for at in db:3306 redis-cache:6379 redis-queue:6379; do
+	wait-for-it --quiet --timeout=60 "$at"
+done
+printf '{"db_host": "db", "db_port": 3306, "redis_cache": "redis://redis-cache:6379", "redis_queue": "redis://redis-queue:6379", "redis_socketio": "redis://redis-queue:6379", "socketio_port": 9000, "webserver_port": 8000}' >sites/common_site_config.json
+
+mark "a site is made, with every app installed"
+arguments=
+for app in $INSTALL; do arguments="$arguments --install-app $app"; done
+# How to say that the site's user comes from anywhere depends on the version.
+help=$(bench new-site --help)
+case $help in
+*--mariadb-user-host-login-scope*) arguments="$arguments --mariadb-user-host-login-scope=%" ;;
+*--no-mariadb-socket*) arguments="$arguments --no-mariadb-socket" ;;
+esac
+bench new-site "$SITE" --db-root-password "$DB_ROOT_PASSWORD" --admin-password smoke-test $arguments
+
+mark "the site answers"
+export GUNICORN_WORKERS=1 BACKEND=127.0.0.1:8000 SOCKETIO=127.0.0.1:9000 FRAPPE_SITE_NAME_HEADER="$SITE"
+start.sh >/tmp/backend.log 2>&1 &
+node apps/frappe/socketio.js >/tmp/websocket.log 2>&1 &
+nginx-entrypoint.sh >/tmp/frontend.log 2>&1 &
+for _ in $(seq 300); do
+	if answer=$(curl --silent --fail --max-time 30 http://127.0.0.1:8080/api/method/ping); then break; fi
+	sleep 0.1
+done
+case ${answer:-} in
+*pong*) ;;
+*)
+	echo "ping answers: ${answer:-nothing}"
+	tail -n 20 /tmp/backend.log /tmp/frontend.log
+	exit 1
+	;;
+esac
+
+mark "the login page and what it loads"
+curl --silent --show-error --fail http://127.0.0.1:8080/login >/tmp/login.html
+assets=$(grep -oE '/assets/[^"'"'"' )?]+\.(js|css)' /tmp/login.html | sort -u)
+if [ -z "$assets" ]; then
+	echo "the login page names no assets"
+	exit 1
+fi
+for path in $assets; do
+	curl --silent --show-error --fail --output /dev/null "http://127.0.0.1:8080$path" || { echo "the login page loads $path"; exit 1; }
+done
+curl --silent --show-error --fail --output /dev/null "http://127.0.0.1:8080/socket.io/?EIO=4&transport=polling" || { tail -n 20 /tmp/websocket.log; exit 1; }
+
+mark "a job goes through the worker"
+cat >/tmp/job.py <<'PYTHON'
+import os, sys
+os.chdir("sites")
+import frappe
+from rq.job import Job
+from frappe.utils.background_jobs import enqueue, get_redis_conn
+frappe.init(site=os.environ["SITE"])
+frappe.connect()
+if sys.argv[1] == "put":
+    job = enqueue("frappe.ping", queue="short")
+    print(getattr(job, "id", job))
+else:
+    status = Job.fetch(sys.argv[2], connection=get_redis_conn()).get_status()
+    if getattr(status, "value", status) != "finished":
+        sys.exit("the job is " + str(status))
+PYTHON
+job=$(env/bin/python /tmp/job.py put | tail -n 1)
+bench worker --queue short --burst >/tmp/worker.log 2>&1 || { tail -n 20 /tmp/worker.log; exit 1; }
+env/bin/python /tmp/job.py get "$job" || { tail -n 20 /tmp/worker.log; exit 1; }
+
+mark "the site migrates"
+bench --site "$SITE" migrate
+
+mark end

@@ -1,0 +1,249 @@
+// Package smoketest finds out whether an image works before a release relies on it:
+// the image is started on the engine, beside a database and Redis that exist
+// for that alone, and a site is made from it, as on a first release.
+//
+// An image that builds is not yet one that runs: Frappe's packages have moved
+// underneath it more than once so that no site could be made.
+package smoketest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	_ "embed"
+
+	"dagger.io/dagger"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
+	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
+)
+
+// App is an app of the image.
+type App struct {
+	Name string
+	// Requires are the apps that have to be installed before it.
+	Requires []string
+}
+
+// Options say what is tested.
+type Options struct {
+	Client *dagger.Client
+	// Image is the image as it was pushed.
+	Image *dagger.Container
+	// Digest names the image.
+	Digest string
+	// MariaDB and Redis are the images of the services, the ones that a
+	// release runs with.
+	MariaDB, Redis *dagger.Container
+	// Inspector is any Debian, to look at the image's files with.
+	Inspector *dagger.Container
+	// Apps are in install order, frappe first.
+	Apps []App
+	// Secrets must not be in the image.
+	Secrets []secret.Secret
+	// CAs are certificates in PEM that must not be in the image.
+	CAs string
+}
+
+// Check is one thing that was found to be so.
+type Check struct {
+	Name string `json:"name"`
+	// Seconds is how long it took.
+	Seconds float64 `json:"seconds"`
+}
+
+// Report is what was found of an image, and when.
+type Report struct {
+	Digest string    `json:"digest"`
+	At     time.Time `json:"at"`
+	Checks []Check   `json:"checks"`
+	// Left are the apps that were not installed on the site, with the reason.
+	Left map[string]string `json:"left,omitempty"`
+	// Skipped reports that nothing was tested, because --skip-smoke-test asked for that.
+	Skipped bool `json:"skipped,omitempty"`
+}
+
+// Word is what a person is told of a report.
+func (r Report) Word() string {
+	if r.Skipped {
+		return "not smoke-tested"
+	}
+	return "smoke-tested " + r.At.Format(time.RFC3339)
+}
+
+// ArtifactType is the type of the artifact that carries a report beside its
+// image.
+const ArtifactType = "application/vnd.erpnext-pipeline.proof.v1+json"
+
+// CodeFailed is the code of the problem of an image that does not work.
+const CodeFailed = "smoke-test.failed"
+
+//go:embed files.sh
+var filesScript string
+
+//go:embed site.sh
+var siteScript string
+
+const (
+	databasePassword = "smoke-test"
+	site             = "smoke-test.localhost"
+)
+
+// Run tests an image. Where something is not as it should be the error is a
+// *problem.Error that names the check and shows what was printed.
+func Run(ctx context.Context, o Options) (Report, error) {
+	install, left := installable(o.Apps)
+	report := Report{Digest: o.Digest, Left: left}
+	names := make([]string, len(o.Apps))
+	for i, app := range o.Apps {
+		names[i] = app.Name
+	}
+
+	// Looked at from outside: into a container that runs, an engine may put
+	// the machine's own certificates.
+	files := o.Inspector.
+		WithUser("root").
+		WithMountedDirectory("/image", o.Image.Rootfs()).
+		WithMountedSecret("/run/words", o.Client.SetSecret("smoke test words", words(o)), dagger.ContainerWithMountedSecretOpts{Mode: 0o400}).
+		WithExec([]string{"sh", "-eufc", ": stage smoke test files\n" + filesScript}, dagger.ContainerWithExecOpts{UseEntrypoint: false})
+
+	// What was found is written down; a smoke test is not repeated from the
+	// engine's memory, and shares no database with another.
+	of := o.Digest + " " + time.Now().UTC().Format(time.RFC3339Nano)
+	mariadb := o.MariaDB.
+		WithEnvVariable("SMOKE_TEST_OF", of).
+		WithEnvVariable("MARIADB_ROOT_PASSWORD", databasePassword).
+		WithExposedPort(3306).
+		AsService(dagger.ContainerAsServiceOpts{UseEntrypoint: true, Args: []string{
+			"mariadbd", "--character-set-server=utf8mb4", "--collation-server=utf8mb4_unicode_ci", "--skip-innodb-doublewrite", "--innodb-flush-log-at-trx-commit=0"}})
+	// One Redis serves as cache and queue: the engine takes equal ones for one.
+	redis := o.Redis.WithEnvVariable("SMOKE_TEST_OF", of).WithExposedPort(6379).AsService(dagger.ContainerAsServiceOpts{UseEntrypoint: true})
+	running := o.Image.
+		WithServiceBinding("db", mariadb).
+		WithServiceBinding("redis-cache", redis).
+		WithServiceBinding("redis-queue", redis).
+		WithEnvVariable("APPS", strings.Join(names, " ")).
+		WithEnvVariable("INSTALL", strings.Join(install, " ")).
+		WithEnvVariable("SITE", site).
+		WithEnvVariable("DB_ROOT_PASSWORD", databasePassword).
+		WithEnvVariable("SMOKE_TEST_OF", of).
+		WithExec([]string{"bash", "-euc", ": stage smoke test site\n" + siteScript}, dagger.ContainerWithExecOpts{UseEntrypoint: true})
+
+	var printed [2]string
+	side, sideCtx := errgroup.WithContext(ctx)
+	for i, c := range []*dagger.Container{files, running} {
+		side.Go(func() (err error) {
+			printed[i], err = c.Stdout(sideCtx)
+			return failed(err)
+		})
+	}
+	if err := side.Wait(); err != nil {
+		return report, err
+	}
+	for _, text := range printed {
+		report.Checks = append(report.Checks, marks(text)...)
+	}
+	report.At = time.Now().UTC()
+	return report, nil
+}
+
+// installable are the apps that can be installed on a site, and why the others
+// can't.
+func installable(apps []App) (install []string, left map[string]string) {
+	there := []string{"frappe"}
+	for _, app := range apps {
+		if app.Name == "frappe" {
+			continue
+		}
+		missing := slices.DeleteFunc(slices.Clone(app.Requires), func(name string) bool { return slices.Contains(there, name) })
+		if len(missing) > 0 {
+			if left == nil {
+				left = map[string]string{}
+			}
+			left[app.Name] = "needs " + strings.Join(missing, ", ") + ", which is not in the image before it"
+			continue
+		}
+		there = append(there, app.Name)
+		install = append(install, app.Name)
+	}
+	return install, left
+}
+
+// words are what must not be in the image, a line each: secrets, and of each
+// certificate a line that no other has.
+func words(o Options) string {
+	var lines []string
+	for _, s := range o.Secrets {
+		// A short word is in every image. Of a key in PEM, a line is enough.
+		value := s.Reveal()
+		for line := range strings.Lines(value) {
+			line = strings.TrimSpace(line)
+			if len(line) >= 8 && (line == strings.TrimSpace(value) || len(line) >= 40 && !strings.HasPrefix(line, "-----")) {
+				lines = append(lines, line)
+			}
+		}
+	}
+	for block := range strings.SplitSeq(o.CAs, "-----END CERTIFICATE-----") {
+		body := strings.Split(strings.TrimSpace(block), "\n")
+		// The first lines of two certificates of one authority are alike.
+		if line := strings.TrimSpace(body[max(0, len(body)-2)]); len(body) > 4 && line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// mark is what a script prints when a check begins: its name and the time.
+const mark = "smoke-test: "
+
+// marks reads the checks that a script went through.
+func marks(printed string) []Check {
+	var checks []Check
+	var last float64
+	for line := range strings.Lines(printed) {
+		text, found := strings.CutPrefix(strings.TrimSpace(line), mark)
+		at := strings.LastIndexByte(text, ' ')
+		if !found || at < 0 {
+			continue
+		}
+		now, err := strconv.ParseFloat(text[at+1:], 64)
+		if err != nil {
+			continue
+		}
+		if len(checks) > 0 {
+			checks[len(checks)-1].Seconds = now - last
+		}
+		checks, last = append(checks, Check{Name: text[:at]}), now
+	}
+	if len(checks) > 0 {
+		checks = checks[:len(checks)-1] // the last mark says that it is over
+	}
+	return checks
+}
+
+// failed turns a script's end into a problem that names the check.
+func failed(err error) error {
+	var exec *dagger.ExecError
+	if !errors.As(err, &exec) {
+		return err
+	}
+	check := "start"
+	for _, line := range strings.Split(exec.Stdout, "\n") {
+		text, found := strings.CutPrefix(strings.TrimSpace(line), mark)
+		if at := strings.LastIndexByte(text, ' '); found && at >= 0 {
+			check = text[:at] // before the time
+		}
+	}
+	lines := strings.Split(strings.TrimSpace(exec.Stdout+"\n"+exec.Stderr), "\n")
+	return problem.Report{{
+		Code: CodeFailed, Subject: "image, " + check, Err: err,
+		Detail: fmt.Sprintf("does not work: exit %d\n%s", exec.ExitCode, strings.Join(lines[max(0, len(lines)-20):], "\n")),
+		Remedy: "nothing was tagged and nothing is released; mend the app that the lines above name, or choose another ref. --skip-smoke-test tags an image without this",
+	}}.Err()
+}

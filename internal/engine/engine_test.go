@@ -1,0 +1,31 @@
+package engine
+
+import "testing"
+
+func TestFromEnvironment(t *testing.T) {
+	for name, test := range map[string]struct {
+		environ []string
+		want    Endpoint
+		named   bool
+	}{
+		"nothing":       {[]string{"HOME=/root"}, Endpoint{}, false},
+		"both":          {[]string{runnerHostVariable + "=unix:///e=1.sock", cliVariable + "=/bin/dagger"}, Endpoint{"unix:///e=1.sock", "/bin/dagger"}, true},
+		"only engine":   {[]string{runnerHostVariable + "=tcp://e:1"}, Endpoint{RunnerHost: "tcp://e:1"}, true},
+		"only command":  {[]string{cliVariable + "=/bin/dagger"}, Endpoint{CLI: "/bin/dagger"}, false},
+		"set but empty": {[]string{runnerHostVariable + "="}, Endpoint{}, false},
+		"last one wins": {[]string{runnerHostVariable + "=a", runnerHostVariable + "=b"}, Endpoint{RunnerHost: "b"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, named := FromEnvironment(test.environ)
+			if got != test.want || named != test.named {
+				t.Errorf("got %+v, %v; want %+v, %v", got, named, test.want, test.named)
+			}
+			if !named {
+				return
+			}
+			if again, _ := FromEnvironment(got.Environ()); again != got {
+				t.Errorf("its own environment gives %+v", again)
+			}
+		})
+	}
+}

@@ -1,0 +1,39 @@
+package localengine
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func TestLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	must := func(l *fileLock, err error) *fileLock {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l == nil {
+			t.Fatal("lock is held")
+		}
+		return l
+	}
+	first := must(try(path, shared))
+	second := must(try(path, shared))
+	if l, err := try(path, exclusive); l != nil || err != nil {
+		t.Fatalf("with two users, exclusive lock is %v, %v", l, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*lockPoll)
+	defer cancel()
+	if _, err := acquire(ctx, path, exclusive); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("waiting ended with %v, want the context's end", err)
+	}
+	first.release()
+	if alone, err := second.change(exclusive); !alone || err != nil {
+		t.Fatalf("the only user can't have it alone: %v", err)
+	}
+	time.AfterFunc(lockPoll, second.release)
+	must(acquire(t.Context(), path, exclusive)).release()
+}
