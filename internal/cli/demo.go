@@ -6,15 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/apps"
@@ -102,7 +99,7 @@ func (s *streams) demo(ctx context.Context, f *flags, d demo) (err error) {
 	}
 	s.log.Info().Str("took", seconds(time.Since(start))).Msg("the sandbox is up")
 
-	environ, err := s.demoEnvironment(world)
+	environ, err := world.Environment()
 	if err != nil {
 		return err
 	}
@@ -127,24 +124,6 @@ func (s *streams) demo(ctx context.Context, f *flags, d demo) (err error) {
 	s.flush()
 	<-ctx.Done()
 	return nil
-}
-
-// demoEnvironment is the environment of a user of the sandbox, with the
-// project's own compose files.
-func (s *streams) demoEnvironment(world *sandbox.World) ([]string, error) {
-	environ, err := world.Environment()
-	if err != nil {
-		return nil, err
-	}
-	text, err := compose.Own.ReadFile("compose-main.yaml")
-	if err != nil {
-		return nil, fmt.Errorf("read compose file: %w", err)
-	}
-	file := filepath.Join(world.Dir, "compose-main.yaml")
-	if err := os.WriteFile(file, text, 0o644); err != nil {
-		return nil, fmt.Errorf("write compose file: %w", err)
-	}
-	return append(environ, "COMPOSE_FILES="+file), nil
 }
 
 func (s *streams) demoPassword(environ []string) string {
@@ -172,13 +151,9 @@ type stageRow struct {
 
 // demoRelease runs one release with the program's own command.
 func (s *streams) demoRelease(ctx context.Context, f *flags, world *sandbox.World, environ []string, selection apps.Selection, version string) (demoRelease, error) {
-	list, err := selection.AppsJSON(world.GitHub.URL())
+	file, err := world.WriteApps(version, selection)
 	if err != nil {
 		return demoRelease{}, err
-	}
-	file := filepath.Join(world.Dir, "apps.json")
-	if err := os.WriteFile(file, list, 0o644); err != nil {
-		return demoRelease{}, fmt.Errorf("write apps.json: %w", err)
 	}
 	fmt.Fprintf(s.err, "\n— release %s —\n", version)
 	user := newStreams(environ, bytes.NewReader(nil), s.out, s.err)

@@ -25,6 +25,7 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/apps"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/github"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/host"
@@ -71,6 +72,9 @@ type World struct {
 	StandIns []images.StandIn
 	// Dir is a folder of the sandbox's own, which Close removes.
 	Dir string
+	// ComposeFile is the path of the project's own compose file, which lies
+	// in Dir.
+	ComposeFile string
 	// Token opens the private repositories.
 	Token secret.Secret
 	// Key is the private key that may log in to the host.
@@ -97,6 +101,9 @@ func Start(ctx context.Context, options Options) (_ *World, err error) {
 	if w.Dir, err = os.MkdirTemp("", "erpnext-pipeline-"); err != nil {
 		return w, fmt.Errorf("make sandbox folder: %w", err)
 	}
+	if err = w.writeComposeFile(); err != nil {
+		return w, err
+	}
 	log.Info().Str("cache", options.CacheDir).Msg("starting a Dagger engine; the first time it is built from source, which takes minutes")
 	if w.Engine, err = localengine.Start(ctx, localengine.Options{CacheDir: options.CacheDir, Log: log}); err != nil {
 		return w, err
@@ -116,6 +123,19 @@ func Start(ctx context.Context, options Options) (_ *World, err error) {
 	}
 	log.Info().Msg("starting the host")
 	return w, w.startHost(ctx)
+}
+
+func (w *World) writeComposeFile() error {
+	const name = "compose-main.yaml"
+	text, err := compose.Own.ReadFile(name)
+	if err != nil {
+		return fmt.Errorf("read compose file: %w", err)
+	}
+	w.ComposeFile = filepath.Join(w.Dir, name)
+	if err := os.WriteFile(w.ComposeFile, text, 0o644); err != nil {
+		return fmt.Errorf("write compose file: %w", err)
+	}
+	return nil
 }
 
 func (w *World) startGitHub(ctx context.Context) (err error) {
@@ -191,9 +211,23 @@ func (w *World) KnownHosts() string {
 	return text
 }
 
-// Environment is what a user of the pipeline would have in .env to release to
-// this world, as os.Environ gives it, with the engine to use. Without a host
-// there is what a build needs.
+// WriteApps writes the apps.json of a version, with the selection's apps from
+// this world's GitHub, and returns its path.
+func (w *World) WriteApps(version string, selection apps.Selection) (string, error) {
+	list, err := selection.AppsJSON(w.GitHub.URL())
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(w.Dir, "apps-"+version+".json")
+	if err := os.WriteFile(file, list, 0o644); err != nil {
+		return "", fmt.Errorf("write apps.json: %w", err)
+	}
+	return file, nil
+}
+
+// Environment returns what a user of the pipeline would have in .env to release
+// to this world, in the form of os.Environ, with the engine to use. Without a
+// host there is what a build needs. Each call makes passwords of its own.
 func (w *World) Environment() ([]string, error) {
 	environ := append(w.Engine.Endpoint().Environ(),
 		"PATH="+os.Getenv("PATH"), "HOME="+w.Dir,
@@ -215,6 +249,7 @@ func (w *World) Environment() ([]string, error) {
 		"DEPLOY_DIR=/home/"+host.User+"/"+Project,
 		"COMPOSE_PROJECT_NAME="+Project,
 		"SITE_NAME="+Site,
+		"COMPOSE_FILES="+w.ComposeFile,
 		"HTTP_PORT="+strconv.Itoa(w.options.HTTPPort),
 		"ADMIN_PASSWORD="+rand.Text(),
 		"DB_ROOT_PASSWORD="+rand.Text(),

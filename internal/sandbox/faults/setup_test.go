@@ -19,7 +19,6 @@ import (
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
 	"github.com/desiredeffect/erpnext-pipeline/deploy"
-	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/apps"
@@ -117,15 +116,11 @@ func (su *suite) push(t *testing.T) {
 	version := strings.ToLower(rand.Text()[:8])
 	to := registry.Target{Host: su.world.Engine.Mirror(), Name: "desiredeffect/erpnext-custom"}
 	for i, selection := range []apps.Selection{apps.Version1(), apps.Version1().With("erpnext", "v15.1.1")} {
-		list, err := selection.AppsJSON(su.world.GitHub.URL())
+		tag := fmt.Sprintf("%s-%d", version, i)
+		path, err := su.world.WriteApps(tag, selection)
 		if err != nil {
 			t.Fatal(err)
 		}
-		path := filepath.Join(su.world.Dir, fmt.Sprintf("apps-%d.json", i))
-		if err := os.WriteFile(path, list, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		tag := fmt.Sprintf("%s-%d", version, i)
 		push := exec.CommandContext(t.Context(), program, "push", "--skip-smoke-test", "--env-file", "", "--version", tag, "--apps", path)
 		push.Env = append(environ, "REGISTRY="+to.Host)
 		push.Dir = su.world.Dir
@@ -144,17 +139,9 @@ func (su *suite) push(t *testing.T) {
 	t.Logf("two images are pushed in %v", time.Since(begun).Round(time.Second))
 }
 
-// aim writes the compose set, and says where releases go.
+// aim says where releases go.
 func (su *suite) aim(t *testing.T) {
 	t.Helper()
-	main, err := compose.Own.ReadFile("compose-main.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(su.world.Dir, "compose-main.yaml")
-	if err := os.WriteFile(path, main, 0o600); err != nil {
-		t.Fatal(err)
-	}
 	quick, err := filepath.Abs("testdata/quick.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -168,7 +155,7 @@ func (su *suite) aim(t *testing.T) {
 	su.pulled = mirror + "/" + repository
 	su.target = deploy.Target{
 		Dir: "/home/" + sandboxhost.User + "/" + sandbox.Project, Project: sandbox.Project, Sites: []string{sandbox.Site},
-		ComposeFiles: []string{path, quick}, HTTPPort: 8080, PullAddress: mirror, Owner: "the matrix",
+		ComposeFiles: []string{su.world.ComposeFile, quick}, HTTPPort: 8080, PullAddress: mirror, Owner: "the matrix",
 	}
 	su.secrets = map[string]string{"ADMIN_PASSWORD": rand.Text(), "DB_ROOT_PASSWORD": rand.Text()}
 }
