@@ -260,7 +260,7 @@ func TestTooManyLayers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = b.assemble(g, 0, "linux/amd64", m, last)
+		_, err = b.mergeLayers(g.layers(0, b.apps), "linux/amd64", m, last)
 		return err
 	}
 	// Besides the apps' there are those of the base, bench, the packages and

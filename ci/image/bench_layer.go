@@ -74,16 +74,6 @@ func benchLayer(list []app, stages *graph, m manifest, requirements string) (v1.
 	return w.close()
 }
 
-// hasFolder says whether the app has files below a folder.
-func (a *app) hasFolder(folder string) bool {
-	for _, f := range a.files {
-		if strings.HasPrefix(f.Path, folder+"/") {
-			return true
-		}
-	}
-	return false
-}
-
 // writer makes a small layer out of files of the image's user.
 type writer struct {
 	entries map[string]entryOf

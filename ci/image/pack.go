@@ -13,7 +13,6 @@ import (
 
 	"dagger.io/dagger"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/static"
@@ -88,7 +87,6 @@ rm /pack/archive
 // packed makes the image that a store keeps of a stage that was built here.
 func (b *Builder) packed(ctx context.Context, s *stage) (v1.Image, error) {
 	p := s.pack(ctx, s.run.made)
-	image := v1.Image(mutate.MediaType(mutate.ConfigMediaType(empty.Image, types.OCIConfigJSON), types.OCIManifestSchema1))
 	var addenda []mutate.Addendum
 	if p.from != nil {
 		layer, err := b.layerOf(ctx, s, p)
@@ -104,17 +102,11 @@ func (b *Builder) packed(ctx context.Context, s *stage) (v1.Image, error) {
 		}
 		addenda = append(addenda, mutate.Addendum{Layer: static.NewLayer(text, infoType), MediaType: infoType})
 	}
-	image, err := mutate.Append(image, addenda...)
+	image, err := newImage(addenda, b.platformOf(s), func(*v1.ConfigFile) {})
 	if err != nil {
 		return nil, fmt.Errorf("assemble stage: %w", err)
 	}
-	config, err := image.ConfigFile()
-	if err != nil {
-		return nil, fmt.Errorf("assemble stage: %w", err)
-	}
-	config = config.DeepCopy()
-	config.OS, config.Architecture, _ = strings.Cut(string(b.platformOf(s)), "/")
-	return mutate.ConfigFile(image, config)
+	return image, nil
 }
 
 // layerOf packs a stage's files in the engine and brings the layer here.
