@@ -28,10 +28,11 @@ type Reader interface {
 // app is an app with what the graph has to know of it.
 type app struct {
 	release.App
-	files []apps.File
-	// project is the text of pyproject.toml and legacy that of
-	// requirements.txt where the first says nothing of requirements.
-	project, legacy string
+	files   []apps.File
+	project pyproject
+	// legacy is the text of requirements.txt where pyproject.toml has no
+	// table [project].
+	legacy string
 	// hooks is the text of the package's hooks.py.
 	hooks string
 	// builds says that package.json tells how to build a front end of the
@@ -87,10 +88,10 @@ func (b *Builder) surveyOne(ctx context.Context, one release.App) (app, error) {
 		return a, fmt.Errorf("%d packages with a hooks.py in %s, where a Frappe app has one", len(packages), one.URL)
 	}
 	a.Name = packages[0]
-	var module, node string
+	var module, node, project string
 	side, ctx := errgroup.WithContext(ctx)
 	for name, text := range map[string]*string{
-		a.Name + "/__init__.py": &module, a.Name + "/hooks.py": &a.hooks, "pyproject.toml": &a.project, "requirements.txt": &a.legacy,
+		a.Name + "/__init__.py": &module, a.Name + "/hooks.py": &a.hooks, "pyproject.toml": &project, "requirements.txt": &a.legacy,
 		"package.json": &node,
 	} {
 		at := slices.IndexFunc(a.files, func(f apps.File) bool { return f.Path == name })
@@ -112,7 +113,10 @@ func (b *Builder) surveyOne(ctx context.Context, one release.App) (app, error) {
 		return a, fmt.Errorf("no __version__ in %s/__init__.py", a.Name)
 	}
 	a.Version = match[1]
-	if projectTable.MatchString(a.project) {
+	if a.project, err = parsePyproject(project); err != nil {
+		return a, err
+	}
+	if a.project.Project != nil {
 		a.legacy = ""
 	}
 	a.requires = requiredApps(a.hooks)
@@ -128,8 +132,8 @@ func (b *Builder) surveyOne(ctx context.Context, one release.App) (app, error) {
 
 var (
 	versionLine  = regexp.MustCompile(`(?m)^__version__\s*=\s*["']([^"']+)["']`)
-	projectTable = regexp.MustCompile(`(?m)^\[project\]\s*$`)
 	comment      = regexp.MustCompile(`#[^\n]*`)
+	quoted       = regexp.MustCompile(`["']([^"']+)["']`)
 	requiredList = regexp.MustCompile(`(?ms)^required_apps\s*=\s*\[(.*?)\]`)
 )
 

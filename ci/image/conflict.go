@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"dagger.io/dagger"
@@ -51,10 +52,7 @@ func wants(text string, apps []app) string {
 		requirement := regexp.MustCompile(`(?i)^` + regexp.QuoteMeta(name) + `(\[[^\]]*\])?\s*[<>=!~]`)
 		var said []string
 		for _, app := range apps {
-			candidates := strings.Split(app.legacy, "\n")
-			for _, match := range quoted.FindAllStringSubmatch(app.project, -1) {
-				candidates = append(candidates, match[1])
-			}
+			candidates := slices.Concat(strings.Split(app.legacy, "\n"), app.project.dependencies(), app.project.BuildSystem.Requires)
 			for _, candidate := range candidates {
 				if requirement.MatchString(candidate) {
 					said = append(said, app.Name+" "+app.Ref+" wants "+candidate)

@@ -3,7 +3,6 @@ package image
 import (
 	"context"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -29,12 +28,12 @@ func (b *Builder) resolvePackages(lock release.Lock, list []app, tools, compiler
 	files := map[string]string{"setuptools/requirements.in": buildRequirements}
 	for _, a := range list {
 		switch {
-		case projectTable.MatchString(a.project):
-			files[a.Name+"/pyproject.toml"] = a.project
+		case a.project.Project != nil:
+			files[a.Name+"/pyproject.toml"] = a.project.text
 		case a.legacy != "":
 			files[a.Name+"/requirements.txt"] = a.legacy
 		}
-		if built := buildSystem(a.project); built != "" {
+		if built := a.project.buildRequirements(); built != "" {
 			files[a.Name+"/build-requirements.in"] = built
 		}
 	}
@@ -100,28 +99,3 @@ func (b *Builder) resolvePackages(lock release.Lock, list []app, tools, compiler
 
 // UpgradeAll in Upgrade stands for every package, whatever else is there.
 const UpgradeAll = "all"
-
-var (
-	buildSystemTable = regexp.MustCompile(`(?ms)^\[build-system\]\s*$(.*?)(?:^\[|\z)`)
-	requiresList     = regexp.MustCompile(`(?s)requires\s*=\s*\[(.*?)\]`)
-	quoted           = regexp.MustCompile(`["']([^"']+)["']`)
-)
-
-// buildSystem gives the build requirements of a pyproject.toml, a line each:
-// uv resolves only what an app needs to run, and the lock must also fix what
-// it is built with.
-func buildSystem(project string) string {
-	table := buildSystemTable.FindStringSubmatch(project)
-	if table == nil {
-		return ""
-	}
-	list := requiresList.FindStringSubmatch(table[1])
-	if list == nil {
-		return ""
-	}
-	var lines strings.Builder
-	for _, match := range quoted.FindAllStringSubmatch(list[1], -1) {
-		lines.WriteString(match[1] + "\n")
-	}
-	return lines.String()
-}
