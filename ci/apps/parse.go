@@ -266,10 +266,7 @@ func meantKey(name string) string {
 	case "branch", "tag", "ref", "version", "commit", "revision":
 		return "branch"
 	default:
-		if near := nearestNames(lower, []string{"url", "branch"}, 1); len(near) > 0 {
-			return near[0]
-		}
-		return ""
+		return problem.Nearest(lower, []string{"url", "branch"})
 	}
 }
 
