@@ -30,7 +30,7 @@ type GitHubOptions struct {
 	// Transport sends the requests; http.DefaultTransport if nil.
 	Transport http.RoundTripper
 	// CacheDir is a folder for the files of commits, which never change: the
-	// lists that Tree gives and the contents that Read gives. It is made
+	// lists that Tree returns and the contents that Read returns. It is made
 	// where it is absent. It has to be the user's own, as only the user may
 	// read what is put there. Empty, nothing is kept.
 	CacheDir string

@@ -21,12 +21,12 @@ type Options struct {
 	// Overrides has a ref for an app in place of the file's, by the app's
 	// name: the flag --ref hrms=v15.13.2.
 	Overrides map[string]string
-	// Lookup gives the value of a placeholder. An empty value is unset.
+	// Lookup returns the value of a placeholder. An empty value is unset.
 	Lookup func(name string) (secret.Secret, bool)
 }
 
-// Load reads apps.json and gives its apps in the file's order, with frappe in
-// front if it is not in the file. It reports every problem and gives the
+// Load reads apps.json and returns its apps in the file's order, with frappe in
+// front if it is not in the file. It reports every problem and returns the
 // sources that are good, so that the caller may still check those.
 func Load(opts Options) ([]Source, problem.Report) {
 	data, err := os.ReadFile(opts.Path)
@@ -63,7 +63,7 @@ func (l *loader) fromFile() {
 	}
 }
 
-// listed says whether the file has an app, even one with a problem.
+// listed reports whether the file has an app, even one with a problem.
 func (l *loader) listed(app string) bool { return l.file.lines[strings.ToLower(app)] > 0 }
 
 // addFrappe puts the fallback in front, or compares it with the file's frappe.

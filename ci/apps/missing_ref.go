@@ -22,7 +22,7 @@ type tagVersion struct {
 	version *semver.Version
 }
 
-// versionsOf gives the tags that are versions, the newest first.
+// versionsOf returns the tags that are versions, the newest first.
 func versionsOf(tags []string) []tagVersion {
 	var versions []tagVersion
 	for _, tag := range tags {
@@ -34,7 +34,7 @@ func versionsOf(tags []string) []tagVersion {
 	return versions
 }
 
-// nearestVersions gives at most n of the versions that are nearest to the one
+// nearestVersions returns at most n of the versions that are nearest to the one
 // asked for, in ascending order: the same major and minor number first, then
 // the same major number, then the others.
 func nearestVersions(asked *semver.Version, versions []tagVersion, n int) []tagVersion {
@@ -57,7 +57,7 @@ func versionDistance(a, b *semver.Version) []uint64 {
 	return []uint64{apart(a.Major(), b.Major()), apart(a.Minor(), b.Minor()), apart(a.Patch(), b.Patch()), prerelease}
 }
 
-// newest gives the newest version that is no pre-release, of one major number
+// newest returns the newest version that is no pre-release, of one major number
 // if major is not nil, or the newest pre-release where there is nothing else.
 func newest(versions []tagVersion, major *uint64) (tagVersion, bool) {
 	var best tagVersion
@@ -133,7 +133,7 @@ func nameRemedy(ref string, versions []tagVersion, tags, branches []string) stri
 	return strings.Join(parts, "; ")
 }
 
-// nearestBranches gives the branches that fit a version, the likest first:
+// nearestBranches returns the branches that fit a version, the likest first:
 // those that name its major number, as version-15 does, come before the others.
 func nearestBranches(asked *semver.Version, branches []string, n int) []string {
 	major := strconv.FormatUint(asked.Major(), 10)
@@ -182,7 +182,7 @@ func (r repository) refMissing(ctx context.Context) error {
 		Remedy: refRemedy(s.Ref, tags, branches)}
 }
 
-// tags and branches give the names that a remedy may propose. What can't be
+// tags and branches return the names that a remedy may propose. What can't be
 // read is left out: the problem is the missing ref.
 func (r repository) tags(ctx context.Context) []string {
 	return allPages(func(page int) ([]string, *github.Response, error) {
@@ -208,7 +208,7 @@ func namesOf[T interface{ GetName() string }](items []T) []string {
 }
 
 const (
-	// pageSize is the most that GitHub gives at once.
+	// pageSize is the most that GitHub lists at once.
 	pageSize = 100
 	// mostPages bounds a listing at 3,000 names; frappe has about half.
 	mostPages = 30

@@ -84,8 +84,8 @@ func parseList(name string, data []byte) (list, problem.Report) {
 	return found, f.report
 }
 
-// valid says whether the text is one JSON value in UTF-8, and reports where it
-// is not. After it the tokens can be walked without an error.
+// valid reports whether the text is one JSON value in UTF-8, and adds a problem
+// where it is not. After it the tokens can be walked without an error.
 func (f *file) valid() bool {
 	var syntax *json.SyntaxError
 	var value json.RawMessage
@@ -120,7 +120,7 @@ func (f *file) valid() bool {
 	return true
 }
 
-// syntaxRemedy knows the mistakes that people make in JSON.
+// syntaxRemedy knows the usual mistakes in JSON.
 func (f *file) syntaxRemedy(bad int, syntax error) string {
 	if strings.Contains(syntax.Error(), "unexpected end") {
 		return "the file ends too early: close what is open, the list with ]"
@@ -268,7 +268,7 @@ func (f *file) columnOf(offset int) int {
 	return 1 + utf8.RuneCount(f.data[start:offset])
 }
 
-// meantKey gives the key that an unknown one was probably meant to be.
+// meantKey returns the key that an unknown one was probably meant to be.
 func meantKey(name string) string {
 	switch lower := strings.ToLower(strings.TrimSpace(name)); lower {
 	case "url", "repo", "repository", "remote":

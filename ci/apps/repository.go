@@ -20,10 +20,10 @@ type Repository struct {
 	TokenName string
 }
 
-// URL gives the repository's address without credentials and ".git".
+// URL returns the repository's address without credentials and ".git".
 func (r Repository) URL() string { return r.Scheme + "://" + r.Host + "/" + r.Owner + "/" + r.Repo }
 
-// App gives the name of the app: the repository's, with dashes made
+// App returns the name of the app: the repository's, with dashes made
 // underscores, because the app's Python package has that name.
 func (r Repository) App() string { return strings.ReplaceAll(r.Repo, "-", "_") }
 
@@ -166,7 +166,7 @@ func malformedPlaceholder() *fault {
 		"write https://${NAME}@HOST/OWNER/REPO, where NAME is a key of .env: letters, digits and underscores"}
 }
 
-// isLoopback says whether a host, with or without a port, is this machine.
+// isLoopback reports whether a host, with or without a port, is this machine.
 func isLoopback(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name

@@ -108,7 +108,7 @@ func addOnce(report problem.Report, p problem.Problem) problem.Report {
 	return append(report, p)
 }
 
-// ResolveRef gives the commit that a source's ref names. A tag goes before a
+// ResolveRef returns the commit that a source's ref names. A tag goes before a
 // branch of the same name, as git has it, and both before a commit.
 func (g *GitHub) ResolveRef(ctx context.Context, s Source) (Resolution, error) {
 	r, err := g.open(s)

@@ -30,7 +30,7 @@ type Source struct {
 	Subject, RefSubject string
 }
 
-// ForLock gives the sources of a lock's apps: those that are known by their
+// ForLock returns the sources of a lock's apps: those that are known by their
 // addresses, with their tokens, and for the others public ones.
 func ForLock(list []release.App, known []Source) ([]Source, error) {
 	sources := make([]Source, len(list))

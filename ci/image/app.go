@@ -21,7 +21,7 @@ import (
 type Reader interface {
 	// Tree lists the files of an app's commit.
 	Tree(ctx context.Context, app release.App) ([]apps.File, error)
-	// Read gives the content of one of them.
+	// Read returns the content of one of them.
 	Read(ctx context.Context, app release.App, file apps.File) (string, error)
 }
 
@@ -137,7 +137,7 @@ var (
 	requiredList = regexp.MustCompile(`(?ms)^required_apps\s*=\s*\[(.*?)\]`)
 )
 
-// requiredApps gives the names of the apps that hooks.py asks for. They may be
+// requiredApps returns the names of the apps that hooks.py asks for. They may be
 // written with their owner, "frappe/erpnext".
 func requiredApps(hooks string) []string {
 	list := requiredList.FindStringSubmatch(hooks)
@@ -151,12 +151,12 @@ func requiredApps(hooks string) []string {
 	return names
 }
 
-// has says whether the app has a file.
+// has reports whether the app has a file.
 func (a *app) has(p string) bool {
 	return slices.ContainsFunc(a.files, func(f apps.File) bool { return f.Path == p })
 }
 
-// hasFolder says whether the app has files below a folder.
+// hasFolder reports whether the app has files below a folder.
 func (a *app) hasFolder(folder string) bool {
 	for _, f := range a.files {
 		if strings.HasPrefix(f.Path, folder+"/") {
@@ -204,7 +204,7 @@ func (a *app) nodeFolders() []string {
 	return slices.Sorted(maps.Keys(folders))
 }
 
-// servesModules says whether an app's node modules belong into the image:
+// servesModules reports whether an app's node modules belong into the image:
 // frappe's do, because its websocket server runs on them, and those of an app
 // whose hooks name files in them.
 func (a *app) servesModules() bool {
@@ -214,7 +214,7 @@ func (a *app) servesModules() bool {
 // bundle matches what frappe's esbuild takes for an entry point.
 var bundle = regexp.MustCompile(`\.bundle\.(js|ts|css|sass|scss|less|styl|jsx)$`)
 
-// bundles says whether the app has anything for frappe's esbuild.
+// bundles reports whether the app has anything for frappe's esbuild.
 func (a *app) bundles() bool {
 	return slices.ContainsFunc(a.files, func(f apps.File) bool {
 		return strings.HasPrefix(f.Path, a.Name+"/public/") && bundle.MatchString(f.Path)

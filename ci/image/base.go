@@ -14,7 +14,7 @@ import (
 )
 
 // runtimePackages are the system packages of the image: what frappe, nginx,
-// the backups and a person in a shell need.
+// the backups and an operator in a shell need.
 var runtimePackages = []string{
 	"ca-certificates", "curl", "file", "gettext-base", "git", "gpg", "jq", "less",
 	"libharfbuzz0b", "libpango-1.0-0", "libpangocairo-1.0-0", "libpangoft2-1.0-0",

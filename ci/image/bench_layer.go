@@ -140,7 +140,7 @@ func (w *writer) layer(stage v1.Image) error {
 	}
 }
 
-// close gives the layer, with an entry for every folder: see parentsScript.
+// close returns the layer, with an entry for every folder: see parentsScript.
 func (w *writer) close() (v1.Layer, error) {
 	for _, name := range slices.Collect(maps.Keys(w.entries)) {
 		for folder := path.Dir(name); folder != "."; folder = path.Dir(folder) {

@@ -12,7 +12,7 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 )
 
-// conflict gives uv's account of requirements that can't be met together as
+// conflict returns uv's account of requirements that can't be met together as
 // a problem. uv names the ranges; which apps they are from is added.
 func conflict(err error, apps []app) error {
 	var exec *dagger.ExecError

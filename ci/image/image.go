@@ -18,7 +18,7 @@
 //	bench         the apps linked into the virtualenv, the manifest
 //
 // Layers are archives in one order, with times that follow from the content,
-// so the same lock gives the same image on any engine.
+// so the same lock makes the same image on any engine.
 //
 // The package knows two moments: [Builder.Resolve] completes a lock with the
 // apps' versions and the Python packages of all of them together, and

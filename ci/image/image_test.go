@@ -136,7 +136,7 @@ func TestBuildFromStoredStages(t *testing.T) {
 	}
 }
 
-// The same lock gives the same image, and another one another.
+// The same lock makes the same image, and another one another.
 func TestBuildIsDeterministic(t *testing.T) {
 	build := func(change func(*release.Lock)) string {
 		b, lock := exampleBuilder(t), exampleLock()

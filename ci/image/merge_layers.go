@@ -15,7 +15,7 @@ import (
 )
 
 // mostLayers is how many layers an image can have: Docker's overlay2 driver
-// takes 128, and the last are left to those who build on top of it.
+// takes 128, and the last are left for images that are built on top of it.
 const mostLayers = 120
 
 // mergePlatforms makes the image of every platform out of stored layers, and

@@ -188,7 +188,7 @@ func infoOf(ctx context.Context, folder *dagger.Directory) ([]byte, error) {
 	return json.Marshal(texts)
 }
 
-// info gives the texts that go along with a stored stage.
+// info returns the texts that go along with a stored stage.
 func info(stage v1.Image) (map[string]string, error) {
 	layers, err := stage.Layers()
 	if err != nil {
@@ -211,7 +211,7 @@ func info(stage v1.Image) (map[string]string, error) {
 	return texts, nil
 }
 
-// fileSystem gives the layer with a stage's files, or nil where it has none.
+// fileSystem returns the layer with a stage's files, or nil where it has none.
 func fileSystem(stage v1.Image) (v1.Layer, error) {
 	layers, err := stage.Layers()
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 // with, and what frappe's old releases import at run time (pkg_resources).
 const buildRequirements = "setuptools\nwheel\n"
 
-// resolvePackages gives the stage that resolves the Python requirements of all
+// resolvePackages returns the stage that resolves the Python requirements of all
 // apps together.
 //
 // A lock that was resolved before is where it starts from: what still fits

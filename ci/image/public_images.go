@@ -19,7 +19,7 @@ func bases(lock release.Lock) (python, node string) {
 // packerBase is what the packer stands on. It decides nothing about an image.
 const packerBase = "debian:bookworm-slim"
 
-// from gives a public image, by the lock's digest where it has one.
+// from returns a public image, by the lock's digest where it has one.
 func (b *Builder) from(lock release.Lock, name string, platform dagger.Platform) *dagger.Container {
 	address := b.address(name)
 	if digest := lock.Bases[name]; digest != "" {
@@ -70,8 +70,8 @@ func (b *Builder) pinBases(ctx context.Context, lock *release.Lock) error {
 	return b.checkBases(ctx, *lock)
 }
 
-// checkBases holds that the public images are there for every platform besides
-// the engine's own. The engine does not: of an image for one platform it gives
+// checkBases finds the public images that are not there for one of the
+// platforms. The engine does not notice: of an image for one platform it takes
 // that one, whichever is asked for.
 func (b *Builder) checkBases(ctx context.Context, lock release.Lock) error {
 	var report problem.Report

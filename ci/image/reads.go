@@ -28,7 +28,7 @@ func entries(files []apps.File, reads func(path string) bool) []entry {
 // others.
 var nodeFiles = []string{"package.json", "yarn.lock", ".yarnrc", ".npmrc"}
 
-// readsModules says whether yarn reads a file: those of the app itself and of
+// readsModules reports whether yarn reads a file: those of the app itself and of
 // the front ends one folder below.
 func readsModules(p string) bool {
 	return strings.Count(p, "/") <= 1 && slices.Contains(nodeFiles, path.Base(p))
@@ -38,10 +38,10 @@ func readsModules(p string) bool {
 // build assets again, and they are not there while assets are built.
 var pythonOnly = regexp.MustCompile(`\.(py|pyi|po|pot|csv)$|^[^/]+\.md$|(^|/)(patches|modules|requirements)\.txt$|(^|/)(pyproject\.toml|setup\.cfg|MANIFEST\.in)$|^\.git(/|hub/|ignore$|-blame)`)
 
-// readsAssets says whether building assets may read a file.
+// readsAssets reports whether building assets may read a file.
 func readsAssets(p string) bool { return !pythonOnly.MatchString(p) }
 
-// readsBundles says whether building an app's bundles may read a file of it:
+// readsBundles reports whether building an app's bundles may read a file of it:
 // the source of its own front end is built by itself.
 func (a *app) readsBundles() func(string) bool {
 	fronts := a.fronts()
@@ -50,7 +50,7 @@ func (a *app) readsBundles() func(string) bool {
 	}
 }
 
-// readsLink says whether installing an app editable reads a file: what
+// readsLink reports whether installing an app editable reads a file: what
 // describes the package, and which top-level packages there are.
 func readsLink(name string) func(string) bool {
 	return func(p string) bool {

@@ -56,7 +56,7 @@ type Move struct {
 	From, To string
 }
 
-// Moves gives the packages that differ between two resolutions, by name.
+// Moves returns the packages that differ between two resolutions, by name.
 func Moves(before, after string) ([]Move, error) {
 	versions := func(text string) (map[string]string, error) {
 		packages, err := parseRequirements(text)

@@ -18,7 +18,7 @@ import (
 // with its result, so the time tells whether the exec ran in this build.
 const stamp = "\ndate +%s.%N\n"
 
-// Stamp matches that line, which says nothing to a person.
+// Stamp matches that line, which is not for the user's eyes.
 var Stamp = regexp.MustCompile(`^\d+\.\d+$`)
 
 // script adds a shell script as one exec, in a login-free POSIX shell that
@@ -44,8 +44,8 @@ func (b *Builder) fresh(c *dagger.Container, of string) *dagger.Container {
 	return c.WithEnvVariable(freshVariable, b.id)
 }
 
-// cached gives what follows a home folder that lasts from build to build and
-// is part of no layer: the caches of uv and yarn lie below it. yarn 1 fails
+// cached mounts a home folder that lasts from build to build and is part of no
+// layer: the caches of uv and yarn lie below it. yarn 1 fails
 // when two of it fill one folder, so each app has its own.
 func (b *Builder) cached(c *dagger.Container, name string) *dagger.Container {
 	return c.WithMountedCache(cacheHome, b.Client.CacheVolume("erpnext-pipeline-"+name)).
@@ -54,7 +54,7 @@ func (b *Builder) cached(c *dagger.Container, name string) *dagger.Container {
 
 const cacheHome = "/var/cache/pipeline"
 
-// printedBefore says whether the stamp at the end of an output is older than
+// printedBefore reports whether the stamp at the end of an output is older than
 // a moment. The engine's clock may run a little differently; a stage that
 // ends within a second of the start is taken for cached.
 func printedBefore(output string, moment time.Time) bool {

@@ -21,7 +21,7 @@ func (b *Builder) tree(a *app) *dagger.Directory {
 	return repository.Commit(a.Commit).Tree(dagger.GitRefTreeOpts{DiscardGitDir: true})
 }
 
-// repository gives the app's repository as the engine reaches it. One on this
+// repository returns the app's repository as the engine reaches it. One on this
 // machine's loopback is out of reach for an engine in a container or far
 // away, so it goes through the connection to the engine.
 func (b *Builder) repository(app release.App) (*dagger.GitRepository, error) {

@@ -16,11 +16,11 @@ import (
 
 // Store keeps stages by their tags: a registry.
 type Store interface {
-	// Stage gives the stage of a tag, or nil where there is none.
+	// Stage returns the stage of a tag, or nil where there is none.
 	Stage(ctx context.Context, tag string) (v1.Image, error)
 	// Keep stores a stage under its tag.
 	Keep(ctx context.Context, tag string, stage v1.Image) error
-	// Container gives the engine's own view of an image that the store has.
+	// Container returns the engine's own view of an image that the store has.
 	Container(ctx context.Context, client *dagger.Client, stage v1.Image) (*dagger.Container, error)
 }
 
@@ -48,7 +48,7 @@ type stage struct {
 	run run
 }
 
-// String is the stage's name for a person.
+// String returns the stage's name for messages and logs.
 func (s *stage) String() string {
 	text := strings.TrimSpace(s.name + " " + s.of)
 	if s.platform != "" {
@@ -143,7 +143,7 @@ func slotted[T any](b *Builder, run func() (T, error)) (T, error) {
 	return run()
 }
 
-// anew says whether a stage is to be built although a store may have it.
+// anew reports whether a stage is to be built although a store may have it.
 func (b *Builder) anew(s *stage) bool {
 	return b.NoCache == NoCacheAll || b.NoCache != "" && b.NoCache == s.of
 }
@@ -168,7 +168,7 @@ func (b *Builder) inputs(ctx context.Context, s *stage) (inputs, error) {
 	return in, err
 }
 
-// container gives a stage's files to another stage.
+// container returns a stage's files for another stage to use.
 func (b *Builder) container(ctx context.Context, s *stage) (*dagger.Container, error) {
 	if err := b.has(ctx, s); err != nil {
 		return nil, err
@@ -183,7 +183,7 @@ func (b *Builder) container(ctx context.Context, s *stage) (*dagger.Container, e
 	return c, nil
 }
 
-// keep gives a stage as it is stored. One that was built here is packed and
+// keep returns a stage as it is stored. One that was built here is packed and
 // stored first, in the store that is written to.
 func (b *Builder) keep(ctx context.Context, s *stage) (v1.Image, error) {
 	s.run.keepOnce.Do(func() {

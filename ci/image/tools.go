@@ -72,7 +72,7 @@ const noTrustUpdates = `
 rm -f /usr/sbin/update-ca-certificates
 `
 
-// toolbox gives a container of a stage's files what it needs to run commands.
+// toolbox returns a container of a stage's files with what commands need to run.
 func toolbox(c *dagger.Container) *dagger.Container {
 	return c.WithEnvVariable("PATH", searchPath).WithEnvVariable("LANG", "C.UTF-8").
 		WithUser("root").WithWorkdir(benchDir).

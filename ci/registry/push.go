@@ -116,7 +116,7 @@ func Taken(t Target, version, digest string) problem.Problem {
 	}
 }
 
-// Released gives the digest that a version names in the registry, or nothing
+// Released returns the digest that a version names in the registry, or nothing
 // if the version is free.
 func Released(ctx context.Context, t Target, version string) (string, error) {
 	tag, err := t.tag(version)
@@ -162,7 +162,7 @@ func Push(ctx context.Context, built *image.Image, t Target) (name.Digest, error
 	return reference, nil
 }
 
-// Tag gives a pushed image the version's tag. Where the version names another
+// Tag sets the version's tag on a pushed image. Where the version names another
 // digest already nothing changes, and the error is a *problem.Error.
 func Tag(ctx context.Context, t Target, version, digest string) (release.Image, error) {
 	tag, err := t.tag(version)
@@ -218,7 +218,7 @@ type fixed struct{ authn.Basic }
 
 func (f fixed) Resolve(authn.Resource) (authn.Authenticator, error) { return &f.Basic, nil }
 
-// contextTransport gives every request the caller's context:
+// contextTransport puts the caller's context into every request:
 // remote.CheckPushPermission takes none.
 type contextTransport struct {
 	ctx  context.Context

@@ -31,7 +31,7 @@ type Stages struct {
 	apart bool
 }
 
-// Stage gives the stage of a tag, or nil where there is none.
+// Stage returns the stage of a tag, or nil where there is none.
 func (s *Stages) Stage(ctx context.Context, tag string) (v1.Image, error) {
 	reference, err := s.Target.tag(tag)
 	if err != nil {
@@ -54,7 +54,7 @@ func (s *Stages) Keep(ctx context.Context, tag string, stage v1.Image) error {
 	return remote.Write(reference, stage, s.Target.Options(ctx)...)
 }
 
-// Container gives the engine's own view of a stage: the engine pulls it. An
+// Container returns the engine's own view of a stage: the engine pulls it. An
 // engine in a container or on another machine has a loopback of its own, so
 // what lies in a registry on this machine's is handed to it.
 func (s *Stages) Container(ctx context.Context, client *dagger.Client, stage v1.Image) (*dagger.Container, error) {
@@ -134,6 +134,6 @@ func (t Target) onLoopback() bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// refused says whether the engine found nobody at the registry's address. The
+// refused reports whether no server answered the engine at the registry's address. The
 // engine's errors arrive as text.
 func refused(err error) bool { return strings.Contains(err.Error(), "connection refused") }

@@ -69,7 +69,7 @@ type Report struct {
 	Skipped bool `json:"skipped,omitempty"`
 }
 
-// Word is what a person is told of a report.
+// Word returns what is printed and recorded of a report.
 func (r Report) Word() string {
 	if r.Skipped {
 		return "not smoke-tested"
@@ -78,7 +78,7 @@ func (r Report) Word() string {
 }
 
 // ArtifactType is the type of the artifact that carries a report beside its
-// image.
+// image. Registries hold reports under this name, so it stays.
 const ArtifactType = "application/vnd.erpnext-pipeline.proof.v1+json"
 
 // CodeFailed is the code of the problem of an image that does not work.
