@@ -17,6 +17,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
 )
 
 // epoch is the time of files whose own time says nothing: 2020-01-01. Not
@@ -128,7 +130,7 @@ func (b *Builder) layerOf(ctx context.Context, s *stage, p packing) (v1.Layer, e
 		WithEnvVariable("SECONDS_", strconv.FormatInt(p.seconds, 10)).
 		WithEnvVariable("AT", strings.TrimPrefix(p.at, "/")).
 		WithEnvVariable("PASSING", passing).
-		WithExec([]string{"sh", "-eufc", ": stage " + s.String() + packScript})
+		WithExec([]string{"sh", "-eufc", progress.Marker(s.String()) + packScript})
 	dir, err := os.MkdirTemp(b.Scratch, "layer-")
 	if err != nil {
 		return nil, fmt.Errorf("make folder for a layer: %w", err)

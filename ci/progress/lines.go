@@ -17,8 +17,9 @@ const (
 )
 
 // Marker returns the first line of a stage's script, by which the lines that
-// the script prints are told from others. It does nothing in a POSIX shell.
-func Marker(stage string) string { return ": stage " + stage + "\n" }
+// the script prints are told from others. It has no line end, and does nothing
+// in a POSIX shell.
+func Marker(stage string) string { return ": stage " + stage }
 
 // marker finds the marker in the heading of an exec. A heading is one line:
 // the script's line ends are written as \n.

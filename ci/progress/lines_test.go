@@ -75,7 +75,7 @@ func TestLinesOfEngine(t *testing.T) {
 
 	base := client.Container().From("debian:bookworm-slim").WithEnvVariable("RUN", time.Now().Format(time.RFC3339Nano))
 	run := func(stage, text string) (ended time.Time, err error) {
-		_, err = base.WithExec([]string{"sh", "-euc", Marker(stage) + text}).Stdout(t.Context())
+		_, err = base.WithExec([]string{"sh", "-euc", Marker(stage) + "\n" + text}).Stdout(t.Context())
 		return time.Now(), err
 	}
 	// Side by side, and one of them talks all the time: the others must not

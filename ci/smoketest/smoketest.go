@@ -20,6 +20,7 @@ import (
 	"dagger.io/dagger"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
@@ -111,7 +112,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		WithUser("root").
 		WithMountedDirectory("/image", o.Image.Rootfs()).
 		WithMountedSecret("/run/words", o.Client.SetSecret("smoke test words", words(o)), dagger.ContainerWithMountedSecretOpts{Mode: 0o400}).
-		WithExec([]string{"sh", "-eufc", ": stage smoke test files\n" + filesScript}, dagger.ContainerWithExecOpts{UseEntrypoint: false})
+		WithExec([]string{"sh", "-eufc", progress.Marker("smoke test files") + "\n" + filesScript}, dagger.ContainerWithExecOpts{UseEntrypoint: false})
 
 	// What was found is written down; a smoke test is not repeated from the
 	// engine's memory, and shares no database with another.
@@ -133,7 +134,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		WithEnvVariable("SITE", site).
 		WithEnvVariable("DB_ROOT_PASSWORD", databasePassword).
 		WithEnvVariable("SMOKE_TEST_OF", of).
-		WithExec([]string{"bash", "-euc", ": stage smoke test site\n" + siteScript}, dagger.ContainerWithExecOpts{UseEntrypoint: true})
+		WithExec([]string{"bash", "-euc", progress.Marker("smoke test site") + "\n" + siteScript}, dagger.ContainerWithExecOpts{UseEntrypoint: true})
 
 	var printed [2]string
 	side, sideCtx := errgroup.WithContext(ctx)
