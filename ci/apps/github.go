@@ -71,7 +71,7 @@ func NewGitHub(apiURL string, opts GitHubOptions) (*GitHub, error) {
 		return nil, invalid("is not an address")
 	case api.User != nil || api.RawQuery != "" || api.Fragment != "":
 		return nil, invalid("has more than a host and a path")
-	case api.Scheme == "http" && !isLoopback(api.Host):
+	case api.Scheme == "http" && !IsLoopback(api.Host):
 		return nil, invalid("would send tokens unencrypted")
 	}
 	api.Host = strings.ToLower(api.Host)

@@ -110,7 +110,7 @@ func parseRepository(raw string) (Repository, *fault) {
 	if repository.Host == "www.github.com" {
 		repository.Host = "github.com"
 	}
-	if repository.Scheme == "http" && repository.TokenName != "" && !isLoopback(repository.Host) {
+	if repository.Scheme == "http" && repository.TokenName != "" && !IsLoopback(repository.Host) {
 		return Repository{}, &fault{codeURL, "url would send " + repository.TokenName + " unencrypted", "write https:// instead of http://"}
 	}
 	parts := strings.Split(strings.TrimSuffix(path, "/"), "/")
@@ -166,8 +166,8 @@ func malformedPlaceholder() *fault {
 		"write https://${NAME}@HOST/OWNER/REPO, where NAME is a key of .env: letters, digits and underscores"}
 }
 
-// isLoopback reports whether a host, with or without a port, is this machine.
-func isLoopback(host string) bool {
+// IsLoopback reports whether a host, with or without a port, is this machine.
+func IsLoopback(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}

@@ -233,8 +233,8 @@ func TestCacheThatCantBeWritten(t *testing.T) {
 	}
 }
 
-// TestFilesFailAsRefsDo: a token that may not resolve a ref may not read a commit,
-// and is told the same.
+// TestFilesFailAsRefsDo: a token that may not resolve a ref may not read a
+// commit, and the problem is the same.
 func TestFilesFailAsRefsDo(t *testing.T) {
 	w := newWorld(t)
 	for _, test := range []struct {

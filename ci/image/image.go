@@ -111,9 +111,9 @@ type Image struct {
 	rest func(context.Context) error
 }
 
-// StoreStages stores the stages that are not part of the image and make a later build
-// on an empty engine quick: tools, compilers, node modules that only assets are
-// built with. Nothing waits for it but the end of the program.
+// StoreStages stores the stages that are not part of the image and make a later
+// build on an empty engine quick: tools, compilers, node modules that only
+// assets are built with. Only the end of the program waits for it.
 func (i *Image) StoreStages(ctx context.Context) error { return i.rest(ctx) }
 
 // start looks at the engine.

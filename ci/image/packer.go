@@ -48,7 +48,7 @@ done
 
 // ownCAs writes the list of CAs anew, of those that the tree has. An engine adds
 // a machine's extra CAs to it and, without the command that noTrustUpdates takes
-// away, leaves them there: a machine that uses the stage elsewhere would trust them.
+// away, leaves them there: another machine that uses the stage would trust them.
 const ownCAs = `
 if [ -e ./etc/ca-certificates.conf ]; then
 	{

@@ -9,6 +9,7 @@ import (
 
 	"dagger.io/dagger"
 
+	"github.com/desiredeffect/erpnext-pipeline/ci/apps"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
 
@@ -34,7 +35,7 @@ func (b *Builder) repository(app release.App) (*dagger.GitRepository, error) {
 		// The secret's name is part of the cache's key and its value is not.
 		opts.HTTPAuthToken = b.Client.SetSecret("token of "+app.URL, token.Reveal())
 	}
-	if ip := net.ParseIP(address.Hostname()); address.Hostname() == "localhost" || ip != nil && ip.IsLoopback() {
+	if apps.IsLoopback(address.Host) {
 		port, err := strconv.Atoi(address.Port())
 		if err != nil {
 			return nil, fmt.Errorf("url %s: a repository on this machine needs a port", app.URL)

@@ -7,12 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 
 	"github.com/Masterminds/semver/v3"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/image"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
@@ -109,8 +107,7 @@ func Before(ctx context.Context, t Target, version string) (string, error) {
 		return "", fmt.Errorf("name image: %w", err)
 	}
 	tags, err := remote.List(repository, t.Options(ctx)...)
-	var status *transport.Error
-	if errors.As(err, &status) && status.StatusCode == http.StatusNotFound {
+	if missing(err) {
 		return "", nil
 	}
 	if err != nil {

@@ -30,7 +30,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/rs/zerolog"
@@ -128,8 +127,7 @@ func tags(t *testing.T, of Target) []string {
 	}
 	found, err := remote.List(repository, of.Options(t.Context())...)
 	// A registry may not know a repository without any.
-	var status *transport.Error
-	if errors.As(err, &status) && status.StatusCode == http.StatusNotFound {
+	if missing(err) {
 		return nil
 	}
 	if err != nil {
@@ -573,17 +571,6 @@ func TestArchivedAtOnce(t *testing.T) {
 	}
 	if left := files(t, s.Scratch); !reflect.DeepEqual(left, []string{stage.Digest.Hex + ".tar"}) {
 		t.Errorf("left behind %q", left)
-	}
-}
-
-func TestOnLoopback(t *testing.T) {
-	for host, want := range map[string]bool{
-		"localhost:5000": true, "127.0.0.1:5000": true, "[::1]:5000": true,
-		"registry.example.com:5000": false, "registry.example.com": false, "10.0.0.1:5000": false, "": false,
-	} {
-		if got := (Target{Host: host}).onLoopback(); got != want {
-			t.Errorf("%q: got %v, want %v", host, got, want)
-		}
 	}
 }
 

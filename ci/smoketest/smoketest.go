@@ -1,5 +1,5 @@
-// Package smoketest finds out whether an image works before a release relies on it:
-// the image is started on the engine, beside a database and Redis that exist
+// Package smoketest finds out whether an image works before a release relies on
+// it: the image is started on the engine, beside a database and Redis that exist
 // for that alone, and a site is made from it, as on a first release.
 //
 // An image that builds is not yet one that runs: Frappe's packages have moved
@@ -203,24 +203,30 @@ func words(o Options) string {
 // mark is what a script prints when a check begins: its name and the time.
 const mark = "smoke-test: "
 
+// cutMark cuts a line that is a mark into the check's name and the time.
+func cutMark(line string) (name, at string, found bool) {
+	text, found := strings.CutPrefix(strings.TrimSpace(line), mark)
+	space := strings.LastIndexByte(text, ' ')
+	if !found || space < 0 {
+		return "", "", false
+	}
+	return text[:space], text[space+1:], true
+}
+
 // marks reads the checks that a script went through.
 func marks(printed string) []Check {
 	var checks []Check
 	var last float64
 	for line := range strings.Lines(printed) {
-		text, found := strings.CutPrefix(strings.TrimSpace(line), mark)
-		at := strings.LastIndexByte(text, ' ')
-		if !found || at < 0 {
-			continue
-		}
-		now, err := strconv.ParseFloat(text[at+1:], 64)
-		if err != nil {
+		name, at, found := cutMark(line)
+		now, err := strconv.ParseFloat(at, 64)
+		if !found || err != nil {
 			continue
 		}
 		if len(checks) > 0 {
 			checks[len(checks)-1].Seconds = now - last
 		}
-		checks, last = append(checks, Check{Name: text[:at]}), now
+		checks, last = append(checks, Check{Name: name}), now
 	}
 	if len(checks) > 0 {
 		checks = checks[:len(checks)-1] // the last mark says that it is over
@@ -236,9 +242,8 @@ func failed(err error) error {
 	}
 	check := "start"
 	for _, line := range strings.Split(exec.Stdout, "\n") {
-		text, found := strings.CutPrefix(strings.TrimSpace(line), mark)
-		if at := strings.LastIndexByte(text, ' '); found && at >= 0 {
-			check = text[:at] // before the time
+		if name, _, found := cutMark(line); found {
+			check = name
 		}
 	}
 	lines := strings.Split(strings.TrimSpace(exec.Stdout+"\n"+exec.Stderr), "\n")
