@@ -62,7 +62,7 @@ func (b *Builder) pinBases(ctx context.Context, lock *release.Lock) error {
 		}
 		_, digest, found := strings.Cut(reference, "@")
 		if !found {
-			return fmt.Errorf("look up base image %s: the engine gave no digest but %q", name, reference)
+			return fmt.Errorf("look up base image %s: the engine answers %q, without a digest", name, reference)
 		}
 		pinned[name] = digest
 	}

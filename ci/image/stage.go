@@ -72,7 +72,7 @@ type run struct {
 	// found is the stage as a store has it, and by which.
 	found v1.Image
 	store Store
-	// made is what build gave; nil where the stage was found.
+	// made is what build made; nil where the stage was found.
 	made *dagger.Container
 	err  error
 	// kept is the stage as it is stored.
