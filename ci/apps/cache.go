@@ -13,10 +13,10 @@ import (
 // cache is a folder with answers that never change; an empty one keeps none.
 //
 // It is per user, and only its owner may read it: it holds contents of private
-// repositories, and gives them without asking for a token again.
+// repositories, and returns them without asking for a token again.
 type cache string
 
-// get gives what was kept under a name. What can't be read or is not what was
+// get returns what was kept under a name. What can't be read or is not what was
 // written counts as absent.
 func (c cache) get(name string) ([]byte, bool) {
 	if c == "" {

@@ -52,7 +52,7 @@ func FuzzParse(f *testing.F) {
 }
 
 // FuzzParseKeepsCredentials puts credentials into the places of a url where
-// people put them, with anything around: no problem may quote them, and no
+// users put them, with anything around: no problem may quote them, and no
 // entry may carry them.
 func FuzzParseKeepsCredentials(f *testing.F) {
 	for _, seed := range [][4]string{

@@ -25,7 +25,7 @@ const (
 	someCommit = `{"sha": "` + someSHA + `", "commit": {"committer": {"date": "2024-03-12T10:00:00Z"}}}`
 )
 
-// answering is a server that gives its answers in turn, and the last one from
+// answering is a server that sends its answers in turn, and the last one from
 // then on.
 type answering struct {
 	*httptest.Server

@@ -84,8 +84,8 @@ func parseList(name string, data []byte) (list, problem.Report) {
 	return found, f.report
 }
 
-// valid says whether the text is one JSON value in UTF-8, and reports where it
-// is not. After it the tokens can be walked without an error.
+// valid reports whether the text is one JSON value in UTF-8, and adds a problem
+// where it is not. After it the tokens can be walked without an error.
 func (f *file) valid() bool {
 	var syntax *json.SyntaxError
 	var value json.RawMessage
@@ -120,7 +120,7 @@ func (f *file) valid() bool {
 	return true
 }
 
-// syntaxRemedy knows the mistakes that people make in JSON.
+// syntaxRemedy knows the usual mistakes in JSON.
 func (f *file) syntaxRemedy(bad int, syntax error) string {
 	if strings.Contains(syntax.Error(), "unexpected end") {
 		return "the file ends too early: close what is open, the list with ]"
@@ -152,10 +152,35 @@ func (f *file) element(found *list) {
 		f.report.Addf(codeJSON, f.at(start), formList, "has %s where an app should be", kind(opening))
 		return
 	}
-	// missing holds the keys that nothing in the object stands for.
-	missing := map[string]bool{"url": true, "branch": true}
-	var entry Entry
-	haveURL := false
+	entry, missing := f.fields()
+	f.skip(json.Delim('{'))
+	for _, key := range []string{"url", "branch"} {
+		if missing[key] {
+			f.report.Addf("apps.key-missing", f.at(start), formOf(key), "%s is missing", key)
+		}
+	}
+	if entry.Repo == "" {
+		found.whole = false
+		return
+	}
+	// GitHub takes a name in any case: another case is the same app.
+	app := strings.ToLower(entry.App())
+	if first, listed := found.lines[app]; listed {
+		f.report.Addf("apps.duplicate", f.at(entry.Line), "keep one of them", "%s is listed twice, first in line %d", entry.App(), first)
+		return
+	}
+	found.lines[app] = entry.Line
+	found.names = append(found.names, entry.App())
+	if len(f.report) == before {
+		found.entries = append(found.entries, entry)
+	}
+}
+
+// fields reads the keys of an object up to its end. An entry whose url is not
+// good has no repository. Missing are the keys for which there is nothing in
+// the object, not even a misspelt key.
+func (f *file) fields() (entry Entry, missing map[string]bool) {
+	missing = map[string]bool{"url": true, "branch": true}
 	seen := map[string]bool{}
 	for f.tokens.More() {
 		key, _ := f.tokens.Token()
@@ -179,47 +204,32 @@ func (f *file) element(found *list) {
 			continue
 		}
 		seen[name] = true
-		text, isText := value.(string)
-		switch {
-		case !isText:
-			f.report.Addf("apps.value-invalid", f.at(valueLine), "write a text in double quotes", "%s is %s", name, kind(value))
-		case strings.TrimSpace(text) == "":
-			f.report.Addf("apps.value-invalid", f.at(valueLine), formOf(name), "%s is empty", name)
-		case name == "url":
-			entry.Line = valueLine
-			repository, fault := parseRepository(text)
-			if fault != nil {
-				f.report.Addf(fault.code, f.at(valueLine), fault.remedy, "%s", fault.detail)
-				break
-			}
-			entry.Repository, haveURL = repository, true
-		case name == "branch":
-			entry.Ref, entry.RefLine = text, valueLine
-			if fault := refFault(text); fault != "" {
-				f.report.Addf("apps.ref-invalid", f.at(valueLine), formOf(name), "branch %s %s", quote(text), fault)
-			}
+		f.field(&entry, name, value, valueLine)
+	}
+	return entry, missing
+}
+
+// field takes the value of url or branch, which ends in a line.
+func (f *file) field(entry *Entry, name string, value json.Token, line int) {
+	text, isText := value.(string)
+	switch {
+	case !isText:
+		f.report.Addf("apps.value-invalid", f.at(line), "write a text in double quotes", "%s is %s", name, kind(value))
+	case strings.TrimSpace(text) == "":
+		f.report.Addf("apps.value-invalid", f.at(line), formOf(name), "%s is empty", name)
+	case name == "url":
+		entry.Line = line
+		repository, fault := parseRepository(text)
+		if fault != nil {
+			f.report.Addf(fault.code, f.at(line), fault.remedy, "%s", fault.detail)
+			return
 		}
-	}
-	f.skip(json.Delim('{'))
-	for _, key := range []string{"url", "branch"} {
-		if missing[key] {
-			f.report.Addf("apps.key-missing", f.at(start), formOf(key), "%s is missing", key)
+		entry.Repository = repository
+	case name == "branch":
+		entry.Ref, entry.RefLine = text, line
+		if fault := refFault(text); fault != "" {
+			f.report.Addf("apps.ref-invalid", f.at(line), formOf(name), "branch %s %s", quote(text), fault)
 		}
-	}
-	if !haveURL {
-		found.whole = false
-		return
-	}
-	// GitHub takes a name in any case: another case is the same app.
-	app := strings.ToLower(entry.App())
-	if first, listed := found.lines[app]; listed {
-		f.report.Addf("apps.duplicate", f.at(entry.Line), "keep one of them", "%s is listed twice, first in line %d", entry.App(), first)
-		return
-	}
-	found.lines[app] = entry.Line
-	found.names = append(found.names, entry.App())
-	if len(f.report) == before {
-		found.entries = append(found.entries, entry)
 	}
 }
 
@@ -258,7 +268,7 @@ func (f *file) columnOf(offset int) int {
 	return 1 + utf8.RuneCount(f.data[start:offset])
 }
 
-// meantKey gives the key that an unknown one was probably meant to be.
+// meantKey returns the key that an unknown one was probably meant to be.
 func meantKey(name string) string {
 	switch lower := strings.ToLower(strings.TrimSpace(name)); lower {
 	case "url", "repo", "repository", "remote":
@@ -266,10 +276,7 @@ func meantKey(name string) string {
 	case "branch", "tag", "ref", "version", "commit", "revision":
 		return "branch"
 	default:
-		if near := nearestNames(lower, []string{"url", "branch"}, 1); len(near) > 0 {
-			return near[0]
-		}
-		return ""
+		return problem.Nearest(lower, []string{"url", "branch"})
 	}
 }
 

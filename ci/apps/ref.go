@@ -2,8 +2,8 @@ package apps
 
 import "strings"
 
-// refFault says why git would not take a name for a tag or a branch, or gives
-// "" for a good one. The rules are those of git-check-ref-format(1), and one
+// refFault returns why git would not take a name for a tag or a branch, or ""
+// for a good one. The rules are those of git-check-ref-format(1), and one
 // more: a name that begins with a dash would be read as an option.
 func refFault(ref string) string {
 	switch {
@@ -47,7 +47,7 @@ func refFault(ref string) string {
 	return ""
 }
 
-// isHex says whether a ref can be a commit: at least 7 hex digits, which is
+// isHex reports whether a ref can be a commit: at least 7 hex digits, which is
 // what git abbreviates to, and at most those of a full SHA.
 func isHex(ref string) bool {
 	if len(ref) < 7 || len(ref) > 40 {
@@ -61,6 +61,6 @@ func isHex(ref string) bool {
 	return true
 }
 
-// isFullSHA says whether a ref is a whole SHA-1. git never takes one for a tag
+// isFullSHA reports whether a ref is a whole SHA-1. git never takes one for a tag
 // or a branch, and GitHub refuses to make such names.
 func isFullSHA(ref string) bool { return len(ref) == 40 && isHex(ref) }

@@ -20,10 +20,10 @@ type Repository struct {
 	TokenName string
 }
 
-// URL gives the repository's address without credentials and ".git".
+// URL returns the repository's address without credentials and ".git".
 func (r Repository) URL() string { return r.Scheme + "://" + r.Host + "/" + r.Owner + "/" + r.Repo }
 
-// App gives the name of the app: the repository's, with dashes made
+// App returns the name of the app: the repository's, with dashes made
 // underscores, because the app's Python package has that name.
 func (r Repository) App() string { return strings.ReplaceAll(r.Repo, "-", "_") }
 
@@ -110,7 +110,7 @@ func parseRepository(raw string) (Repository, *fault) {
 	if repository.Host == "www.github.com" {
 		repository.Host = "github.com"
 	}
-	if repository.Scheme == "http" && repository.TokenName != "" && !isLoopback(repository.Host) {
+	if repository.Scheme == "http" && repository.TokenName != "" && !IsLoopback(repository.Host) {
 		return Repository{}, &fault{codeURL, "url would send " + repository.TokenName + " unencrypted", "write https:// instead of http://"}
 	}
 	parts := strings.Split(strings.TrimSuffix(path, "/"), "/")
@@ -166,8 +166,8 @@ func malformedPlaceholder() *fault {
 		"write https://${NAME}@HOST/OWNER/REPO, where NAME is a key of .env: letters, digits and underscores"}
 }
 
-// isLoopback says whether a host, with or without a port, is this machine.
-func isLoopback(host string) bool {
+// IsLoopback reports whether a host, with or without a port, is this machine.
+func IsLoopback(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}

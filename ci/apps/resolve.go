@@ -3,10 +3,14 @@ package apps
 import (
 	"context"
 	"errors"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/google/go-github/v60/github"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
@@ -102,4 +106,59 @@ func addOnce(report problem.Report, p problem.Problem) problem.Report {
 		return report
 	}
 	return append(report, p)
+}
+
+// ResolveRef returns the commit that a source's ref names. A tag goes before a
+// branch of the same name, as git has it, and both before a commit.
+func (g *GitHub) ResolveRef(ctx context.Context, s Source) (Resolution, error) {
+	r, err := g.open(s)
+	if err != nil {
+		return Resolution{}, err
+	}
+	type form struct {
+		ref  string
+		kind release.RefKind
+	}
+	forms := []form{{"tags/" + s.Ref, release.Tag}, {"heads/" + s.Ref, release.Branch}}
+	switch {
+	case isFullSHA(s.Ref):
+		forms = []form{{s.Ref, release.Commit}}
+	case isHex(s.Ref):
+		forms = append(forms, form{s.Ref, release.Commit})
+	}
+	for _, form := range forms {
+		resolution, err := r.commit(ctx, form.ref)
+		if errors.Is(err, errNoObject) {
+			continue
+		}
+		// GitHub looks a bare name up among the branches as well.
+		if form.kind == release.Commit && err == nil && !strings.HasPrefix(resolution.Commit, strings.ToLower(s.Ref)) {
+			continue
+		}
+		resolution.Kind = form.kind
+		return resolution, err
+	}
+	return Resolution{}, r.refMissing(ctx)
+}
+
+// commit asks for one commit, by tags/NAME, heads/NAME or SHA. The API's
+// answer has its SHA and date in one, and for an annotated tag those of the
+// commit behind it.
+func (r repository) commit(ctx context.Context, ref string) (Resolution, error) {
+	// go-github puts the ref into the path as it is. With its slashes escaped
+	// a branch x/status is not taken for the statuses of x. One file of the
+	// commit per page, instead of 300 with their patches, keeps the answer
+	// small.
+	commit, response, err := r.client.Repositories.GetCommit(ctx, r.source.Owner, r.source.Repo, url.PathEscape(ref), &github.ListOptions{PerPage: 1})
+	if err != nil {
+		return Resolution{}, r.objectError(ctx, response, err)
+	}
+	resolution := Resolution{
+		Commit: commit.GetSHA(), CommittedAt: commit.GetCommit().GetCommitter().GetDate().UTC(),
+		TokenName: r.tokenName, TokenExpires: response.TokenExpiration.Time,
+	}
+	if !isFullSHA(resolution.Commit) || resolution.CommittedAt.IsZero() {
+		return Resolution{}, r.strangeAnswer("has no commit in it", nil)
+	}
+	return resolution, nil
 }

@@ -97,7 +97,7 @@ func (t *transport) once(request *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// again says whether an answer is worth another attempt, and after how long.
+// again reports whether an answer is worth another attempt, and after how long.
 // A used-up rate limit is not: it lasts up to an hour.
 func (t *transport) again(response *http.Response, wait time.Duration) (time.Duration, bool) {
 	limited := response.StatusCode == http.StatusForbidden || response.StatusCode == http.StatusTooManyRequests

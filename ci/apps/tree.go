@@ -97,7 +97,7 @@ func (r repository) tree(ctx context.Context, commit string) ([]File, error) {
 	return files, nil
 }
 
-// list gives the files of a folder and of all below it, or where those are too
+// list returns the files of a folder and of all below it, or where those are too
 // many, its own files and the folders in it.
 func (r repository) list(ctx context.Context, f folder) ([]File, []folder, error) {
 	tree, response, err := r.client.Git.GetTree(ctx, r.source.Owner, r.source.Repo, f.sha, true)
@@ -131,7 +131,7 @@ func (r repository) list(ctx context.Context, f folder) ([]File, []folder, error
 	return files, folders, nil
 }
 
-// Read gives the content of one file that [GitHub.Tree] listed, at most 16 MiB.
+// Read returns the content of one file that [GitHub.Tree] listed, at most 16 MiB.
 // It is what the file's SHA-1 names, wherever it came from. The error is a
 // [problem.Problem], or what ended the context.
 //

@@ -31,7 +31,7 @@ const emptyType types.MediaType = "application/vnd.oci.empty.v1+json"
 // maxContent is the most that is read of an artifact, in bytes.
 const maxContent = 64 << 20
 
-// Attach pushes content as an artifact whose subject is the image, and gives
+// Attach pushes content as an artifact whose subject is the image, and returns
 // the artifact's digest. Again with the same content and annotations it
 // changes nothing.
 //
@@ -80,13 +80,13 @@ func push(to name.Repository, layer v1.Layer, options []remote.Option) (*v1.Desc
 // manifest is the text of an OCI manifest whose blobs are in the registry.
 type manifest []byte
 
-// RawManifest gives the text.
+// RawManifest returns the text.
 func (m manifest) RawManifest() ([]byte, error) { return m, nil }
 
 // MediaType says that it is OCI's, where Docker's is taken for granted.
 func (m manifest) MediaType() (types.MediaType, error) { return types.OCIManifestSchema1, nil }
 
-// Attached gives the content of the newest artifact of a type, or nil if there
+// Attached returns the content of the newest artifact of a type, or nil if there
 // is none. The newest is the one with the latest [CreatedAnnotation]; among
 // those without one, or with the same, it is always the same but any.
 func Attached(ctx context.Context, image name.Digest, artifactType string, options ...remote.Option) ([]byte, error) {
@@ -175,7 +175,7 @@ func within(ctx context.Context, options []remote.Option) []remote.Option {
 	return append(slices.Clone(options), remote.WithContext(ctx))
 }
 
-// missing says whether a registry answered that it does not have something.
+// missing reports whether a registry answered that it does not have something.
 func missing(err error) bool {
 	var status *transport.Error
 	return errors.As(err, &status) && status.StatusCode == http.StatusNotFound

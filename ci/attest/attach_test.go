@@ -222,7 +222,7 @@ func TestAttachedPassesOverTheDeleted(t *testing.T) {
 	}
 }
 
-// Whoever may push may write the list.
+// An account that may push may write the list.
 func TestAttachedPassesOverWhatIsAnotherImages(t *testing.T) {
 	address := registries["the embedded one"](t)
 	image, other := pushImage(t, address+"/acme/site"), pushImage(t, address+"/acme/site")

@@ -58,7 +58,7 @@ type Contents struct {
 }
 
 // SBOM lists what an image holds, as CycloneDX 1.6 in JSON. The same contents
-// give the same document, to the byte.
+// make the same document, to the byte.
 //
 // Its errors are those of contents that can't be read.
 func SBOM(c Contents) ([]byte, error) {

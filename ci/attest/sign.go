@@ -71,7 +71,7 @@ func NewSigner(key []byte, password secret.Secret) (*Signer, error) {
 	return &Signer{signer}, nil
 }
 
-// PublicKey gives the key that verifies the signatures, in PEM: cosign.pub.
+// PublicKey returns the key that verifies the signatures, in PEM: cosign.pub.
 func (s *Signer) PublicKey() ([]byte, error) {
 	public, err := s.key.PublicKey()
 	if err != nil {
@@ -153,7 +153,7 @@ func (s signed) verify(key signature.Verifier) error {
 	return key.VerifySignature(bytes.NewReader(s.signature), bytes.NewReader(s.payload))
 }
 
-// of says whether what was signed is an image.
+// of reports whether what was signed is an image.
 func (s signed) of(image name.Digest) bool {
 	var claim payload.SimpleContainerImage
 	return json.Unmarshal(s.payload, &claim) == nil &&
@@ -166,7 +166,7 @@ func signatureTag(image name.Digest) name.Tag {
 	return image.Context().Tag(strings.Replace(image.DigestStr(), ":", "-", 1) + ".sig")
 }
 
-// readSignatures reads an image's signatures, good or not, and gives the list
+// readSignatures reads an image's signatures, good or not, and returns the list
 // that they are in for another to be added. What is no signature is left out.
 func readSignatures(image name.Digest, options []remote.Option) (v1.Image, []signed, error) {
 	list, err := remote.Image(signatureTag(image), options...)

@@ -44,7 +44,7 @@ func keyText(t *testing.T, passwords cryptoutils.PassFunc) []byte {
 	return private
 }
 
-// newKey makes a signer, and gives the text of its key.
+// newKey makes a signer, and returns the text of its key.
 func newKey(t *testing.T) (*attest.Signer, []byte) {
 	t.Helper()
 	text := keyText(t, nil)
@@ -271,7 +271,7 @@ func TestVerifyRefuses(t *testing.T) {
 				if !errors.Is(err, attest.ErrUnsigned) {
 					t.Fatalf("verify gives %v", err)
 				}
-				// What is there does not keep anybody from signing.
+				// What is there prevents no signature.
 				if err := signer.Sign(t.Context(), image, ""); err != nil {
 					t.Fatal(err)
 				}

@@ -2,88 +2,11 @@ package image
 
 import (
 	"context"
-	"maps"
 	"path"
-	"slices"
 	"strings"
 
 	"dagger.io/dagger"
 )
-
-// modules is the stage with an app's node modules, from what its package.json
-// and yarn.lock say alone: a change in the app's source does not run yarn
-// again. yarn needs no compilers unless a module has to be compiled.
-func (b *Builder) modules(a *app, tools *stage) *stage {
-	text := `
-cp -R /tmp/manifests/. .
-` + fromMirror + `
-yarn install --frozen-lockfile --non-interactive --no-progress
-find . -name node_modules -prune -o -type f -exec rm {} +
-# Not every package.json makes a folder, and all are mounted.
-mkdir -p ` + strings.Join(a.nodeFolders(), " ") + `
-`
-	reads := entries(a.files, readsModules)
-	return &stage{
-		name: "modules", of: a.Name, platform: tools.platform, needs: []*stage{tools},
-		key: keyOf("modules", a.Name, tools.key, text, reads),
-		build: func(s *stage, in inputs) *dagger.Container {
-			// One by one, so that the engine too knows the files by content.
-			tree, files := b.tree(a), b.Client.Directory()
-			for _, f := range reads {
-				files = files.WithFile(f.Path, tree.File(f.Path))
-			}
-			c := b.cached(toolbox(in[tools]), "yarn-"+a.Name+"-"+path.Base(string(tools.platform))).
-				WithMountedDirectory("/tmp/manifests", files).
-				WithWorkdir(a.dir())
-			return b.script(c, s, text)
-		},
-		pack: func(_ context.Context, c *dagger.Container) packing {
-			return packing{from: c.Directory(a.dir()), at: a.dir(), owner: owner, seconds: epoch, passing: true}
-		},
-	}
-}
-
-// served is the stage with those node modules of an app that are in the image.
-func (b *Builder) served(a *app, modules *stage) *stage {
-	at := a.dir() + "/node_modules"
-	return &stage{
-		name: "served", of: a.Name, platform: modules.platform, needs: []*stage{modules}, inImage: true,
-		history: "node modules of " + a.Name,
-		key:     keyOf("served", modules.key, pruneModules, packScript),
-		build:   func(_ *stage, in inputs) *dagger.Container { return in[modules] },
-		pack: func(_ context.Context, c *dagger.Container) packing {
-			return packing{from: c.Directory(at), at: at, owner: owner, seconds: epoch, before: pruneModules}
-		},
-	}
-}
-
-// servesModules says whether an app's node modules belong into the image:
-// frappe's do, because its websocket server runs on them, and those of an app
-// whose hooks name files in them.
-func (a *app) servesModules() bool {
-	return a.Name == "frappe" || strings.Contains(a.hooks, "assets/"+a.Name+"/node_modules")
-}
-
-// pruneModules removes what neither a server nor a browser loads: compilers,
-// types, source maps and documents. Nothing is built in a running image, which
-// has no yarn either.
-const pruneModules = `
-rm -rf .bin .cache .yarn-integrity typescript prettier esbuild esbuild-* @esbuild
-find . -type f \( -name '*.d.ts' -o -name '*.d.mts' -o -name '*.d.cts' -o -name '*.map' -o -name '*.md' -o -name '*.markdown' -o -name '*.flow' -o -name '*.tsbuildinfo' \) -delete
-find . -type d \( -name .github -o -name __tests__ \) -prune -exec rm -rf {} +
-`
-
-// nodeFolders are the folders of an app, by their path in it, that may have
-// node modules.
-func (a *app) nodeFolders() []string {
-	folders := map[string]bool{}
-	for _, f := range a.files {
-		if readsModules(f.Path) && path.Base(f.Path) == "package.json" {
-			folders[path.Join(path.Dir(f.Path), "node_modules")] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(folders))
-}
 
 // assets is the stage with what frappe's esbuild makes of an app's bundles.
 //

@@ -136,7 +136,7 @@ func TestBuildFromStoredStages(t *testing.T) {
 	}
 }
 
-// The same lock gives the same image, and another one another.
+// The same lock makes the same image, and another one another.
 func TestBuildIsDeterministic(t *testing.T) {
 	build := func(change func(*release.Lock)) string {
 		b, lock := exampleBuilder(t), exampleLock()
@@ -260,7 +260,7 @@ func TestTooManyLayers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = b.assemble(g, 0, "linux/amd64", m, last)
+		_, err = b.mergeLayers(g.layers(0, b.apps), "linux/amd64", m, last)
 		return err
 	}
 	// Besides the apps' there are those of the base, bench, the packages and

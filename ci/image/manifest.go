@@ -34,7 +34,7 @@ func newManifest(lock release.Lock, builder string) (manifest, error) {
 }
 
 // created is when the newest of the commits was made: what is created when
-// follows the commits, not the clock, so that the same lock gives the same
+// follows the commits, not the clock, so that the same lock makes the same
 // image.
 func (m manifest) created() time.Time {
 	var newest time.Time

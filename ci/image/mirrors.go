@@ -78,8 +78,8 @@ if [ -n "${NPM_MIRROR:-}" ]; then
 fi
 `
 
-// reaching gives a step the mirrors and the certificates, as secrets: their
-// values key nothing and are in no layer.
+// reaching returns a container whose next step has the mirrors and the
+// certificates, as secrets: their values are in no cache key and in no layer.
 func (b *Builder) reaching(c *dagger.Container) *dagger.Container {
 	c = c.WithMountedTemp("/run/trust")
 	if b.Mirrors.CAs != "" {
@@ -103,7 +103,7 @@ const publicTrust = "/run/trust-public"
 // npmrc is where npm and yarn read the login at the mirror.
 const npmrc = "/run/trust-npmrc"
 
-// npmLogin takes the credentials out of a registry's URL and gives them as
+// npmLogin takes the credentials out of a registry's URL and returns them as
 // npm's configuration: in the URL they would be sent for what the registry
 // lists, and not for the archives that it points to.
 func npmLogin(mirror secret.Secret) (registry, login secret.Secret) {

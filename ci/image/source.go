@@ -2,161 +2,16 @@ package image
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/url"
-	"path"
-	"regexp"
-	"slices"
 	"strconv"
-	"strings"
 
 	"dagger.io/dagger"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/apps"
-	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
-
-// Reader tells what a commit holds before anything is fetched.
-type Reader interface {
-	// Tree lists the files of an app's commit.
-	Tree(ctx context.Context, app release.App) ([]apps.File, error)
-	// Read gives the content of one of them.
-	Read(ctx context.Context, app release.App, file apps.File) (string, error)
-}
-
-// app is an app with what the graph has to know of it.
-type app struct {
-	release.App
-	files []apps.File
-	// project is the text of pyproject.toml and legacy that of
-	// requirements.txt where the first says nothing of requirements.
-	project, legacy string
-	// hooks is the text of the package's hooks.py.
-	hooks string
-	// builds says that package.json tells how to build a front end of the
-	// app's own. frappe's tells how to build the bundles of all.
-	builds bool
-	// requires are the apps that hooks.py asks for.
-	requires []string
-}
-
-// survey reads what the graph has to know of all apps, side by side. Each
-// app's own problems are collected, so that a release with three bad apps
-// names all three.
-func (b *Builder) survey(ctx context.Context, list []release.App) ([]app, error) {
-	out := make([]app, len(list))
-	errs := make([]error, len(list))
-	var side errgroup.Group
-	for i, one := range list {
-		side.Go(func() error {
-			out[i], errs[i] = b.surveyOne(ctx, one)
-			return nil
-		})
-	}
-	_ = side.Wait()
-	var report problem.Report
-	for i, err := range errs {
-		if err == nil {
-			continue
-		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		report.Add(problem.Problem{
-			Code: "image.app", Subject: list[i].Name + " " + list[i].Ref, Detail: err.Error(), Err: err,
-			Remedy: "name a ref in apps.json at which the repository is a Frappe app",
-		})
-	}
-	return out, report.Err()
-}
-
-func (b *Builder) surveyOne(ctx context.Context, one release.App) (app, error) {
-	a := app{App: one}
-	var err error
-	if a.files, err = b.Reader.Tree(ctx, one); err != nil {
-		return a, err
-	}
-	var packages []string
-	for _, f := range a.files {
-		if strings.Count(f.Path, "/") == 1 && path.Base(f.Path) == "hooks.py" {
-			packages = append(packages, path.Dir(f.Path))
-		}
-	}
-	if len(packages) != 1 {
-		return a, fmt.Errorf("%d packages with a hooks.py in %s, where a Frappe app has one", len(packages), one.URL)
-	}
-	a.Name = packages[0]
-	var module, node string
-	side, ctx := errgroup.WithContext(ctx)
-	for name, text := range map[string]*string{
-		a.Name + "/__init__.py": &module, a.Name + "/hooks.py": &a.hooks, "pyproject.toml": &a.project, "requirements.txt": &a.legacy,
-		"package.json": &node,
-	} {
-		at := slices.IndexFunc(a.files, func(f apps.File) bool { return f.Path == name })
-		if at < 0 {
-			continue
-		}
-		side.Go(func() (err error) {
-			if *text, err = b.Reader.Read(ctx, one, a.files[at]); err != nil {
-				return fmt.Errorf("read %s: %w", name, err)
-			}
-			return nil
-		})
-	}
-	if err := side.Wait(); err != nil {
-		return a, err
-	}
-	match := versionLine.FindStringSubmatch(module)
-	if match == nil {
-		return a, fmt.Errorf("no __version__ in %s/__init__.py", a.Name)
-	}
-	a.Version = match[1]
-	if projectTable.MatchString(a.project) {
-		a.legacy = ""
-	}
-	a.requires = requiredApps(a.hooks)
-	if node != "" && a.Name != "frappe" {
-		var description struct{ Scripts map[string]string }
-		if err := json.Unmarshal([]byte(node), &description); err != nil {
-			return a, fmt.Errorf("read package.json: %w", err)
-		}
-		a.builds = description.Scripts["build"] != ""
-	}
-	return a, nil
-}
-
-var (
-	versionLine  = regexp.MustCompile(`(?m)^__version__\s*=\s*["']([^"']+)["']`)
-	projectTable = regexp.MustCompile(`(?m)^\[project\]\s*$`)
-	comment      = regexp.MustCompile(`#[^\n]*`)
-	requiredList = regexp.MustCompile(`(?ms)^required_apps\s*=\s*\[(.*?)\]`)
-)
-
-// requiredApps gives the names of the apps that hooks.py asks for. They may be
-// written with their owner, "frappe/erpnext".
-func requiredApps(hooks string) []string {
-	list := requiredList.FindStringSubmatch(hooks)
-	if list == nil {
-		return nil
-	}
-	var names []string
-	for _, match := range quoted.FindAllStringSubmatch(comment.ReplaceAllString(list[1], ""), -1) {
-		names = append(names, strings.ReplaceAll(path.Base(match[1]), "-", "_"))
-	}
-	return names
-}
-
-// has says whether the app has a file.
-func (a *app) has(p string) bool {
-	return slices.ContainsFunc(a.files, func(f apps.File) bool { return f.Path == p })
-}
-
-// dir is where the app lies in the bench.
-func (a *app) dir() string { return benchDir + "/apps/" + a.Name }
 
 // tree is the app's source as the engine fetches it.
 func (b *Builder) tree(a *app) *dagger.Directory {
@@ -167,7 +22,7 @@ func (b *Builder) tree(a *app) *dagger.Directory {
 	return repository.Commit(a.Commit).Tree(dagger.GitRefTreeOpts{DiscardGitDir: true})
 }
 
-// repository gives the app's repository as the engine reaches it. One on this
+// repository returns the app's repository as the engine reaches it. One on this
 // machine's loopback is out of reach for an engine in a container or far
 // away, so it goes through the connection to the engine.
 func (b *Builder) repository(app release.App) (*dagger.GitRepository, error) {
@@ -180,7 +35,7 @@ func (b *Builder) repository(app release.App) (*dagger.GitRepository, error) {
 		// The secret's name is part of the cache's key and its value is not.
 		opts.HTTPAuthToken = b.Client.SetSecret("token of "+app.URL, token.Reveal())
 	}
-	if ip := net.ParseIP(address.Hostname()); address.Hostname() == "localhost" || ip != nil && ip.IsLoopback() {
+	if apps.IsLoopback(address.Host) {
 		port, err := strconv.Atoi(address.Port())
 		if err != nil {
 			return nil, fmt.Errorf("url %s: a repository on this machine needs a port", app.URL)

@@ -2,10 +2,7 @@ package image
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -15,16 +12,15 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
-	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 )
 
 // Store keeps stages by their tags: a registry.
 type Store interface {
-	// Stage gives the stage of a tag, or nil where there is none.
+	// Stage returns the stage of a tag, or nil where there is none.
 	Stage(ctx context.Context, tag string) (v1.Image, error)
 	// Keep stores a stage under its tag.
 	Keep(ctx context.Context, tag string, stage v1.Image) error
-	// Container gives the engine's own view of an image that the store has.
+	// Container returns the engine's own view of an image that the store has.
 	Container(ctx context.Context, client *dagger.Client, stage v1.Image) (*dagger.Container, error)
 }
 
@@ -52,7 +48,7 @@ type stage struct {
 	run run
 }
 
-// String is the stage's name for a person.
+// String returns the stage's name for messages and logs.
 func (s *stage) String() string {
 	text := strings.TrimSpace(s.name + " " + s.of)
 	if s.platform != "" {
@@ -76,7 +72,7 @@ type run struct {
 	// found is the stage as a store has it, and by which.
 	found v1.Image
 	store Store
-	// made is what build gave; nil where the stage was found.
+	// made is what build made; nil where the stage was found.
 	made *dagger.Container
 	err  error
 	// kept is the stage as it is stored.
@@ -147,7 +143,7 @@ func slotted[T any](b *Builder, run func() (T, error)) (T, error) {
 	return run()
 }
 
-// anew says whether a stage is to be built although a store may have it.
+// anew reports whether a stage is to be built although a store may have it.
 func (b *Builder) anew(s *stage) bool {
 	return b.NoCache == NoCacheAll || b.NoCache != "" && b.NoCache == s.of
 }
@@ -172,7 +168,7 @@ func (b *Builder) inputs(ctx context.Context, s *stage) (inputs, error) {
 	return in, err
 }
 
-// container gives a stage's files to another stage.
+// container returns a stage's files for another stage to use.
 func (b *Builder) container(ctx context.Context, s *stage) (*dagger.Container, error) {
 	if err := b.has(ctx, s); err != nil {
 		return nil, err
@@ -187,7 +183,7 @@ func (b *Builder) container(ctx context.Context, s *stage) (*dagger.Container, e
 	return c, nil
 }
 
-// keep gives a stage as it is stored. One that was built here is packed and
+// keep returns a stage as it is stored. One that was built here is packed and
 // stored first, in the store that is written to.
 func (b *Builder) keep(ctx context.Context, s *stage) (v1.Image, error) {
 	s.run.keepOnce.Do(func() {
@@ -239,68 +235,3 @@ func (b *Builder) observe(e progress.Event) {
 		b.Observe(e)
 	}
 }
-
-// stamp is the last command of every script. What an exec printed is kept
-// with its result, so the time tells whether the exec ran in this build.
-const stamp = "\ndate +%s.%N\n"
-
-// Stamp matches that line, which says nothing to a person.
-var Stamp = regexp.MustCompile(`^\d+\.\d+$`)
-
-// script adds a shell script as one exec, in a login-free POSIX shell that
-// stops at the first failure. Its first line names the stage in the engine's
-// account of the build.
-func (b *Builder) script(c *dagger.Container, s *stage, text string) *dagger.Container {
-	return b.reaching(b.fresh(c, s.of)).WithExec([]string{"sh", "-euc", ": stage " + s.String() + prelude + text + stamp})
-}
-
-// unemulated says what to do about a failure where the engine's machine runs no
-// program for the stage's platform.
-func (b *Builder) unemulated(s *stage, err error) error {
-	if b.platformOf(s) == b.native || !strings.Contains(err.Error(), "exec format error") {
-		return err
-	}
-	_, architecture, _ := strings.Cut(string(s.platform), "/")
-	return problem.Report{{
-		Code: "image.emulation", Subject: string(s.platform), Err: err,
-		Detail: "the engine's machine runs no programs for it",
-		Remedy: "have that machine emulate it, with docker run --privileged --rm tonistiigi/binfmt --install " + architecture +
-			" or in GitHub Actions with docker/setup-qemu-action; or build with --platform " + string(b.native),
-	}}.Err()
-}
-
-// printedBefore says whether the stamp at the end of an output is older than
-// a moment. The engine's clock may run a little differently; a stage that
-// ends within a second of the start is taken for cached.
-func printedBefore(output string, moment time.Time) bool {
-	lines := strings.Fields(output)
-	if len(lines) == 0 {
-		return false
-	}
-	seconds, err := strconv.ParseFloat(lines[len(lines)-1], 64)
-	return err == nil && seconds < float64(moment.UnixNano())/1e9
-}
-
-// withOutput adds the last lines that a failed command printed: the message
-// of dagger's ExecError leaves them out.
-func withOutput(err error) error {
-	var exec *dagger.ExecError
-	if !errors.As(err, &exec) {
-		return err
-	}
-	return execFailure{exec}
-}
-
-// execFailure is a command's failure with what it printed last.
-type execFailure struct{ exec *dagger.ExecError }
-
-func (f execFailure) Error() string {
-	output := strings.TrimSpace(f.exec.Stdout + "\n" + f.exec.Stderr)
-	if output == "" {
-		output = f.exec.Error() // the engine says why it could not be started
-	}
-	lines := strings.Split(output, "\n")
-	return fmt.Sprintf("exit %d\n%s", f.exec.ExitCode, strings.Join(lines[max(0, len(lines)-25):], "\n"))
-}
-
-func (f execFailure) Unwrap() error { return f.exec }

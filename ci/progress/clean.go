@@ -12,7 +12,7 @@ var escapes = regexp.MustCompile("(?:\x1b\\[|\u009b)[0-?]*[ -/]*[@-~]" +
 	"|\x1b[\\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\\\|$)" +
 	"|\x1b[ -/]*[0-~]?")
 
-// clean gives a line of a command's output as it may be shown: without what
+// clean returns a line of a command's output as it may be shown: without what
 // would move the cursor, colour or reorder the text.
 func clean(line string) string {
 	line = escapes.ReplaceAllString(strings.ToValidUTF8(line, ""), "")

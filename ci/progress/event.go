@@ -1,4 +1,4 @@
-// Package progress shows a person what becomes of a build: [Screen] while it
+// Package progress shows what becomes of a build: [Screen] while it
 // runs, on a terminal, and [Timeline] afterwards, as a page for a browser and
 // a table for a job summary. Both are fed with the same events. [NewLines]
 // finds out what the running commands print.
@@ -76,7 +76,7 @@ func (e Event) outcome() state {
 	return made
 }
 
-// took writes a duration as a person reads it.
+// took returns a duration as text, with no more digits than are read.
 func took(d time.Duration) string {
 	d = max(d, 0)
 	// Rounded first: 99.96 seconds must not become 100.0s.

@@ -16,9 +16,10 @@ const (
 	Format   = "dots"
 )
 
-// Marker gives the first line of a stage's script, by which the lines that
-// the script prints are told from others. It does nothing in a POSIX shell.
-func Marker(stage string) string { return ": stage " + stage + "\n" }
+// Marker returns the first line of a stage's script, by which the lines that
+// the script prints are told from others. It has no line end, and does nothing
+// in a POSIX shell.
+func Marker(stage string) string { return ": stage " + stage }
 
 // marker finds the marker in the heading of an exec. A heading is one line:
 // the script's line ends are written as \n.
@@ -47,7 +48,7 @@ type lines struct {
 	gap bool
 }
 
-// NewLines gives a writer for the progress of a Dagger session. It calls show
+// NewLines returns a writer for the progress of a Dagger session. It calls show
 // for every line that an exec prints whose script begins with a [Marker],
 // and for every state of a line that is drawn again and again. Lines come
 // without control characters; empty ones don't come.

@@ -25,7 +25,7 @@ import (
 // recording is what a session printed for the execs of TestLinesOfEngine.
 const recording = "session.txt"
 
-// read gives the lines of a session's progress that came in parts.
+// read returns the lines of a session's progress that came in parts.
 func read(parts ...string) string {
 	var b strings.Builder
 	w := NewLines(func(stage, line string) { fmt.Fprintf(&b, "%s: %s\n", stage, line) })
@@ -75,7 +75,7 @@ func TestLinesOfEngine(t *testing.T) {
 
 	base := client.Container().From("debian:bookworm-slim").WithEnvVariable("RUN", time.Now().Format(time.RFC3339Nano))
 	run := func(stage, text string) (ended time.Time, err error) {
-		_, err = base.WithExec([]string{"sh", "-euc", Marker(stage) + text}).Stdout(t.Context())
+		_, err = base.WithExec([]string{"sh", "-euc", Marker(stage) + "\n" + text}).Stdout(t.Context())
 		return time.Now(), err
 	}
 	// Side by side, and one of them talks all the time: the others must not

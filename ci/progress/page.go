@@ -121,7 +121,7 @@ func (t *Timeline) page() page {
 	return p
 }
 
-// steps are the distances of ticks that a person can add up.
+// steps are the distances of ticks that are easily added up.
 var steps = []time.Duration{
 	100 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond,
 	time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 15 * time.Second, 30 * time.Second,
@@ -155,5 +155,5 @@ func ticks(total time.Duration) []tick {
 // first.
 func (page) Line(i int) int { return i + 2 }
 
-// Even says whether a bar stands on the darker stripe.
+// Even reports whether a bar stands on the darker stripe.
 func (page) Even(i int) bool { return i%2 == 0 }

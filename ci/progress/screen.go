@@ -14,7 +14,7 @@ import (
 type Terminal struct {
 	// Out is the terminal.
 	Out io.Writer
-	// Size gives its columns and rows, as term.GetSize does. Where it is nil
+	// Size returns its columns and rows, as term.GetSize does. Where it is nil
 	// or knows nothing, 80 and 24 are taken.
 	Size func() (columns, rows int)
 	// Color allows colours.
@@ -63,7 +63,7 @@ type live struct {
 	began      time.Time
 }
 
-// NewScreen gives a screen, which Close ends.
+// NewScreen returns a screen, which Close ends.
 func NewScreen(terminal Terminal) *Screen {
 	s := &Screen{terminal: terminal, done: make(chan struct{})}
 	if s.terminal.Now == nil {
@@ -110,7 +110,7 @@ func (s *Screen) Add(e Event) {
 		s.running = append(s.running, &live{name: e.Stage, began: e.At})
 		s.draw(nil)
 	case e.Kind == Line && i >= 0:
-		// Commands print faster than anybody reads: the next tick draws it.
+		// Commands print faster than can be read: the next tick draws it.
 		s.running[i].text = e.Text
 	case e.Kind == Ended:
 		began := e.At
@@ -228,7 +228,7 @@ func (s *Screen) Close() error {
 	return nil
 }
 
-// Writer gives a writer that puts text above the lines of the stages. While
+// Writer returns a writer that puts text above the lines of the stages. While
 // there are such lines, a text appears when its line ends.
 func (s *Screen) Writer() io.Writer { return above{s} }
 

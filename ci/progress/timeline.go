@@ -95,7 +95,7 @@ func (t *Timeline) spans() []span {
 	return spans
 }
 
-// CriticalPath gives the stages that the whole waited for, from the first to
+// CriticalPath returns the stages that the whole waited for, from the first to
 // the last: a stage that ends sooner elsewhere makes nothing faster. It goes
 // back from the stage that ended last to the one it needed that ended last,
 // and so on. A stage that was given up because of another one is no end.
@@ -116,7 +116,7 @@ func criticalPath(spans []span) []span {
 	for ends := spans; len(ends) > 0; {
 		last := slices.MaxFunc(ends, byEnd)
 		path = append(path, last)
-		// Whoever was there is gone: a circle of needs must end.
+		// No stage comes twice: a circle of needs must end.
 		delete(left, last.name)
 		ends = nil
 		for _, name := range last.needs {
@@ -155,7 +155,7 @@ func period(spans []span) (began time.Time, total time.Duration) {
 	return began, ended.Sub(began)
 }
 
-// Rows gives the stages by the time that they began.
+// Rows returns the stages by the time that they began.
 func (t *Timeline) Rows() []Row {
 	spans := t.spans()
 	began, _ := period(spans)

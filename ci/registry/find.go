@@ -7,19 +7,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 
 	"github.com/Masterminds/semver/v3"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/image"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
 
-// Find gives the image that a version names, with what the image says of
+// Find returns the image that a version names, with what the image says of
 // itself in its label. A version that is not there is a *problem.Error.
 func Find(ctx context.Context, t Target, version string) (release.Image, release.Manifest, error) {
 	var manifest release.Manifest
@@ -56,7 +54,7 @@ func Find(ctx context.Context, t Target, version string) (release.Image, release
 	return t.image(version, digest), manifest, nil
 }
 
-// LockOf gives the lock of a pushed version: what the image says of itself,
+// LockOf returns the lock of a pushed version: what the image says of itself,
 // with the Python packages that it holds in a file.
 func LockOf(ctx context.Context, t Target, version string) (release.Lock, error) {
 	found, manifest, err := Find(ctx, t, version)
@@ -97,7 +95,7 @@ func LockOf(ctx context.Context, t Target, version string) (release.Lock, error)
 	}
 }
 
-// Before gives the newest version in the registry that is older than a
+// Before returns the newest version in the registry that is older than a
 // version, or nothing. Tags that are no semantic versions don't count.
 func Before(ctx context.Context, t Target, version string) (string, error) {
 	limit, err := semver.StrictNewVersion(version)
@@ -109,8 +107,7 @@ func Before(ctx context.Context, t Target, version string) (string, error) {
 		return "", fmt.Errorf("name image: %w", err)
 	}
 	tags, err := remote.List(repository, t.Options(ctx)...)
-	var status *transport.Error
-	if errors.As(err, &status) && status.StatusCode == http.StatusNotFound {
+	if missing(err) {
 		return "", nil
 	}
 	if err != nil {

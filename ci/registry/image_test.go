@@ -30,7 +30,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/rs/zerolog"
@@ -42,7 +41,7 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine"
 )
 
-// target gives an empty registry.
+// target returns an empty registry.
 func target(t *testing.T) Target {
 	t.Helper()
 	e, err := Serve(t.Context(), t.TempDir())
@@ -57,7 +56,7 @@ func target(t *testing.T) Target {
 	return Target{Host: e.Address(), Name: "acme/site"}
 }
 
-// layerOf gives a layer with one file.
+// layerOf returns a layer with one file.
 func layerOf(t *testing.T, path, text string) v1.Layer {
 	t.Helper()
 	var archive bytes.Buffer
@@ -78,7 +77,7 @@ func layerOf(t *testing.T, path, text string) v1.Layer {
 	return layer
 }
 
-// built gives an image of these layers, with a label if there is one.
+// built returns an image of these layers, with a label if there is one.
 func built(t *testing.T, label string, layers ...v1.Layer) *image.Image {
 	t.Helper()
 	single := mutate.MediaType(mutate.ConfigMediaType(empty.Image, types.OCIConfigJSON), types.OCIManifestSchema1)
@@ -109,7 +108,7 @@ func built(t *testing.T, label string, layers ...v1.Layer) *image.Image {
 	return &image.Image{Single: single, Digest: digest}
 }
 
-// pushed pushes an image and gives it a version.
+// pushed pushes an image under a version.
 func pushed(t *testing.T, to Target, version string, of *image.Image) {
 	t.Helper()
 	if _, err := Push(t.Context(), of, to); err != nil {
@@ -128,8 +127,7 @@ func tags(t *testing.T, of Target) []string {
 	}
 	found, err := remote.List(repository, of.Options(t.Context())...)
 	// A registry may not know a repository without any.
-	var status *transport.Error
-	if errors.As(err, &status) && status.StatusCode == http.StatusNotFound {
+	if missing(err) {
 		return nil
 	}
 	if err != nil {
@@ -380,7 +378,7 @@ func whole(of v1.Image) error {
 	return nil
 }
 
-// unpacked gives a folder with the files of an archive.
+// unpacked returns a folder with the files of an archive.
 func unpacked(t *testing.T, text []byte) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -576,17 +574,6 @@ func TestArchivedAtOnce(t *testing.T) {
 	}
 }
 
-func TestOnLoopback(t *testing.T) {
-	for host, want := range map[string]bool{
-		"localhost:5000": true, "127.0.0.1:5000": true, "[::1]:5000": true,
-		"registry.example.com:5000": false, "registry.example.com": false, "10.0.0.1:5000": false, "": false,
-	} {
-		if got := (Target{Host: host}).onLoopback(); got != want {
-			t.Errorf("%q: got %v, want %v", host, got, want)
-		}
-	}
-}
-
 // An engine on this machine pulls from the registry in this process; one that
 // can't is handed the same files.
 func TestContainer(t *testing.T) {
@@ -595,7 +582,7 @@ func TestContainer(t *testing.T) {
 	}
 	client := session(t)
 	s := &Stages{Target: target(t), Scratch: t.TempDir()}
-	// What the engine has seen before it does not ask anybody for.
+	// The engine asks no registry for what it has seen before.
 	two := rand.Text()
 	stage := built(t, "", layerOf(t, "home/one", "1"), layerOf(t, "home/two", two))
 	if err := s.Keep(t.Context(), "stage.x", stage.Single); err != nil {
@@ -627,7 +614,7 @@ func TestContainer(t *testing.T) {
 			}
 		}
 	}
-	// Nobody is where this registry says that it is.
+	// No server listens where this registry says that it is.
 	far := &Stages{Target: Target{Host: "127.0.0.1:1", Name: "acme/site"}, Scratch: t.TempDir()}
 	three := rand.Text()
 	c, err := far.Container(t.Context(), client, built(t, "", layerOf(t, "home/three", three)).Single)

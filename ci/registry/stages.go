@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,8 +13,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/desiredeffect/erpnext-pipeline/ci/apps"
 )
 
 // Stages keeps the stages of builds in a registry. It is an image.Store.
@@ -31,15 +30,14 @@ type Stages struct {
 	apart bool
 }
 
-// Stage gives the stage of a tag, or nil where there is none.
+// Stage returns the stage of a tag, or nil where there is none.
 func (s *Stages) Stage(ctx context.Context, tag string) (v1.Image, error) {
 	reference, err := s.Target.tag(tag)
 	if err != nil {
 		return nil, err
 	}
 	found, err := remote.Image(reference, s.Target.Options(ctx)...)
-	var status *transport.Error
-	if errors.As(err, &status) && status.StatusCode == http.StatusNotFound {
+	if missing(err) {
 		return nil, nil
 	}
 	return found, err
@@ -54,7 +52,7 @@ func (s *Stages) Keep(ctx context.Context, tag string, stage v1.Image) error {
 	return remote.Write(reference, stage, s.Target.Options(ctx)...)
 }
 
-// Container gives the engine's own view of a stage: the engine pulls it. An
+// Container returns the engine's own view of a stage: the engine pulls it. An
 // engine in a container or on another machine has a loopback of its own, so
 // what lies in a registry on this machine's is handed to it.
 func (s *Stages) Container(ctx context.Context, client *dagger.Client, stage v1.Image) (*dagger.Container, error) {
@@ -72,7 +70,7 @@ func (s *Stages) Container(ctx context.Context, client *dagger.Client, stage v1.
 	s.mutex.Unlock()
 	if !apart {
 		c, err := s.Target.Container(client, digest.String(), platform).Sync(ctx)
-		if err == nil || !s.Target.onLoopback() || !refused(err) {
+		if err == nil || !apps.IsLoopback(s.Target.Host) || !refused(err) {
 			return c, err
 		}
 		s.mutex.Lock()
@@ -125,15 +123,6 @@ func (s *Stages) archived(stage v1.Image, digest v1.Hash) (string, error) {
 	return path, nil
 }
 
-func (t Target) onLoopback() bool {
-	host, _, err := net.SplitHostPort(t.Host)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// refused says whether the engine found nobody at the registry's address. The
-// engine's errors arrive as text.
+// refused reports whether no server answered the engine at the registry's
+// address. The engine's errors arrive as text.
 func refused(err error) bool { return strings.Contains(err.Error(), "connection refused") }

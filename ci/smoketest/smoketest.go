@@ -1,5 +1,5 @@
-// Package smoketest finds out whether an image works before a release relies on it:
-// the image is started on the engine, beside a database and Redis that exist
+// Package smoketest finds out whether an image works before a release relies on
+// it: the image is started on the engine, beside a database and Redis that exist
 // for that alone, and a site is made from it, as on a first release.
 //
 // An image that builds is not yet one that runs: Frappe's packages have moved
@@ -20,6 +20,7 @@ import (
 	"dagger.io/dagger"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
@@ -69,7 +70,7 @@ type Report struct {
 	Skipped bool `json:"skipped,omitempty"`
 }
 
-// Word is what a person is told of a report.
+// Word returns what is printed and recorded of a report.
 func (r Report) Word() string {
 	if r.Skipped {
 		return "not smoke-tested"
@@ -78,7 +79,7 @@ func (r Report) Word() string {
 }
 
 // ArtifactType is the type of the artifact that carries a report beside its
-// image.
+// image. Registries hold reports under this name, so it stays.
 const ArtifactType = "application/vnd.erpnext-pipeline.proof.v1+json"
 
 // CodeFailed is the code of the problem of an image that does not work.
@@ -111,7 +112,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		WithUser("root").
 		WithMountedDirectory("/image", o.Image.Rootfs()).
 		WithMountedSecret("/run/words", o.Client.SetSecret("smoke test words", words(o)), dagger.ContainerWithMountedSecretOpts{Mode: 0o400}).
-		WithExec([]string{"sh", "-eufc", ": stage smoke test files\n" + filesScript}, dagger.ContainerWithExecOpts{UseEntrypoint: false})
+		WithExec([]string{"sh", "-eufc", progress.Marker("smoke test files") + "\n" + filesScript}, dagger.ContainerWithExecOpts{UseEntrypoint: false})
 
 	// What was found is written down; a smoke test is not repeated from the
 	// engine's memory, and shares no database with another.
@@ -133,7 +134,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		WithEnvVariable("SITE", site).
 		WithEnvVariable("DB_ROOT_PASSWORD", databasePassword).
 		WithEnvVariable("SMOKE_TEST_OF", of).
-		WithExec([]string{"bash", "-euc", ": stage smoke test site\n" + siteScript}, dagger.ContainerWithExecOpts{UseEntrypoint: true})
+		WithExec([]string{"bash", "-euc", progress.Marker("smoke test site") + "\n" + siteScript}, dagger.ContainerWithExecOpts{UseEntrypoint: true})
 
 	var printed [2]string
 	side, sideCtx := errgroup.WithContext(ctx)
@@ -202,24 +203,30 @@ func words(o Options) string {
 // mark is what a script prints when a check begins: its name and the time.
 const mark = "smoke-test: "
 
+// cutMark cuts a line that is a mark into the check's name and the time.
+func cutMark(line string) (name, at string, found bool) {
+	text, found := strings.CutPrefix(strings.TrimSpace(line), mark)
+	space := strings.LastIndexByte(text, ' ')
+	if !found || space < 0 {
+		return "", "", false
+	}
+	return text[:space], text[space+1:], true
+}
+
 // marks reads the checks that a script went through.
 func marks(printed string) []Check {
 	var checks []Check
 	var last float64
 	for line := range strings.Lines(printed) {
-		text, found := strings.CutPrefix(strings.TrimSpace(line), mark)
-		at := strings.LastIndexByte(text, ' ')
-		if !found || at < 0 {
-			continue
-		}
-		now, err := strconv.ParseFloat(text[at+1:], 64)
-		if err != nil {
+		name, at, found := cutMark(line)
+		now, err := strconv.ParseFloat(at, 64)
+		if !found || err != nil {
 			continue
 		}
 		if len(checks) > 0 {
 			checks[len(checks)-1].Seconds = now - last
 		}
-		checks, last = append(checks, Check{Name: text[:at]}), now
+		checks, last = append(checks, Check{Name: name}), now
 	}
 	if len(checks) > 0 {
 		checks = checks[:len(checks)-1] // the last mark says that it is over
@@ -235,9 +242,8 @@ func failed(err error) error {
 	}
 	check := "start"
 	for _, line := range strings.Split(exec.Stdout, "\n") {
-		text, found := strings.CutPrefix(strings.TrimSpace(line), mark)
-		if at := strings.LastIndexByte(text, ' '); found && at >= 0 {
-			check = text[:at] // before the time
+		if name, _, found := cutMark(line); found {
+			check = name
 		}
 	}
 	lines := strings.Split(strings.TrimSpace(exec.Stdout+"\n"+exec.Stderr), "\n")

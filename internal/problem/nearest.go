@@ -1,38 +1,45 @@
 package problem
 
-// Nearest gives the known name that someone most likely meant, for a remedy,
-// or nothing if none is near: at most a third of the letters may differ.
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/hbollon/go-edlib"
+)
+
+// Nearest returns the known name that a name was most likely meant to be, for a
+// remedy, or "" where none is near.
 func Nearest(name string, known []string) string {
-	best, least := "", 1+max(1, len(name)/3)
-	for _, k := range known {
-		if d := distance(name, k, least); d < least {
-			best, least = k, d
-		}
+	for _, near := range NearestOf(name, known, 1) {
+		return near
 	}
-	return best
+	return ""
 }
 
-// distance gives how many letters must be put in, left out or replaced to
-// make b of a, or a number not below limit when that is known to be reached.
-func distance(a, b string, limit int) int {
-	if max(len(a), len(b))-min(len(a), len(b)) >= limit {
-		return limit
+// NearestOf returns at most n of the known names that a name may have been
+// meant to be, the most alike first, among equals in the order of known. To be
+// near, at most a third of the name's letters may have been put in, left out,
+// replaced or swapped with a neighbour, one in any case. Upper and lower case
+// count as the same.
+func NearestOf(name string, known []string, n int) []string {
+	type candidate struct {
+		name     string
+		distance int
 	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := diagonal
-			if a[i] != b[j] {
-				replace++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replace, diagonal+1, row[j]+1)
+	least := max(1, utf8.RuneCountInString(name)/3)
+	var near []candidate
+	for _, k := range known {
+		distance := edlib.OSADamerauLevenshteinDistance(strings.ToLower(name), strings.ToLower(k))
+		if distance <= least {
+			near = append(near, candidate{k, distance})
 		}
 	}
-	return row[len(b)]
+	slices.SortStableFunc(near, func(a, b candidate) int { return cmp.Compare(a.distance, b.distance) })
+	names := make([]string, 0, n)
+	for _, c := range near[:min(n, len(near))] {
+		names = append(names, c.name)
+	}
+	return names
 }

@@ -1,6 +1,7 @@
 package problem_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
@@ -14,6 +15,38 @@ func TestNearest(t *testing.T) {
 	} {
 		if got := problem.Nearest(name, known); got != want {
 			t.Errorf("%q: got %q, want %q", name, got, want)
+		}
+	}
+}
+
+// The distances are those of letters put in, left out, replaced or swapped.
+func TestNearestCountsLetters(t *testing.T) {
+	for _, test := range []struct {
+		name, known string
+		near        bool
+	}{
+		{"a", "", true}, {"branch", "branch", true}, {"brnach", "branch", true}, {"bnarch", "branch", true}, {"url", "urls", true}, {"ulr", "url", true}, {"ü", "u", true},
+		{"BRANCH", "branch", true}, {"sitting", "kitten", false}, {"üü", "uu", false}, {"lru", "url", false}, {"url", "urlsx", false},
+	} {
+		if got := problem.Nearest(test.name, []string{test.known}) == test.known && len(problem.NearestOf(test.name, []string{test.known}, 1)) == 1; got != test.near {
+			t.Errorf("%q and %q: near is %t, want %t", test.name, test.known, got, test.near)
+		}
+	}
+}
+
+func TestNearestOf(t *testing.T) {
+	known := []string{"version-15", "version-14", "develop", "version-15-hotfix", "verizon-15"}
+	for name, test := range map[string]struct {
+		n    int
+		want []string
+	}{
+		"verison-15": {3, []string{"version-15", "verizon-15", "version-14"}},
+		"version-16": {2, []string{"version-15", "version-14"}},
+		"devel":      {3, []string{}},
+		"develop":    {3, []string{"develop"}},
+	} {
+		if got := problem.NearestOf(name, known, test.n); !slices.Equal(got, test.want) {
+			t.Errorf("%q: got %q, want %q", name, got, test.want)
 		}
 	}
 }

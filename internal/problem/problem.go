@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// Problem is one finding. Its fields hold no secrets: whoever makes one names
-// the place of a bad secret, never its value.
+// Problem is one finding. Its fields hold no secrets: of a bad secret they
+// name the place, never the value.
 type Problem struct {
 	// Code names the kind of finding in lower case with dots, for instance
 	// "apps.ref-missing". It is stable: scripts may match it.
@@ -25,14 +25,14 @@ type Problem struct {
 	// Remedy says what to do about it, in the imperative.
 	Remedy string `json:"remedy,omitempty"`
 	// Err is the underlying error, if there is one. It is not rendered:
-	// Detail says what of it a person needs.
+	// Detail says what of it the reader needs.
 	Err error `json:"-"`
 }
 
 // Error renders the problem on one line, without its remedy.
 func (p Problem) Error() string { return p.Subject + ": " + p.Detail }
 
-// Unwrap gives the underlying error.
+// Unwrap returns the underlying error.
 func (p Problem) Unwrap() error { return p.Err }
 
 // Report is a list of problems in the order in which they were found. The
@@ -47,7 +47,7 @@ func (r *Report) Addf(code, subject, remedy, format string, args ...any) {
 // Add appends problems.
 func (r *Report) Add(problems ...Problem) { *r = append(*r, problems...) }
 
-// Err gives the report as an error, or nil if it is empty.
+// Err returns the report as an error, or nil if it is empty.
 func (r Report) Err() error {
 	if len(r) == 0 {
 		return nil
@@ -66,7 +66,7 @@ func (e *Error) Error() string {
 	return strings.Join(lines, "; ")
 }
 
-// Unwrap gives the problems, for errors.As and errors.Is.
+// Unwrap returns the problems, for errors.As and errors.Is.
 func (e *Error) Unwrap() []error {
 	errs := make([]error, len(e.Report))
 	for i, p := range e.Report {
@@ -75,7 +75,7 @@ func (e *Error) Unwrap() []error {
 	return errs
 }
 
-// Render writes every problem with its remedy, as a person reads it:
+// Render writes every problem with its remedy, for a terminal or a log:
 //
 //	✗ apps.json:7: hrms v15.99.0: no such tag in frappe/hrms
 //	  fix: newest is v15.33.0; nearest are v15.13.0, v15.13.1

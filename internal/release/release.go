@@ -79,15 +79,16 @@ type Image struct {
 	Tag string `json:"tag"`
 	// Digest is the manifest's, for instance "sha256:8d9…".
 	Digest string `json:"digest"`
-	// SmokeTest says whether a site was made from the image before it got its
-	// tag: "smoke-tested" with the time, or "not smoke-tested".
+	// SmokeTest tells whether a site was made from the image before it got its
+	// tag: "smoke-tested" with the time, or "not smoke-tested". Its JSON key
+	// stays: records on hosts have it.
 	SmokeTest string `json:"proof,omitempty"`
 }
 
-// String gives name:version@sha256:…, what push prints.
+// String returns name:version@sha256:…, what push prints.
 func (i Image) String() string { return i.Repository + ":" + i.Tag + "@" + i.Digest }
 
-// Pinned gives name@sha256:…, what the compose set on a host refers to.
+// Pinned returns name@sha256:…, what the compose set on a host refers to.
 func (i Image) Pinned() string { return i.Repository + "@" + i.Digest }
 
 // Package is one Python package of an image.
@@ -142,7 +143,7 @@ type Record struct {
 	// Previous is the version that this release replaced; empty for the
 	// first.
 	Previous string `json:"previous,omitempty"`
-	// Rollback says that it was live before, and was gone back to.
+	// Rollback says that it was live before, and went live again by a rollback.
 	Rollback bool `json:"rollback,omitempty"`
 	// RestoredFrom is the run whose backup a rollback brought back; empty
 	// where the data stayed.

@@ -71,7 +71,7 @@ func (r *Redactor) Add(secrets ...Secret) {
 	}
 }
 
-// Redact gives a text with the secrets masked, for what is changed on its way
+// Redact returns a text with the secrets masked, for what is changed on its way
 // to the writer: shortened or escaped, a value would not be found there.
 func (r *Redactor) Redact(text string) string {
 	var out strings.Builder
@@ -83,7 +83,7 @@ func (r *Redactor) Redact(text string) string {
 	return out.String()
 }
 
-// disguises gives every text by which a value is known.
+// disguises returns every text by which a value is known.
 func disguises(value string) [][]byte {
 	var all [][]byte
 	add := func(text string, least int) {
@@ -120,7 +120,7 @@ func disguises(value string) [][]byte {
 	return all
 }
 
-// quoted gives a value as it stands between the quotes of a JSON string.
+// quoted returns a value as it stands between the quotes of a JSON string.
 func quoted(value string, html bool) string {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
@@ -131,7 +131,7 @@ func quoted(value string, html bool) string {
 	return strings.TrimSuffix(strings.TrimPrefix(text.String(), `"`), "\"\n")
 }
 
-// middle gives the characters of a base64 text that depend on nothing but the
+// middle returns the characters of a base64 text that depend on nothing but the
 // value, when the value stands offset bytes (of three) into a group.
 func middle(encoding *base64.Encoding, value string, offset int) string {
 	text := encoding.EncodeToString(append(make([]byte, offset), value...))
@@ -157,7 +157,7 @@ func (r *Redactor) Write(p []byte) (int, error) {
 }
 
 // Flush hands on what is held back: call it before the program ends and
-// before it asks a person something. If what is held back is the beginning of
+// before it asks the user something. If what is held back is the beginning of
 // a secret, four bytes long or more, a mask stands for it; the rest of that
 // secret is still recognised when it comes.
 func (r *Redactor) Flush() error {
@@ -175,7 +175,7 @@ func (r *Redactor) Flush() error {
 	return nil
 }
 
-// undecided gives the offset from which on pending could be the beginning of
+// undecided returns the offset from which on pending could be the beginning of
 // a value that is not all there yet; the length of pending if there is none.
 func (r *Redactor) undecided() int {
 	for i := max(0, len(r.pending)-r.longest+1); i < len(r.pending); i++ {
@@ -192,7 +192,7 @@ func (r *Redactor) undecided() int {
 	return len(r.pending)
 }
 
-// spans gives where in pending values stand, overlapping ones as one.
+// spans returns where in pending values stand, overlapping ones as one.
 func (r *Redactor) spans() []span {
 	var found []span
 	for _, p := range r.patterns {
@@ -222,7 +222,7 @@ func merge(spans []span) []span {
 	return merged
 }
 
-// hand gives out pending up to hold and forgets it. A span across hold is
+// hand passes pending on up to hold and forgets it. A span across hold is
 // masked as a whole, and its bytes beyond hold count as given.
 func (r *Redactor) hand(hold int, spans []span) error {
 	upTo := hold

@@ -21,7 +21,7 @@ const (
 	key      = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQ\nQyNTUxOQAAACDmV5yQ1wqz0mJk3v\n-----END OPENSSH PRIVATE KEY-----\n"
 )
 
-// redact writes the parts one after the other and gives what came out.
+// redact writes the parts one after the other and returns what came out.
 func redact(t testing.TB, secrets []string, parts ...string) string {
 	t.Helper()
 	var out bytes.Buffer
@@ -98,7 +98,7 @@ func TestRedactorMasks(t *testing.T) {
 }
 
 // Whatever stands before and after a value in a base64 text, what comes out
-// must not give the value back.
+// must not return the value.
 func TestRedactorMasksBase64(t *testing.T) {
 	for name, encoding := range map[string]*base64.Encoding{
 		"standard": base64.StdEncoding, "standard, no padding": base64.RawStdEncoding,

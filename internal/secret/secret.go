@@ -31,7 +31,7 @@ func New(value string) Secret {
 	return Secret{&value}
 }
 
-// Reveal gives the value itself, for the edge where it leaves the program.
+// Reveal returns the value itself, for the edge where it leaves the program.
 func (s Secret) Reveal() string {
 	if s.value == nil {
 		return ""
@@ -39,10 +39,10 @@ func (s Secret) Reveal() string {
 	return *s.value
 }
 
-// IsSet says whether there is a value.
+// IsSet reports whether there is a value.
 func (s Secret) IsSet() bool { return s.value != nil }
 
-// String gives the mask, or nothing for an unset secret.
+// String returns the mask, or nothing for an unset secret.
 func (s Secret) String() string {
 	if s.value == nil {
 		return ""
@@ -54,8 +54,8 @@ func (s Secret) String() string {
 // would otherwise reach the value by reflection.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
-// MarshalText gives the mask, so that JSON and YAML carry no value.
+// MarshalText returns the mask, so that JSON and YAML carry no value.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// LogValue gives the mask to structured logs.
+// LogValue returns the mask to structured logs.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }

@@ -2,63 +2,19 @@ package apps
 
 import (
 	"cmp"
+	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
+	"github.com/google/go-github/v60/github"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
+	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
-
-// nearestNames gives at most n of the candidates that look most like a name,
-// the likest first. What shares too little with it is left out.
-func nearestNames(name string, candidates []string, n int) []string {
-	type scored struct {
-		name     string
-		distance int
-	}
-	var near []scored
-	for _, candidate := range candidates {
-		distance := editDistance(strings.ToLower(name), strings.ToLower(candidate))
-		if distance <= max(1, min(len(name), len(candidate))/2) {
-			near = append(near, scored{candidate, distance})
-		}
-	}
-	slices.SortStableFunc(near, func(a, b scored) int {
-		return cmp.Or(cmp.Compare(a.distance, b.distance), cmp.Compare(b.name, a.name))
-	})
-	names := make([]string, 0, n)
-	for _, s := range near[:min(n, len(near))] {
-		names = append(names, s.name)
-	}
-	return names
-}
-
-// editDistance counts the characters to insert, delete or replace, and the
-// neighbours to swap, that turn a into b.
-func editDistance(a, b string) int {
-	s, t := []rune(a), []rune(b)
-	rows := make([][]int, len(s)+1)
-	for i := range rows {
-		rows[i] = make([]int, len(t)+1)
-		rows[i][0] = i
-	}
-	for j := range rows[0] {
-		rows[0][j] = j
-	}
-	for i := 1; i <= len(s); i++ {
-		for j := 1; j <= len(t); j++ {
-			replace := rows[i-1][j-1]
-			if s[i-1] != t[j-1] {
-				replace++
-			}
-			rows[i][j] = min(rows[i-1][j]+1, rows[i][j-1]+1, replace)
-			if i > 1 && j > 1 && s[i-1] == t[j-2] && s[i-2] == t[j-1] {
-				rows[i][j] = min(rows[i][j], rows[i-2][j-2]+1)
-			}
-		}
-	}
-	return rows[len(s)][len(t)]
-}
 
 // tagVersion is a tag that is a version.
 type tagVersion struct {
@@ -66,7 +22,7 @@ type tagVersion struct {
 	version *semver.Version
 }
 
-// versionsOf gives the tags that are versions, the newest first.
+// versionsOf returns the tags that are versions, the newest first.
 func versionsOf(tags []string) []tagVersion {
 	var versions []tagVersion
 	for _, tag := range tags {
@@ -78,7 +34,7 @@ func versionsOf(tags []string) []tagVersion {
 	return versions
 }
 
-// nearestVersions gives at most n of the versions that are nearest to the one
+// nearestVersions returns at most n of the versions that are nearest to the one
 // asked for, in ascending order: the same major and minor number first, then
 // the same major number, then the others.
 func nearestVersions(asked *semver.Version, versions []tagVersion, n int) []tagVersion {
@@ -101,7 +57,7 @@ func versionDistance(a, b *semver.Version) []uint64 {
 	return []uint64{apart(a.Major(), b.Major()), apart(a.Minor(), b.Minor()), apart(a.Patch(), b.Patch()), prerelease}
 }
 
-// newest gives the newest version that is no pre-release, of one major number
+// newest returns the newest version that is no pre-release, of one major number
 // if major is not nil, or the newest pre-release where there is nothing else.
 func newest(versions []tagVersion, major *uint64) (tagVersion, bool) {
 	var best tagVersion
@@ -159,7 +115,10 @@ func refRemedy(ref string, tags, branches []string) string {
 
 // nameRemedy is refRemedy for a ref that is no version.
 func nameRemedy(ref string, versions []tagVersion, tags, branches []string) string {
-	if near := nearestNames(ref, slices.Concat(branches, tags), 3); len(near) > 0 && !isHex(ref) {
+	// Among names that are equally alike, the newer version comes first.
+	names := slices.Concat(branches, tags)
+	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(b, a) })
+	if near := problem.NearestOf(ref, names, 3); len(near) > 0 && !isHex(ref) {
 		return nearestAre(near)
 	}
 	var parts []string
@@ -174,7 +133,7 @@ func nameRemedy(ref string, versions []tagVersion, tags, branches []string) stri
 	return strings.Join(parts, "; ")
 }
 
-// nearestBranches gives the branches that fit a version, the likest first:
+// nearestBranches returns the branches that fit a version, the likest first:
 // those that name its major number, as version-15 does, come before the others.
 func nearestBranches(asked *semver.Version, branches []string, n int) []string {
 	major := strconv.FormatUint(asked.Major(), 10)
@@ -205,4 +164,75 @@ func enumerate(names []string) string {
 		return strings.Join(names, ", ")
 	}
 	return strings.Join(names[:most], ", ") + ", …"
+}
+
+// refMissing is the problem of a ref that is not there, with what is.
+func (r repository) refMissing(ctx context.Context) error {
+	s := r.source
+	var tags, branches []string
+	var group errgroup.Group
+	group.Go(func() error { tags = r.tags(ctx); return nil })
+	group.Go(func() error { branches = r.branches(ctx); return nil })
+	_ = group.Wait()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return problem.Problem{Code: "apps.ref-missing", Subject: s.RefSubject,
+		Detail: fmt.Sprintf("%s %s: no such tag, branch or commit in %s", s.Name, tokenShape.ReplaceAllString(s.Ref, secret.Mask), r.name()),
+		Remedy: refRemedy(s.Ref, tags, branches)}
+}
+
+// tags and branches return the names that a remedy may propose. What can't be
+// read is left out: the problem is the missing ref.
+func (r repository) tags(ctx context.Context) []string {
+	return allPages(func(page int) ([]string, *github.Response, error) {
+		tags, response, err := r.client.Repositories.ListTags(ctx, r.source.Owner, r.source.Repo, &github.ListOptions{Page: page, PerPage: pageSize})
+		return namesOf(tags), response, err
+	})
+}
+
+func (r repository) branches(ctx context.Context) []string {
+	return allPages(func(page int) ([]string, *github.Response, error) {
+		branches, response, err := r.client.Repositories.ListBranches(ctx, r.source.Owner, r.source.Repo,
+			&github.BranchListOptions{ListOptions: github.ListOptions{Page: page, PerPage: pageSize}})
+		return namesOf(branches), response, err
+	})
+}
+
+func namesOf[T interface{ GetName() string }](items []T) []string {
+	names := make([]string, len(items))
+	for i, item := range items {
+		names[i] = item.GetName()
+	}
+	return names
+}
+
+const (
+	// pageSize is the most that GitHub lists at once.
+	pageSize = 100
+	// mostPages bounds a listing at 3,000 names; frappe has about half.
+	mostPages = 30
+)
+
+// allPages reads the first page, and then the others side by side.
+func allPages(read func(page int) ([]string, *github.Response, error)) []string {
+	first, response, err := read(1)
+	if err != nil {
+		return nil
+	}
+	pages := make([][]string, min(response.LastPage, mostPages)+1)
+	var group errgroup.Group
+	group.SetLimit(8)
+	for page := 2; page < len(pages); page++ {
+		group.Go(func() error {
+			pages[page], _, _ = read(page)
+			return nil
+		})
+	}
+	_ = group.Wait()
+	names := first
+	for _, page := range pages {
+		names = append(names, page...)
+	}
+	return names
 }

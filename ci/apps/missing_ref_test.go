@@ -39,14 +39,3 @@ func TestRefRemedy(t *testing.T) {
 		})
 	}
 }
-
-func TestEditDistance(t *testing.T) {
-	for _, test := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"a", "", 1}, {"branch", "branch", 0}, {"brnach", "branch", 1}, {"url", "urls", 1}, {"kitten", "sitting", 3}, {"ü", "u", 1}} {
-		if got := editDistance(test.a, test.b); got != test.want {
-			t.Errorf("%s, %s: got %d, want %d", test.a, test.b, got, test.want)
-		}
-	}
-}

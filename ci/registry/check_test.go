@@ -13,7 +13,7 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
 
-// embedded starts a registry with one image, and gives the image's digest.
+// embedded starts a registry with one image, and returns the image's digest.
 func embedded(t *testing.T, dir, repository, tag string) (*Embedded, string) {
 	t.Helper()
 	e, err := Serve(t.Context(), dir)
@@ -85,7 +85,7 @@ func TestCheck(t *testing.T) {
 			want:   "REGISTRY " + guardedHost + ": refuses the credentials",
 			remedy: "set REGISTRY_USERNAME and REGISTRY_PASSWORD to an account that may push acme/site",
 		},
-		"nobody there": {
+		"no server there": {
 			target: Target{Host: strings.TrimPrefix(closed.URL, "http://"), Name: "acme/site"}, version: "1.0.1",
 			want:   "connection refused",
 			remedy: "check REGISTRY and that this machine reaches it",

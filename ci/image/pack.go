@@ -13,11 +13,12 @@ import (
 
 	"dagger.io/dagger"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
 )
 
 // epoch is the time of files whose own time says nothing: 2020-01-01. Not
@@ -88,7 +89,6 @@ rm /pack/archive
 // packed makes the image that a store keeps of a stage that was built here.
 func (b *Builder) packed(ctx context.Context, s *stage) (v1.Image, error) {
 	p := s.pack(ctx, s.run.made)
-	image := v1.Image(mutate.MediaType(mutate.ConfigMediaType(empty.Image, types.OCIConfigJSON), types.OCIManifestSchema1))
 	var addenda []mutate.Addendum
 	if p.from != nil {
 		layer, err := b.layerOf(ctx, s, p)
@@ -104,17 +104,11 @@ func (b *Builder) packed(ctx context.Context, s *stage) (v1.Image, error) {
 		}
 		addenda = append(addenda, mutate.Addendum{Layer: static.NewLayer(text, infoType), MediaType: infoType})
 	}
-	image, err := mutate.Append(image, addenda...)
+	image, err := newImage(addenda, b.platformOf(s), func(*v1.ConfigFile) {})
 	if err != nil {
 		return nil, fmt.Errorf("assemble stage: %w", err)
 	}
-	config, err := image.ConfigFile()
-	if err != nil {
-		return nil, fmt.Errorf("assemble stage: %w", err)
-	}
-	config = config.DeepCopy()
-	config.OS, config.Architecture, _ = strings.Cut(string(b.platformOf(s)), "/")
-	return mutate.ConfigFile(image, config)
+	return image, nil
 }
 
 // layerOf packs a stage's files in the engine and brings the layer here.
@@ -136,7 +130,7 @@ func (b *Builder) layerOf(ctx context.Context, s *stage, p packing) (v1.Layer, e
 		WithEnvVariable("SECONDS_", strconv.FormatInt(p.seconds, 10)).
 		WithEnvVariable("AT", strings.TrimPrefix(p.at, "/")).
 		WithEnvVariable("PASSING", passing).
-		WithExec([]string{"sh", "-eufc", ": stage " + s.String() + packScript})
+		WithExec([]string{"sh", "-eufc", progress.Marker(s.String()) + packScript})
 	dir, err := os.MkdirTemp(b.Scratch, "layer-")
 	if err != nil {
 		return nil, fmt.Errorf("make folder for a layer: %w", err)
@@ -196,7 +190,7 @@ func infoOf(ctx context.Context, folder *dagger.Directory) ([]byte, error) {
 	return json.Marshal(texts)
 }
 
-// info gives the texts that go along with a stored stage.
+// info returns the texts that go along with a stored stage.
 func info(stage v1.Image) (map[string]string, error) {
 	layers, err := stage.Layers()
 	if err != nil {
@@ -219,7 +213,7 @@ func info(stage v1.Image) (map[string]string, error) {
 	return texts, nil
 }
 
-// fileSystem gives the layer with a stage's files, or nil where it has none.
+// fileSystem returns the layer with a stage's files, or nil where it has none.
 func fileSystem(stage v1.Image) (v1.Layer, error) {
 	layers, err := stage.Layers()
 	if err != nil {

@@ -1,9 +1,6 @@
 package image
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"path"
 	"regexp"
 	"slices"
@@ -11,22 +8,6 @@ import (
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/apps"
 )
-
-// keyFormat is part of every key. Raise it when stages of the same inputs are
-// to be built anew because of how they are packed or stored.
-const keyFormat = 1
-
-// keyOf names a stage by everything that it reads: parts are values that
-// print as JSON. Two stages of one key have the same content, whichever
-// engine made them.
-func keyOf(parts ...any) string {
-	text, err := json.Marshal(append([]any{keyFormat}, parts...))
-	if err != nil {
-		panic(err) // Keys are made of plain values.
-	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:])[:32]
-}
 
 // entry is a file in a key.
 type entry struct{ Path, Mode, Blob string }
@@ -47,7 +28,7 @@ func entries(files []apps.File, reads func(path string) bool) []entry {
 // others.
 var nodeFiles = []string{"package.json", "yarn.lock", ".yarnrc", ".npmrc"}
 
-// readsModules says whether yarn reads a file: those of the app itself and of
+// readsModules reports whether yarn reads a file: those of the app itself and of
 // the front ends one folder below.
 func readsModules(p string) bool {
 	return strings.Count(p, "/") <= 1 && slices.Contains(nodeFiles, path.Base(p))
@@ -57,23 +38,10 @@ func readsModules(p string) bool {
 // build assets again, and they are not there while assets are built.
 var pythonOnly = regexp.MustCompile(`\.(py|pyi|po|pot|csv)$|^[^/]+\.md$|(^|/)(patches|modules|requirements)\.txt$|(^|/)(pyproject\.toml|setup\.cfg|MANIFEST\.in)$|^\.git(/|hub/|ignore$|-blame)`)
 
-// readsAssets says whether building assets may read a file.
+// readsAssets reports whether building assets may read a file.
 func readsAssets(p string) bool { return !pythonOnly.MatchString(p) }
 
-// fronts are the folders of an app, by their path in it, with the source of a
-// front end of its own: those with a package.json besides the root and the
-// package.
-func (a *app) fronts() []string {
-	var found []string
-	for _, folder := range a.nodeFolders() {
-		if front := path.Dir(folder); front != "." && front != a.Name {
-			found = append(found, front)
-		}
-	}
-	return found
-}
-
-// readsBundles says whether building an app's bundles may read a file of it:
+// readsBundles reports whether building an app's bundles may read a file of it:
 // the source of its own front end is built by itself.
 func (a *app) readsBundles() func(string) bool {
 	fronts := a.fronts()
@@ -82,7 +50,7 @@ func (a *app) readsBundles() func(string) bool {
 	}
 }
 
-// readsLink says whether installing an app editable reads a file: what
+// readsLink reports whether installing an app editable reads a file: what
 // describes the package, and which top-level packages there are.
 func readsLink(name string) func(string) bool {
 	return func(p string) bool {
@@ -100,14 +68,4 @@ func topPackages(files []apps.File) []string {
 		}
 	}
 	return found
-}
-
-// bundle matches what frappe's esbuild takes for an entry point.
-var bundle = regexp.MustCompile(`\.bundle\.(js|ts|css|sass|scss|less|styl|jsx)$`)
-
-// bundles says whether the app has anything for frappe's esbuild.
-func (a *app) bundles() bool {
-	return slices.ContainsFunc(a.files, func(f apps.File) bool {
-		return strings.HasPrefix(f.Path, a.Name+"/public/") && bundle.MatchString(f.Path)
-	})
 }

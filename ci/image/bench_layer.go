@@ -74,16 +74,6 @@ func benchLayer(list []app, stages *graph, m manifest, requirements string) (v1.
 	return w.close()
 }
 
-// hasFolder says whether the app has files below a folder.
-func (a *app) hasFolder(folder string) bool {
-	for _, f := range a.files {
-		if strings.HasPrefix(f.Path, folder+"/") {
-			return true
-		}
-	}
-	return false
-}
-
 // writer makes a small layer out of files of the image's user.
 type writer struct {
 	entries map[string]entryOf
@@ -150,7 +140,7 @@ func (w *writer) layer(stage v1.Image) error {
 	}
 }
 
-// close gives the layer, with an entry for every folder: see parentsScript.
+// close returns the layer, with an entry for every folder: see parentsScript.
 func (w *writer) close() (v1.Layer, error) {
 	for _, name := range slices.Collect(maps.Keys(w.entries)) {
 		for folder := path.Dir(name); folder != "."; folder = path.Dir(folder) {

@@ -2,6 +2,7 @@ package image
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
@@ -54,30 +55,27 @@ func TestParseRequirements(t *testing.T) {
 	}
 }
 
-func TestBuildSystem(t *testing.T) {
-	for name, test := range map[string]struct{ project, want string }{
-		"no table":        {"[project]\nname = \"x\"\n", ""},
-		"one":             {"[project]\nname = \"x\"\n\n[build-system]\nrequires = [\"flit_core >=3.4,<4\"]\nbuild-backend = \"flit_core.buildapi\"\n", "flit_core >=3.4,<4\n"},
-		"over many lines": {"[build-system]\nrequires = [\n  'setuptools>=61',\n  'wheel', # for old pip\n]\n[tool.x]\nrequires = [\"not this\"]\n", "setuptools>=61\nwheel\n"},
-		"table without":   {"[build-system]\nbuild-backend = \"x\"\n[tool.y]\nrequires = [\"not this\"]\n", ""},
+func TestMoves(t *testing.T) {
+	lock := func(pins ...string) string {
+		return strings.Join(pins, " \\\n    --hash=sha256:aa\n") + " \\\n    --hash=sha256:aa\n"
+	}
+	for name, test := range map[string]struct {
+		before, after string
+		want          []Move
+		error         string
+	}{
+		"none":                  {lock("a==1", "b==2"), lock("a==1", "b==2"), nil, ""},
+		"by name":               {lock("b==1", "a==1", "gone==1"), lock("new==1", "a==2", "b==3"), []Move{{"a", "1", "2"}, {"b", "1", "3"}, {"gone", "1", ""}, {"new", "", "1"}}, ""},
+		"the first":             {"", lock("a==1"), []Move{{"a", "", "1"}}, ""},
+		"a lock that is none":   {lock("a==1"), "a>=1\n", nil, `resolved packages, line 1: "a>=1" is neither a pinned package nor a hash`},
+		"one before that isn't": {"a>=1\n", lock("a==1"), nil, `resolved packages, line 1: "a>=1" is neither a pinned package nor a hash`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := buildSystem(test.project); got != test.want {
-				t.Errorf("got %q, want %q", got, test.want)
+			got, err := Moves(test.before, test.after)
+			if message(err) != test.error || !reflect.DeepEqual(got, test.want) {
+				t.Errorf("got %+v, %q; want %+v, %q", got, message(err), test.want, test.error)
 			}
 		})
-	}
-}
-
-func TestWantsNamesTheApps(t *testing.T) {
-	apps := []app{
-		{App: release.App{Name: "frappe", Ref: "v15.17.3"}, project: "dependencies = [\n  \"redis~=4.5.5\",\n  \"redis-lock==1.0\",\n]\n"},
-		{App: release.App{Name: "wiki", Ref: "v2.0.1"}, legacy: "# old\nredis==3.5.3\n"},
-		{App: release.App{Name: "payments", Ref: "version-15"}, project: "dependencies = [\"stripe~=2.56.0\"]\n"},
-	}
-	got := wants("Because you require redis>=4.5.5,<4.6.dev0 and redis==3.5.3, your requirements are unsatisfiable.", apps)
-	if want := "frappe v15.17.3 wants redis~=4.5.5, wiki v2.0.1 wants redis==3.5.3"; got != want {
-		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

@@ -1,0 +1,222 @@
+package image
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/desiredeffect/erpnext-pipeline/ci/apps"
+	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
+)
+
+// Reader tells what a commit holds before anything is fetched.
+type Reader interface {
+	// Tree lists the files of an app's commit.
+	Tree(ctx context.Context, app release.App) ([]apps.File, error)
+	// Read returns the content of one of them.
+	Read(ctx context.Context, app release.App, file apps.File) (string, error)
+}
+
+// app is an app with what the graph has to know of it.
+type app struct {
+	release.App
+	files   []apps.File
+	project pyproject
+	// legacy is the text of requirements.txt where pyproject.toml has no
+	// table [project].
+	legacy string
+	// hooks is the text of the package's hooks.py.
+	hooks string
+	// builds says that package.json tells how to build a front end of the
+	// app's own. frappe's tells how to build the bundles of all.
+	builds bool
+	// requires are the apps that hooks.py asks for.
+	requires []string
+}
+
+// survey reads what the graph has to know of all apps, side by side. Each
+// app's own problems are collected, so that a release with three bad apps
+// names all three.
+func (b *Builder) survey(ctx context.Context, list []release.App) ([]app, error) {
+	out := make([]app, len(list))
+	errs := make([]error, len(list))
+	var side errgroup.Group
+	for i, one := range list {
+		side.Go(func() error {
+			out[i], errs[i] = b.surveyOne(ctx, one)
+			return nil
+		})
+	}
+	_ = side.Wait()
+	var report problem.Report
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		report.Add(problem.Problem{
+			Code: "image.app", Subject: list[i].Name + " " + list[i].Ref, Detail: err.Error(), Err: err,
+			Remedy: "name a ref in apps.json at which the repository is a Frappe app",
+		})
+	}
+	return out, report.Err()
+}
+
+func (b *Builder) surveyOne(ctx context.Context, one release.App) (app, error) {
+	a := app{App: one}
+	var err error
+	if a.files, err = b.Reader.Tree(ctx, one); err != nil {
+		return a, err
+	}
+	var packages []string
+	for _, f := range a.files {
+		if strings.Count(f.Path, "/") == 1 && path.Base(f.Path) == "hooks.py" {
+			packages = append(packages, path.Dir(f.Path))
+		}
+	}
+	if len(packages) != 1 {
+		return a, fmt.Errorf("%d packages with a hooks.py in %s, where a Frappe app has one", len(packages), one.URL)
+	}
+	a.Name = packages[0]
+	var module, node, project string
+	side, ctx := errgroup.WithContext(ctx)
+	for name, text := range map[string]*string{
+		a.Name + "/__init__.py": &module, a.Name + "/hooks.py": &a.hooks, "pyproject.toml": &project, "requirements.txt": &a.legacy,
+		"package.json": &node,
+	} {
+		at := slices.IndexFunc(a.files, func(f apps.File) bool { return f.Path == name })
+		if at < 0 {
+			continue
+		}
+		side.Go(func() (err error) {
+			if *text, err = b.Reader.Read(ctx, one, a.files[at]); err != nil {
+				return fmt.Errorf("read %s: %w", name, err)
+			}
+			return nil
+		})
+	}
+	if err := side.Wait(); err != nil {
+		return a, err
+	}
+	match := versionLine.FindStringSubmatch(module)
+	if match == nil {
+		return a, fmt.Errorf("no __version__ in %s/__init__.py", a.Name)
+	}
+	a.Version = match[1]
+	if a.project, err = parsePyproject(project); err != nil {
+		return a, err
+	}
+	if a.project.Project != nil {
+		a.legacy = ""
+	}
+	a.requires = requiredApps(a.hooks)
+	if node != "" && a.Name != "frappe" {
+		var description struct{ Scripts map[string]string }
+		if err := json.Unmarshal([]byte(node), &description); err != nil {
+			return a, fmt.Errorf("read package.json: %w", err)
+		}
+		a.builds = description.Scripts["build"] != ""
+	}
+	return a, nil
+}
+
+var (
+	versionLine  = regexp.MustCompile(`(?m)^__version__\s*=\s*["']([^"']+)["']`)
+	comment      = regexp.MustCompile(`#[^\n]*`)
+	quoted       = regexp.MustCompile(`["']([^"']+)["']`)
+	requiredList = regexp.MustCompile(`(?ms)^required_apps\s*=\s*\[(.*?)\]`)
+)
+
+// requiredApps returns the names of the apps that hooks.py asks for. They may be
+// written with their owner, "frappe/erpnext".
+func requiredApps(hooks string) []string {
+	list := requiredList.FindStringSubmatch(hooks)
+	if list == nil {
+		return nil
+	}
+	var names []string
+	for _, match := range quoted.FindAllStringSubmatch(comment.ReplaceAllString(list[1], ""), -1) {
+		names = append(names, strings.ReplaceAll(path.Base(match[1]), "-", "_"))
+	}
+	return names
+}
+
+// has reports whether the app has a file.
+func (a *app) has(p string) bool {
+	return slices.ContainsFunc(a.files, func(f apps.File) bool { return f.Path == p })
+}
+
+// hasFolder reports whether the app has files below a folder.
+func (a *app) hasFolder(folder string) bool {
+	for _, f := range a.files {
+		if strings.HasPrefix(f.Path, folder+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// dir is where the app lies in the bench.
+func (a *app) dir() string { return benchDir + "/apps/" + a.Name }
+
+// Requires are the apps that an app's hooks.py asks for.
+func (b *Builder) Requires(name string) []string {
+	for _, a := range b.apps {
+		if a.Name == name {
+			return a.requires
+		}
+	}
+	return nil
+}
+
+// fronts are the folders of an app, by their path in it, with the source of a
+// front end of its own: those with a package.json besides the root and the
+// package.
+func (a *app) fronts() []string {
+	var found []string
+	for _, folder := range a.nodeFolders() {
+		if front := path.Dir(folder); front != "." && front != a.Name {
+			found = append(found, front)
+		}
+	}
+	return found
+}
+
+// nodeFolders are the folders of an app, by their path in it, that may have
+// node modules.
+func (a *app) nodeFolders() []string {
+	folders := map[string]bool{}
+	for _, f := range a.files {
+		if readsModules(f.Path) && path.Base(f.Path) == "package.json" {
+			folders[path.Join(path.Dir(f.Path), "node_modules")] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(folders))
+}
+
+// servesModules reports whether an app's node modules belong into the image:
+// frappe's do, because its websocket server runs on them, and those of an app
+// whose hooks name files in them.
+func (a *app) servesModules() bool {
+	return a.Name == "frappe" || strings.Contains(a.hooks, "assets/"+a.Name+"/node_modules")
+}
+
+// bundle matches what frappe's esbuild takes for an entry point.
+var bundle = regexp.MustCompile(`\.bundle\.(js|ts|css|sass|scss|less|styl|jsx)$`)
+
+// bundles reports whether the app has anything for frappe's esbuild.
+func (a *app) bundles() bool {
+	return slices.ContainsFunc(a.files, func(f apps.File) bool {
+		return strings.HasPrefix(f.Path, a.Name+"/public/") && bundle.MatchString(f.Path)
+	})
+}

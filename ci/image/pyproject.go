@@ -1,0 +1,55 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// pyproject is a pyproject.toml, with what the build has to know of it.
+type pyproject struct {
+	text string
+	// Project is the table [project]. It is nil where there is none: then the
+	// file holds only settings of tools, and another file has the requirements.
+	Project *requirements
+	// BuildSystem is the table [build-system].
+	BuildSystem struct{ Requires []string } `toml:"build-system"`
+}
+
+// requirements are the table [project], with what an app needs to run.
+type requirements struct{ Dependencies []string }
+
+// parsePyproject reads the text of a pyproject.toml, which may be empty.
+func parsePyproject(text string) (pyproject, error) {
+	p := pyproject{text: text}
+	err := toml.Unmarshal([]byte(text), &p)
+	var invalid *toml.DecodeError
+	if errors.As(err, &invalid) {
+		line, column := invalid.Position()
+		return p, fmt.Errorf("read pyproject.toml: line %d, column %d: %w", line, column, err)
+	}
+	if err != nil {
+		return p, fmt.Errorf("read pyproject.toml: %w", err)
+	}
+	return p, nil
+}
+
+// dependencies returns what the app needs to run.
+func (p pyproject) dependencies() []string {
+	if p.Project == nil {
+		return nil
+	}
+	return p.Project.Dependencies
+}
+
+// buildRequirements returns what the app is built with, a line each: uv
+// resolves only what an app needs to run, and the lock must also fix this.
+func (p pyproject) buildRequirements() string {
+	var lines strings.Builder
+	for _, requirement := range p.BuildSystem.Requires {
+		lines.WriteString(requirement + "\n")
+	}
+	return lines.String()
+}

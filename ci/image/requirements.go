@@ -1,0 +1,86 @@
+package image
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
+)
+
+var (
+	// directLine is a package at a commit, which has no hashes: the commit is one.
+	directLine = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])? @ (git\+\S+@([0-9a-f]{40})\S*)`)
+	pinLine    = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([^\s;\\]+)`)
+	hashItem   = regexp.MustCompile(`--hash=([a-z0-9]+:[0-9a-f]+)`)
+)
+
+// parseRequirements reads the packages of a resolved requirements file.
+func parseRequirements(text string) ([]release.Package, error) {
+	var packages []release.Package
+	lines := bufio.NewScanner(strings.NewReader(text))
+	lines.Buffer(nil, 1<<20)
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSpace(lines.Text())
+		switch match := pinLine.FindStringSubmatch(line); {
+		case match != nil:
+			packages = append(packages, release.Package{Name: match[1], Version: match[2]})
+		case directLine.MatchString(line):
+			match := directLine.FindStringSubmatch(line)
+			packages = append(packages, release.Package{Name: match[1], Version: match[3]})
+			continue
+		case line == "" || strings.HasPrefix(line, "#"):
+			continue
+		case !strings.HasPrefix(line, "--hash=") || len(packages) == 0:
+			return nil, fmt.Errorf("resolved packages, line %d: %q is neither a pinned package nor a hash", n, line)
+		}
+		last := &packages[len(packages)-1]
+		for _, match := range hashItem.FindAllStringSubmatch(line, -1) {
+			last.Hashes = append(last.Hashes, match[1])
+		}
+	}
+	return packages, lines.Err()
+}
+
+// digest names a text by its content.
+func digest(text string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text))) }
+
+// Move is a Python package whose version changes from one lock to the next.
+type Move struct {
+	Name string
+	// From and To are versions; empty where the package is new or gone.
+	From, To string
+}
+
+// Moves returns the packages that differ between two resolutions, by name.
+func Moves(before, after string) ([]Move, error) {
+	versions := func(text string) (map[string]string, error) {
+		packages, err := parseRequirements(text)
+		found := map[string]string{}
+		for _, p := range packages {
+			found[p.Name] = p.Version
+		}
+		return found, err
+	}
+	from, err := versions(before)
+	if err != nil {
+		return nil, err
+	}
+	to, err := versions(after)
+	if err != nil {
+		return nil, err
+	}
+	all := maps.Clone(from)
+	maps.Copy(all, to)
+	var moves []Move
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if from[name] != to[name] {
+			moves = append(moves, Move{name, from[name], to[name]})
+		}
+	}
+	return moves, nil
+}

@@ -1,0 +1,80 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
+	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
+)
+
+// Target is where images of one name are pushed to.
+type Target struct {
+	// Host is the registry's host and port; empty for Docker Hub.
+	Host string
+	// Name is the image's name in the registry, for instance
+	// "desiredeffect/erpnext-custom".
+	Name string
+	// Username and Password are the credentials; both unset for none.
+	Username string
+	Password secret.Secret
+	// PulledAs is the name by which the host knows the image where that is
+	// not the name that it is pushed to: the embedded registry's address
+	// differs from one process to the next.
+	PulledAs string
+}
+
+// Repository is the full name that is pushed to.
+func (t Target) Repository() string {
+	if t.Host == "" {
+		return t.Name
+	}
+	return t.Host + "/" + t.Name
+}
+
+func (t Target) image(tag, digest string) release.Image {
+	image := release.Image{Repository: t.Repository(), Tag: tag, Digest: digest}
+	if t.PulledAs != "" {
+		image.Repository = t.PulledAs
+	}
+	return image
+}
+
+// Options returns the credentials and the retries for requests to the registry.
+func (t Target) Options(ctx context.Context) []remote.Option {
+	options := []remote.Option{remote.WithContext(ctx), remote.WithRetryStatusCodes(passing...), remote.WithRetryBackoff(backoff), remote.WithJobs(4)}
+	if t.Password.IsSet() {
+		options = append(options, remote.WithAuth(&authn.Basic{Username: t.Username, Password: t.Password.Reveal()}))
+	}
+	return options
+}
+
+func (t Target) tag(version string) (name.Tag, error) {
+	tag, err := name.NewTag(t.Repository() + ":" + version)
+	if err != nil {
+		return tag, fmt.Errorf("name image: %w", err)
+	}
+	return tag, nil
+}
+
+// passing are the answers of a registry that may be another one the next
+// time, and backoff bounds how long it is waited for: 2, 4 and 8 seconds
+// between four attempts.
+var (
+	passing = []int{http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
+	backoff = remote.Backoff{Duration: 2 * time.Second, Factor: 2, Jitter: 0.1, Steps: 4}
+)
+
+// missing reports whether a registry answered that it does not have something.
+func missing(err error) bool {
+	var status *transport.Error
+	return errors.As(err, &status) && status.StatusCode == http.StatusNotFound
+}
