@@ -32,7 +32,7 @@ const composeVersion = "v5.0.2"
 //go:embed modules/engine/module.mod modules/engine/module.sum modules/engine/distconsts/distconsts.go
 //go:embed modules/mirror/module.mod modules/mirror/module.sum modules/mirror/main.go
 //go:embed modules/compose/module.mod modules/compose/module.sum
-//go:embed supervisor/main.go supervisor/cgroup.go supervisor/namespace.go supervisor/network.go
+//go:embed supervisor/main_linux.go supervisor/cgroup_linux.go supervisor/namespace_linux.go supervisor/network_linux.go
 var sources embed.FS
 
 // commands are what an engine is run with.
@@ -100,10 +100,10 @@ var (
 	supervisorBuild = build{
 		name: "supervisor",
 		files: map[string]string{
-			"main.go":      "supervisor/main.go",
-			"cgroup.go":    "supervisor/cgroup.go",
-			"namespace.go": "supervisor/namespace.go",
-			"network.go":   "supervisor/network.go",
+			"main.go":      "supervisor/main_linux.go",
+			"cgroup.go":    "supervisor/cgroup_linux.go",
+			"namespace.go": "supervisor/namespace_linux.go",
+			"network.go":   "supervisor/network_linux.go",
 		},
 		generate: map[string]string{"go.mod": "module supervisor\n\ngo 1.25.0\n"},
 		programs: []program{{".", "supervisor"}},
