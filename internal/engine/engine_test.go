@@ -16,14 +16,14 @@ func TestFromEnvironment(t *testing.T) {
 		"last one wins": {[]string{runnerHostVariable + "=a", runnerHostVariable + "=b"}, Endpoint{RunnerHost: "b"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, named := FromEnvironment(test.environ)
+			got, named := fromEnvironment(test.environ)
 			if got != test.want || named != test.named {
 				t.Errorf("got %+v, %v; want %+v, %v", got, named, test.want, test.named)
 			}
 			if !named {
 				return
 			}
-			if again, _ := FromEnvironment(got.Environ()); again != got {
+			if again, _ := fromEnvironment(got.Environ()); again != got {
 				t.Errorf("its own environment gives %+v", again)
 			}
 		})
