@@ -69,7 +69,7 @@ type Stage struct {
 	Took time.Duration
 }
 
-// Build makes the image, publishes it, and gives its reference with digest.
+// Build makes the image, publishes it, and returns its reference with digest.
 func Build(ctx context.Context, o Options) (string, error) {
 	base := o.base()
 	build := withBuildPackages(base)
@@ -148,7 +148,7 @@ type server struct {
 }
 
 // repositories renders the apps' addresses for bench init, tokens included,
-// and gives the servers that these need.
+// and returns the servers that these need.
 func repositories(apps []App) ([]repository, []server, error) {
 	var (
 		all     []repository

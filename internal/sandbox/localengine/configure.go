@@ -11,7 +11,7 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/engine"
 )
 
-// state is what the starter of an engine tells the others.
+// state is what the process that starts an engine leaves for the others.
 type state struct {
 	Endpoint engine.Endpoint `json:"endpoint"`
 	Mirror   string          `json:"mirror"`
@@ -77,7 +77,7 @@ func checkSocket(dir string) error {
 	return nil
 }
 
-// readState gives what the last starter left, or nothing.
+// readState returns what the last such process left, or nothing.
 func readState(dir string) (state, error) {
 	var s state
 	content, err := os.ReadFile(filepath.Join(dir, "state.json"))
@@ -87,7 +87,7 @@ func readState(dir string) (state, error) {
 	if err != nil {
 		return s, fmt.Errorf("read engine state: %w", err)
 	}
-	// A torn file is one of a starter that was killed: as good as none.
+	// A torn file is one of a process that was killed: as good as none.
 	_ = json.Unmarshal(content, &s)
 	return s, nil
 }

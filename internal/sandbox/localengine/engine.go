@@ -9,7 +9,7 @@
 //
 //	users.lock    shared by all users; the supervisor takes it to end
 //	running.lock  held by the supervisor until everything is gone
-//	start.lock    held while somebody decides whether to start
+//	start.lock    held by the process that decides whether to start
 //
 // What stays is the cache: the tools, the engine's state, the registry's
 // content and the last log.
@@ -108,20 +108,20 @@ func Start(ctx context.Context, options Options) (*Engine, error) {
 	return e, nil
 }
 
-// Endpoint tells how to reach the engine.
+// Endpoint is how to reach the engine.
 func (e *Engine) Endpoint() engine.Endpoint { return e.state.Endpoint }
 
 // Mirror is the address, as host:port, of the registry that the engine asks
 // first for images of docker.io. It speaks plain HTTP on the loopback, accepts
-// pushes from everybody, and keeps its content.
+// pushes without credentials, and keeps its content.
 func (e *Engine) Mirror() string { return e.state.Mirror }
 
 // LogFile is the path of what the engine, the mirror and the supervisor write.
 // A new start empties it.
 func (e *Engine) LogFile() string { return filepath.Join(e.dir, "engine.log") }
 
-// Close gives the engine up. If nobody else uses it, it ends, and the machine
-// is clean when Close returns.
+// Close ends this use of the engine. If no other process uses it, the engine
+// ends, and the machine is clean when Close returns.
 func (e *Engine) Close() error {
 	e.users.release()
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
@@ -142,8 +142,8 @@ func (e *Engine) Close() error {
 	}
 }
 
-// stoppedOrUsed says whether there is nothing left to wait for: either nothing
-// runs or somebody else uses it. The start lock keeps two that leave at the
+// stoppedOrUsed reports whether there is nothing left to wait for: either nothing
+// runs or another process uses it. The start lock keeps two that leave at the
 // same time from taking each other for users.
 func (e *Engine) stoppedOrUsed(ctx context.Context) (bool, error) {
 	deciding, err := acquire(ctx, filepath.Join(e.dir, "start.lock"), exclusive)
@@ -159,11 +159,11 @@ func (e *Engine) stoppedOrUsed(ctx context.Context) (bool, error) {
 		return false, err // the supervisor has it and is about to end
 	}
 	defer users.release()
-	alone, err := users.change(exclusive)
-	return !alone, err
+	only, err := users.change(exclusive)
+	return !only, err
 }
 
-// runs says whether there is a supervisor.
+// runs reports whether there is a supervisor.
 func (e *Engine) runs() (bool, error) {
 	lock, err := try(filepath.Join(e.dir, "running.lock"), exclusive)
 	if err != nil {
@@ -226,7 +226,8 @@ func (e *Engine) joinOrStart(ctx context.Context, log zerolog.Logger) error {
 	return nil
 }
 
-// await waits until the engine answers, and says false if it ends instead.
+// await waits until the engine answers, and reports whether it did: it may end
+// instead.
 func (e *Engine) await(ctx context.Context) (bool, error) {
 	for {
 		if conn, err := net.Dial("unix", e.socket()); err == nil {
@@ -243,7 +244,7 @@ func (e *Engine) await(ctx context.Context) (bool, error) {
 	}
 }
 
-// lastLinesOf gives the end of a file, or why it can't be read.
+// lastLinesOf returns the end of a file, or why it can't be read.
 func lastLinesOf(path string, n int) string {
 	content, err := os.ReadFile(path)
 	if err != nil {

@@ -49,5 +49,5 @@ func try(path string, how int) (*fileLock, error) {
 // whether it is held so. If not, the lock may be lost.
 func (l *fileLock) change(how int) (bool, error) { return flock(l.file, how) }
 
-// release gives the lock up. It can be called again.
+// release ends the lock. It can be called again.
 func (l *fileLock) release() { _ = l.file.Close() }

@@ -110,7 +110,7 @@ var (
 	}
 )
 
-// buildCommands gives the commands that an engine is run with. See ensure.
+// buildCommands returns the commands that an engine is run with. See ensure.
 func buildCommands(ctx context.Context, cacheDir string, log zerolog.Logger) (commands, error) {
 	var dirs [3]string
 	for i, b := range []build{engineBuild, mirrorBuild, supervisorBuild} {
@@ -126,7 +126,7 @@ func buildCommands(ctx context.Context, cacheDir string, log zerolog.Logger) (co
 	}, nil
 }
 
-// ComposePlugin gives the path of Docker's compose plugin. Its file has the
+// ComposePlugin returns the path of Docker's compose plugin. Its file has the
 // name that Docker expects, docker-compose. The first time it is built, which
 // takes minutes; later it comes from the cache.
 func ComposePlugin(ctx context.Context, cacheDir string, log zerolog.Logger) (string, error) {
@@ -134,10 +134,10 @@ func ComposePlugin(ctx context.Context, cacheDir string, log zerolog.Logger) (st
 	return filepath.Join(dir, "docker-compose"), err
 }
 
-// ensure gives the folder with the build's commands, building them with the Go
+// ensure returns the folder with the build's commands, building them with the Go
 // toolchain where they are not in the cache yet. Once they are, it takes no
 // time and no toolchain. Other processes that want the same wait for the one
-// that builds. The folder's name tells everything that they are made from.
+// that builds. The folder's name is a digest of everything that they are made from.
 func (b build) ensure(ctx context.Context, cacheDir string, log zerolog.Logger) (string, error) {
 	dir, err := filepath.Abs(filepath.Join(cacheDir, "tools"))
 	if err != nil {
@@ -189,7 +189,7 @@ func (b build) ensure(ctx context.Context, cacheDir string, log zerolog.Logger) 
 // use. Another checkout may go on to use them.
 const unusedAge = 30 * 24 * time.Hour
 
-// prune removes earlier builds that nobody uses any more, and what a build
+// prune removes earlier builds that are not used any more, and what a build
 // that was killed has left. It is called with the build's lock.
 func (b build) prune(dir string) error {
 	entries, err := os.ReadDir(dir)
@@ -211,7 +211,7 @@ func (b build) prune(dir string) error {
 	return nil
 }
 
-// module gives the files of the build's module.
+// module returns the files of the build's module.
 func (b build) module() (map[string][]byte, error) {
 	files := map[string][]byte{}
 	for name, source := range b.files {
