@@ -70,7 +70,7 @@ func fromEnvironment(environ []string) (Endpoint, bool) {
 	return e, e.RunnerHost != ""
 }
 
-// Environ returns the variables that lead a process to the engine.
+// Environ returns the variables from which a process learns of the engine.
 func (e Endpoint) Environ() []string {
 	env := []string{runnerHostVariable + "=" + e.RunnerHost, "DO_NOT_TRACK=1", "DAGGER_NO_NAG=1"}
 	if e.CLI != "" {

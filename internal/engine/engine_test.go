@@ -1,6 +1,9 @@
 package engine
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestFromEnvironment(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -27,5 +30,13 @@ func TestFromEnvironment(t *testing.T) {
 				t.Errorf("its own environment gives %+v", again)
 			}
 		})
+	}
+}
+
+func TestConnectToNamedEngine(t *testing.T) {
+	endpoint := Endpoint{RunnerHost: "unix:///none.sock", CLI: t.TempDir() + "/dagger"}
+	_, err := Connect(t.Context(), endpoint.Environ(), nil)
+	if err == nil || !strings.HasPrefix(err.Error(), "connect to engine unix:///none.sock: ") || !strings.Contains(err.Error(), endpoint.CLI) {
+		t.Errorf("error is %v, want one of the engine and the command that the environment names", err)
 	}
 }

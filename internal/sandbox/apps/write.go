@@ -60,7 +60,7 @@ type commit struct {
 	subject string
 	// untagged leaves the commit to its branch.
 	untagged bool
-	// annotated gives the commit an annotated tag instead of a lightweight one.
+	// annotated makes the commit's tag an annotated one, not a lightweight one.
 	annotated bool
 	// aside keeps the commit off the branch: only its tag names it.
 	aside bool

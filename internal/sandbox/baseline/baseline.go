@@ -59,7 +59,7 @@ type Options struct {
 	// if the apps have moved or are others: apps.json is a secret, and
 	// secrets are in no cache key.
 	Salt string
-	// Observe is told of every stage when it ends. It may be nil.
+	// Observe is called with every stage when it ends. It may be nil.
 	Observe func(Stage)
 }
 
@@ -98,7 +98,7 @@ func Build(ctx context.Context, o Options) (string, error) {
 	return reference, err
 }
 
-// run runs a stage and tells the observer.
+// run runs a stage and calls Observe.
 func (o Options) run(name string, stage func() error) error {
 	start := time.Now()
 	if err := stage(); err != nil {

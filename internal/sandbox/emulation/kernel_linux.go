@@ -8,7 +8,7 @@ import (
 )
 
 // openKernel returns the kernel's list of what runs what: a file for each entry,
-// and one to add to it. It is mounted for this process alone, as long as it is
+// and one to add to it. It is mounted only for this process, as long as it is
 // open, and nowhere to be seen: the machine's own mounts stay as they are. A
 // kernel from 6.7 on forgets the entries with the last mount, and so those of a
 // process that was killed.

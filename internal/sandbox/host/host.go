@@ -36,7 +36,7 @@ const User = "deploy"
 // disk is where the host's disk is mounted; the boot script knows it.
 const disk = "/state"
 
-// stopTime is how long an orderly stop may take. Docker gives its containers
+// stopTime is how long an orderly stop may take. Docker leaves its containers
 // up to 15 s.
 const stopTime = 40 * time.Second
 
@@ -66,7 +66,7 @@ type Options struct {
 	// on with what an earlier one of the same name left, one that was
 	// stopped or cut off but not closed.
 	Fresh bool
-	// Jump starts a second host, with an SSH server alone, from which this
+	// Jump starts a second host, with only an SSH server, from which this
 	// one can be reached by its name.
 	Jump bool
 	// Log gets what the package itself reports.

@@ -174,7 +174,7 @@ func TestEngineLeavesTheMachineClean(t *testing.T) {
 	}
 }
 
-// A user that crashes does not call Close: the kernel gives up its lock.
+// A user that crashes does not call Close: the kernel ends its lock.
 func TestEngineEndsWithItsLastUser(t *testing.T) {
 	e := startEngine(t, options(t))
 	e.users.release()
