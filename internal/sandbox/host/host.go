@@ -36,7 +36,7 @@ const User = "deploy"
 // disk is where the host's disk is mounted; the boot script knows it.
 const disk = "/state"
 
-// stopTime is how long an orderly stop may take. Docker leaves its containers
+// stopTime is how long an orderly stop may take. Docker allows its containers
 // up to 15 s.
 const stopTime = 40 * time.Second
 
