@@ -8,14 +8,6 @@ import (
 	"sync"
 )
 
-// The environment of a Dagger session whose progress [NewLines] reads. Of all
-// formats only this one has every line at once: "plain" holds the lines of a
-// stage back for as long as another one goes on printing.
-const (
-	Variable = "DAGGER_PROGRESS"
-	Format   = "dots"
-)
-
 // Marker returns the first line of a stage's script, by which the lines that
 // the script prints are told from others. It has no line end, and does nothing
 // in a POSIX shell.
@@ -48,7 +40,8 @@ type lines struct {
 	gap bool
 }
 
-// NewLines returns a writer for the progress of a Dagger session. It calls show
+// NewLines returns a writer for the progress of a Dagger session, in the format
+// that internal/engine asks for. It calls show
 // for every line that an exec prints whose script begins with a [Marker],
 // and for every state of a line that is drawn again and again. Lines come
 // without control characters; empty ones don't come.

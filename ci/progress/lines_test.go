@@ -54,7 +54,6 @@ func TestLinesOfEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	t.Setenv(Variable, Format)
 
 	var printed bytes.Buffer
 	var mu sync.Mutex

@@ -55,7 +55,7 @@ func readSources(t *testing.T) []source {
 		if err != nil {
 			return err
 		}
-		s := source{file: relative, dir: path.Dir(relative), test: strings.HasSuffix(name, "_test.go")}
+		s := source{file: relative, dir: path.Dir(filepath.ToSlash(relative)), test: strings.HasSuffix(name, "_test.go")}
 		for _, spec := range parsed.Imports {
 			imported, err := strconv.Unquote(spec.Path.Value)
 			if err != nil {

@@ -28,21 +28,13 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
 
-// connect opens a session with the engine: the one that the environment
-// names, or the one that the SDK starts through Docker. What it prints of the
-// build goes to lines.
+// connect opens a session with the engine. What it prints of the build goes to
+// lines.
 func (s *streams) connect(ctx context.Context, f *flags, lines io.Writer) (*dagger.Client, error) {
 	if f.verbose {
 		lines = io.MultiWriter(s.err, lines)
 	}
-	if endpoint, named := engine.FromEnvironment(s.environ); named {
-		return endpoint.Connect(ctx, lines)
-	}
-	client, err := dagger.Connect(ctx, dagger.WithLogOutput(lines), dagger.WithEnvironmentVariable(progress.Variable, progress.Format))
-	if err != nil {
-		return nil, fmt.Errorf("connect to a Dagger engine (start Docker, or name an engine in _EXPERIMENTAL_DAGGER_RUNNER_HOST): %w", err)
-	}
-	return client, nil
+	return engine.Connect(ctx, s.environ, lines)
 }
 
 // build is an image on its way to a registry.

@@ -4,20 +4,11 @@
 package engine
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
-	"os"
-	"os/exec"
-	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	"dagger.io/dagger"
 )
@@ -33,9 +24,28 @@ const (
 	cliVariable        = "_EXPERIMENTAL_DAGGER_CLI_BIN"
 )
 
-// progressFormat has the command print what commands print as it comes, a line
-// each: its default keeps one command's lines back while another's come.
-const progressFormat = "DAGGER_PROGRESS=dots"
+// The format of a session's progress, which ci/progress reads. Of all formats
+// only this one has every line at once: "plain" keeps a command's lines back for
+// as long as another one goes on printing.
+const (
+	progressVariable = "DAGGER_PROGRESS"
+	progressFormat   = "dots"
+)
+
+// Connect opens a session with the engine that the environment, in the form of
+// os.Environ, names, else with the one that the SDK starts through Docker. The
+// session's progress goes to the writer; nil is nowhere. The session ends with
+// the client's Close or with the context.
+func Connect(ctx context.Context, environ []string, progress io.Writer) (*dagger.Client, error) {
+	if endpoint, named := fromEnvironment(environ); named {
+		return endpoint.Connect(ctx, progress)
+	}
+	client, err := dagger.Connect(ctx, dagger.WithLogOutput(progress), dagger.WithEnvironmentVariable(progressVariable, progressFormat))
+	if err != nil {
+		return nil, fmt.Errorf("connect to a Dagger engine (start Docker, or name an engine in %s): %w", runnerHostVariable, err)
+	}
+	return client, nil
+}
 
 // Endpoint is how to reach an engine.
 type Endpoint struct {
@@ -46,9 +56,8 @@ type Endpoint struct {
 	CLI string `json:"cli"`
 }
 
-// FromEnvironment gives the engine that the environment, as from os.Environ,
-// names, if it does.
-func FromEnvironment(environ []string) (Endpoint, bool) {
+// fromEnvironment returns the engine that the environment names, if it does.
+func fromEnvironment(environ []string) (Endpoint, bool) {
 	var e Endpoint
 	for _, variable := range environ {
 		switch name, value, _ := strings.Cut(variable, "="); name {
@@ -61,7 +70,7 @@ func FromEnvironment(environ []string) (Endpoint, bool) {
 	return e, e.RunnerHost != ""
 }
 
-// Environ gives the variables that lead a process to the engine.
+// Environ returns the variables from which a process learns of the engine.
 func (e Endpoint) Environ() []string {
 	env := []string{runnerHostVariable + "=" + e.RunnerHost, "DO_NOT_TRACK=1", "DAGGER_NO_NAG=1"}
 	if e.CLI != "" {
@@ -70,17 +79,14 @@ func (e Endpoint) Environ() []string {
 	return env
 }
 
-// Connect opens a session with the engine. Its progress goes to the writer.
-// The session ends with the client's Close or with the context.
+// Connect opens a session with the engine, as the function [Connect] does.
 //
 // The SDK would learn of the command by this process's environment only; this
 // runs it without changing that.
 func (e Endpoint) Connect(ctx context.Context, progress io.Writer) (*dagger.Client, error) {
-	if progress == nil {
-		progress = io.Discard
-	}
 	if e.CLI == "" {
-		client, err := dagger.Connect(ctx, dagger.WithRunnerHost(e.RunnerHost), dagger.WithLogOutput(progress))
+		client, err := dagger.Connect(ctx, dagger.WithRunnerHost(e.RunnerHost), dagger.WithLogOutput(progress),
+			dagger.WithEnvironmentVariable(progressVariable, progressFormat))
 		if err != nil {
 			return nil, fmt.Errorf("connect to engine %s: %w", e.RunnerHost, err)
 		}
@@ -95,84 +101,4 @@ func (e Endpoint) Connect(ctx context.Context, progress io.Writer) (*dagger.Clie
 		return nil, errors.Join(fmt.Errorf("connect to engine %s: %w", e.RunnerHost, err), s.Close())
 	}
 	return client, nil
-}
-
-// session is a connection through the command `dagger session`, which serves
-// the engine's API on the loopback for as long as its input is open.
-type session struct {
-	http.Client
-	end  context.CancelFunc
-	wait func() error
-}
-
-// Host is only a name: every request goes to the command.
-func (s *session) Host() string { return "dagger" }
-
-// Close ends the session, and waits for the command to write everything down.
-func (s *session) Close() error {
-	s.end()
-	return s.wait()
-}
-
-// open starts the command and reads from it where it serves.
-func (e Endpoint) open(ctx context.Context, progress io.Writer) (*session, error) {
-	ctx, end := context.WithCancel(ctx)
-	cmd := exec.CommandContext(ctx, e.CLI, "session", "--label", "dagger.io/sdk.name:go",
-		"--label", "dagger.io/sdk.version:"+strings.TrimPrefix(Version, "v"))
-	cmd.Env = append(append(os.Environ(), e.Environ()...), progressFormat)
-	cmd.Stderr = progress
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		end()
-		return nil, err
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		end()
-		return nil, err
-	}
-	cmd.Cancel = stdin.Close
-	cmd.WaitDelay = time.Minute
-	if err := cmd.Start(); err != nil {
-		end()
-		return nil, err
-	}
-	output := bufio.NewReader(stdout)
-	s := &session{end: end, wait: sync.OnceValue(func() error {
-		_, _ = io.Copy(io.Discard, output) // until it ends
-		if err := cmd.Wait(); err != nil && !errors.Is(err, context.Canceled) {
-			return fmt.Errorf("end session: %w", err)
-		}
-		return nil
-	})}
-	var served struct {
-		Port  int    `json:"port"`
-		Token string `json:"session_token"`
-	}
-	line, err := output.ReadBytes('\n')
-	if err == nil {
-		err = json.Unmarshal(line, &served)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start session: %w", err), s.Close())
-	}
-	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(served.Port))
-	s.Transport = sessionTransport{token: served.Token, next: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "tcp", address)
-		},
-	}}
-	return s, nil
-}
-
-// sessionTransport signs requests with the session's token.
-type sessionTransport struct {
-	token string
-	next  http.RoundTripper
-}
-
-func (t sessionTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.SetBasicAuth(t.token, "")
-	return t.next.RoundTrip(r)
 }

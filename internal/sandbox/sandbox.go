@@ -50,7 +50,7 @@ type Options struct {
 	// Name tells apart sandboxes that run at the same time.
 	Name string
 	// HTTPPort is the port of the host on which the site answers, and the
-	// port of this machine that leads there, if it is free.
+	// port of this machine that is forwarded to it, if that is free.
 	HTTPPort int
 	// Jump puts a jump host in front of the host.
 	Jump bool

@@ -63,7 +63,7 @@ func ParseSelection(text string) (Selection, error) {
 	return s, nil
 }
 
-// With gives the selection with an app at another ref. An app that is not
+// With returns the selection with an app at another ref. An app that is not
 // among its refs is appended, as a public one of frappe's.
 func (s Selection) With(name, ref string) Selection {
 	s = slices.Clone(s)

@@ -26,14 +26,14 @@ type Repository struct {
 	Private     bool
 	// Dir is the bare repository, ROOT/OWNER/NAME.git.
 	Dir string
-	// Branches and Tags give the commit, a full SHA, that each stands for.
+	// Branches and Tags map each name to its commit, a full SHA.
 	Branches, Tags map[string]string
 }
 
 // Repositories are those that [Write] wrote.
 type Repositories []Repository
 
-// Find gives the repository of an app by its name.
+// Find returns the repository of an app by its name.
 func (r Repositories) Find(name string) (Repository, bool) {
 	for _, repository := range r {
 		if repository.Name == name {
@@ -60,9 +60,9 @@ type commit struct {
 	subject string
 	// untagged leaves the commit to its branch.
 	untagged bool
-	// annotated gives the commit an annotated tag instead of a lightweight one.
+	// annotated makes the commit's tag an annotated one, not a lightweight one.
 	annotated bool
-	// aside keeps the commit off the branch: only its tag leads to it.
+	// aside keeps the commit off the branch: only its tag names it.
 	aside bool
 }
 
@@ -123,7 +123,7 @@ func (h history) write(ctx context.Context, root string) (Repository, error) {
 		return repository, err
 	}
 	if err := os.RemoveAll(repository.Dir); err != nil {
-		return repository, fmt.Errorf("clear the way: %w", err)
+		return repository, fmt.Errorf("remove old repository: %w", err)
 	}
 	if err := os.MkdirAll(repository.Dir, 0o755); err != nil {
 		return repository, fmt.Errorf("make folder: %w", err)

@@ -59,7 +59,7 @@ type Options struct {
 	// if the apps have moved or are others: apps.json is a secret, and
 	// secrets are in no cache key.
 	Salt string
-	// Observe is told of every stage when it ends. It may be nil.
+	// Observe is called with every stage when it ends. It may be nil.
 	Observe func(Stage)
 }
 
@@ -69,7 +69,7 @@ type Stage struct {
 	Took time.Duration
 }
 
-// Build makes the image, publishes it, and gives its reference with digest.
+// Build makes the image, publishes it, and returns its reference with digest.
 func Build(ctx context.Context, o Options) (string, error) {
 	base := o.base()
 	build := withBuildPackages(base)
@@ -98,7 +98,7 @@ func Build(ctx context.Context, o Options) (string, error) {
 	return reference, err
 }
 
-// run runs a stage and tells the observer.
+// run runs a stage and calls Observe.
 func (o Options) run(name string, stage func() error) error {
 	start := time.Now()
 	if err := stage(); err != nil {
@@ -148,7 +148,7 @@ type server struct {
 }
 
 // repositories renders the apps' addresses for bench init, tokens included,
-// and gives the servers that these need.
+// and returns the servers that these need.
 func repositories(apps []App) ([]repository, []server, error) {
 	var (
 		all     []repository

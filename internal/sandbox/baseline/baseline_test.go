@@ -162,7 +162,7 @@ func TestErrorsNameNoToken(t *testing.T) {
 	}
 }
 
-// sandbox joins this machine's engine and gives a session with it and its
+// sandbox joins this machine's engine and returns a session with it and its
 // mirror.
 func sandbox(t *testing.T) (client *dagger.Client, mirror string) {
 	t.Helper()

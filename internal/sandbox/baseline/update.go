@@ -20,7 +20,7 @@ until [ -n "$(docker compose -p "$2" -f compose.yaml ps --all --quiet --status e
 
 // Update is the update procedure by hand as a shell script, and as fast as it
 // can be done: the image is on the host already, the version is set without an
-// editor, and no command waits for a person to see that the one before has
+// editor, and no command waits until an operator sees that the one before has
 // ended. It takes the arguments of MakeSite and the new version.
 const Update = `set -eu
 cd "$1"

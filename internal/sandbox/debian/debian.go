@@ -13,9 +13,10 @@ import (
 	"sync"
 )
 
-// ErrUnsupported says that this machine can't be provided with packages: it
-// is not Debian, or the user is not root. Tests skip on it, except in CI.
-var ErrUnsupported = errors.New("needs Debian and root to install packages")
+// ErrUnsupported says that this machine can't be provided with what the sandbox
+// needs: it is not Debian, or the user is not root. Tests skip on it, except in
+// CI.
+var ErrUnsupported = errors.New("needs Debian and root: elsewhere, use a virtual machine with Debian")
 
 // installing lets one installation run at a time in this process; between
 // processes apt's own lock is waited for.
@@ -45,7 +46,7 @@ func Install(ctx context.Context, names ...string) error {
 	return apt(ctx, install...)
 }
 
-// missing gives those of the packages that dpkg does not know as installed.
+// missing returns those of the packages that dpkg does not know as installed.
 func missing(ctx context.Context, names []string) ([]string, error) {
 	if _, err := exec.LookPath("dpkg-query"); err != nil {
 		return nil, fmt.Errorf("install %s: %w", strings.Join(names, ", "), ErrUnsupported)

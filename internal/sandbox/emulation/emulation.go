@@ -20,7 +20,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
 )
@@ -65,7 +64,7 @@ func Enable(ctx context.Context, architecture string) (undo func() error, err er
 	case there:
 		return kernel.Close, nil
 	}
-	// Each user has an entry of its own: nobody takes it away from the others.
+	// Each user has an entry of its own, which the others don't remove.
 	entry := ours + processor + "-" + rand.Text()
 	if err := write(kernel, "register", h.line(entry)); err != nil {
 		return nil, errors.Join(err, kernel.Close())
@@ -77,25 +76,6 @@ func Enable(ctx context.Context, architecture string) (undo func() error, err er
 
 // ours is how the names of the entries begin that Enable makes.
 const ours = "erpnext-pipeline-"
-
-// openKernel gives the kernel's list of what runs what: a file for each entry,
-// and one to add to it. It is mounted for this process alone, as long as it is
-// open, and nowhere to be seen: the machine's own mounts stay as they are. A
-// kernel from 6.7 on forgets the entries with the last mount, and so those of a
-// process that was killed.
-func openKernel() (_ *os.Root, err error) {
-	dir, err := os.MkdirTemp("", "binfmt-")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, os.Remove(dir)) }()
-	if err := syscall.Mount("binfmt_misc", dir, "binfmt_misc", 0, ""); err != nil {
-		return nil, fmt.Errorf("mount binfmt_misc: %w", err)
-	}
-	root, err := os.OpenRoot(dir)
-	// What is open stays mounted.
-	return root, errors.Join(err, syscall.Unmount(dir, syscall.MNT_DETACH))
-}
 
 // write writes to a file of the kernel's in one piece, and without any of the
 // things that are done to usual files.
@@ -144,7 +124,7 @@ func (h handler) line(name string) string {
 	return strings.Join(fields, ":")
 }
 
-// isIn says whether the kernel has the like of it by somebody else, for
+// isIn reports whether the kernel has the like of it from another program, for
 // containers as well. That of another user of this package goes with that user.
 func (h handler) isIn(kernel *os.Root) (bool, error) {
 	magic := "magic " + strings.ReplaceAll(h[fieldMagic], `\x`, "")
@@ -171,7 +151,7 @@ func (h handler) isIn(kernel *os.Root) (bool, error) {
 	return false, nil
 }
 
-// opened says whether a line of an entry tells that its interpreter is open.
+// opened reports whether a line of an entry tells that its interpreter is open.
 func opened(line string) bool {
 	flags, found := strings.CutPrefix(line, "flags: ")
 	return found && strings.Contains(flags, "F")

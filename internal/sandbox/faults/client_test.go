@@ -101,8 +101,8 @@ type client struct {
 	process *exec.Cmd
 	// disconnected is closed when the client notices that it lost the host.
 	disconnected chan struct{}
-	// report has what the client said in the end. One that was killed said
-	// nothing.
+	// report has what the client reported in the end; one that was killed has
+	// reported nothing.
 	report chan report
 }
 

@@ -24,9 +24,9 @@ const (
 	// cellTime is what a cell may take in all. A run that was cut off goes on
 	// when the host has booted, or at the next full minute.
 	cellTime = 3 * time.Minute
-	// settleTime is how long what was restarted has to be well after the run
-	// has ended.
-	settleTime = time.Minute
+	// siteTime is how long the site and all containers may take to be well
+	// after the run has ended.
+	siteTime = time.Minute
 )
 
 // testHost is a host on which one release after the other is tried.
@@ -43,34 +43,34 @@ type testHost struct {
 }
 
 // ready starts the host if it is not there yet, with the prepared disk.
-func (s *testHost) ready(ctx context.Context) (err error) {
-	if s.host != nil {
+func (th *testHost) ready(ctx context.Context) (err error) {
+	if th.host != nil {
 		return nil
 	}
-	if err := sandboxhost.CopyDisk(ctx, s.world.Client, preparedDisk, s.name); err != nil {
+	if err := sandboxhost.CopyDisk(ctx, th.world.Client, preparedDisk, th.name); err != nil {
 		return err
 	}
-	s.host, err = s.world.AnotherHost(ctx, s.name)
+	th.host, err = th.world.AnotherHost(ctx, th.name)
 	return err
 }
 
 // reset brings the host back to the prepared disk.
-func (s *testHost) reset(ctx context.Context) error {
-	s.state = deploy.State{}
+func (th *testHost) reset(ctx context.Context) error {
+	th.state = deploy.State{}
 	return errors.Join(
-		s.host.Cut(ctx),
-		sandboxhost.CopyDisk(ctx, s.world.Client, preparedDisk, s.name),
-		s.host.Start(ctx),
+		th.host.Cut(ctx),
+		sandboxhost.CopyDisk(ctx, th.world.Client, preparedDisk, th.name),
+		th.host.Start(ctx),
 	)
 }
 
 // onHost uses a connection of its own that no fault is put upon, until an
 // answer of the host is had: the host may be down at the moment.
-func (s *testHost) onHost(ctx context.Context, use func(*host.Host) error) error {
+func (th *testHost) onHost(ctx context.Context, use func(*host.Host) error) error {
 	again := time.NewTicker(200 * time.Millisecond)
 	defer again.Stop()
 	for {
-		h, err := s.order(s.host, s.host.SSHAddress(), pushed{}, "").dial(ctx)
+		h, err := th.order(th.host, th.host.SSHAddress(), pushed{}, "").dial(ctx)
 		if err == nil {
 			err = use(h)
 			_ = h.Close()
@@ -87,9 +87,9 @@ func (s *testHost) onHost(ctx context.Context, use func(*host.Host) error) error
 	}
 }
 
-// bash gives what a script prints on the host.
-func (s *testHost) bash(ctx context.Context, script string, arguments ...string) (out string, err error) {
-	err = s.onHost(ctx, func(h *host.Host) error {
+// bash returns what a script prints on the host.
+func (th *testHost) bash(ctx context.Context, script string, arguments ...string) (out string, err error) {
+	err = th.onHost(ctx, func(h *host.Host) error {
 		result, err := h.Run(ctx, append([]string{"bash", "-c", script, "bash"}, arguments...), host.Options{})
 		out = result.Stdout
 		return err
@@ -98,9 +98,9 @@ func (s *testHost) bash(ctx context.Context, script string, arguments ...string)
 }
 
 // inspect asks the host for its state.
-func (s *testHost) inspect(ctx context.Context) (state deploy.State, err error) {
-	err = s.onHost(ctx, func(h *host.Host) error {
-		state, err = deploy.Inspect(ctx, h, s.target)
+func (th *testHost) inspect(ctx context.Context) (state deploy.State, err error) {
+	err = th.onHost(ctx, func(h *host.Host) error {
+		state, err = deploy.Inspect(ctx, h, th.target)
 		return err
 	})
 	return state, err
@@ -111,9 +111,9 @@ func (s *testHost) inspect(ctx context.Context) (state deploy.State, err error) 
 const usedTime = `cd /sys/fs/cgroup
 { awk '$1 == "usage_usec" { print $2 / 1e6 }' cpu.stat || awk '{ print $1 / 1e9 }' cpuacct/cpuacct.usage; } 2>/dev/null`
 
-// used gives that time: on a busy machine the time on the wall says little.
-func (s *testHost) used(ctx context.Context) (float64, error) {
-	out, err := s.bash(ctx, usedTime)
+// used returns that time: on a busy machine the time on the wall says little.
+func (th *testHost) used(ctx context.Context) (float64, error) {
+	out, err := th.bash(ctx, usedTime)
 	if err != nil {
 		return 0, err
 	}
@@ -126,7 +126,7 @@ const awaitStep = `dir=$1 version=$2 step=$3
 until set -- "$dir"/runs/*-"$version"-*/journal && [ -e "$1" ]; do sleep 0.02; done
 grep -E -m 1 " begin [0-9]+-$step\$| run-end " < <(exec tail --pid=$$ -n +1 -f "$1")`
 
-// awaitEnd ends when nobody has the deploy lock.
+// awaitEnd ends when no run has the deploy lock.
 const awaitEnd = `while [ -e "$1/lock" ]; do sleep 0.1; done`
 
 // awaitHealthy ends when Docker has looked after every container. It asks for
@@ -159,22 +159,21 @@ type attempt struct {
 }
 
 // try releases the image that is not live over the one that is, has the fault
-// happen when the step begins, and then holds the host to everything that must
-// be so afterwards. It does not help the host. The error has all that is not
-// as it must be.
-func (s *testHost) try(t *testing.T, step string, f fault) (err error) {
+// happen when the step begins, and then checks everything that must hold
+// afterwards. It does not help the host. The error has all that does not hold.
+func (th *testHost) try(t *testing.T, step string, f fault) (err error) {
 	t.Helper()
-	// Elsewhere somebody may be measuring.
-	done, err := localengine.Shared(t.Context(), s.cache)
+	// Another process may be measuring.
+	done, err := localengine.Shared(t.Context(), th.cache)
 	if err != nil {
 		return err
 	}
 	defer done()
 	ctx, cancel := context.WithTimeout(t.Context(), cellTime)
 	defer cancel()
-	s.tries++
-	name := strings.Fields(fmt.Sprintf("%03d %s %s", s.tries, step, f.name))
-	a := attempt{version: strings.Join(name, "-"), next: s.images[0]}
+	th.tries++
+	name := strings.Fields(fmt.Sprintf("%03d %s %s", th.tries, step, f.name))
+	a := attempt{version: strings.Join(name, "-"), next: th.images[0]}
 	laps := &laps{last: time.Now()}
 	defer func() {
 		if err == nil {
@@ -184,76 +183,75 @@ func (s *testHost) try(t *testing.T, step string, f fault) (err error) {
 		// The reason may be that the time is up.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 		defer cancel()
-		said, failed := s.bash(ctx, runsOf, s.target.Dir, a.version, strconv.Itoa(s.target.HTTPPort), s.target.Project, s.target.Sites[0])
+		said, failed := th.bash(ctx, runsOf, th.target.Dir, a.version, strconv.Itoa(th.target.HTTPPort), th.target.Project, th.target.Sites[0])
 		err = fmt.Errorf("release %s over %s: %w\n%s", a.version, a.old, err, said)
 		if failed != nil {
 			err = fmt.Errorf("%w\nno more to be had from the host: %w", err, failed)
 		}
-		if !s.kept {
-			err = errors.Join(err, s.reset(context.WithoutCancel(ctx)))
+		if !th.kept {
+			err = errors.Join(err, th.reset(context.WithoutCancel(ctx)))
 		}
 	}()
-	visitor := visitor{s.host.SiteAddress()}
-	if s.state.Docker == "" {
-		if s.state, err = s.inspect(ctx); err != nil {
+	user := siteUser{th.host.SiteAddress()}
+	if th.state.Docker == "" {
+		if th.state, err = th.inspect(ctx); err != nil {
 			return err
 		}
-		if s.state.Current != nil {
+		if th.state.Current != nil {
 			// It has just been booted.
-			if err := s.settled(ctx, visitor); err != nil {
+			if err := th.awaitSite(ctx, user); err != nil {
 				return err
 			}
 		}
 	}
-	used, err := s.used(ctx)
+	used, err := th.used(ctx)
 	if err != nil {
 		return err
 	}
-	if live := s.state.Current; live != nil {
+	if live := th.state.Current; live != nil {
 		a.old = live.Version
 		if live.Image.Digest == a.next.image.Digest {
-			a.next = s.images[1]
+			a.next = th.images[1]
 		}
-		if a.row, err = visitor.write(ctx, a.version+" before", "before"); err != nil {
+		if a.row, err = user.write(ctx, a.version+" before", "before"); err != nil {
 			return fmt.Errorf("before the release: %w", err)
 		}
-		a.writer = visitor.keepWriting(ctx, a.version)
+		a.writer = user.keepWriting(ctx, a.version)
 		defer a.writer.end()
 	}
 	laps.lap("prepare")
 
-	network, err := faults.Listen(ctx, s.host.SSHAddress())
+	network, err := faults.Listen(ctx, th.host.SSHAddress())
 	if err != nil {
 		return err
 	}
 	defer network.Close()
-	c, err := f.client(ctx, s.order(s.host, network.Address(), a.next, a.version))
+	c, err := f.client(ctx, th.order(th.host, network.Address(), a.next, a.version))
 	if err != nil {
 		return err
 	}
-	said, err := s.inject(ctx, t, a, step, f, &faultTarget{host: s.host, network: network, client: c}, laps)
+	said, err := th.inject(ctx, t, a, step, f, &faultTarget{host: th.host, network: network, client: c}, laps)
 	if err != nil {
 		return err
 	}
-	if _, err := s.bash(ctx, awaitEnd, s.target.Dir); err != nil {
+	if _, err := th.bash(ctx, awaitEnd, th.target.Dir); err != nil {
 		return fmt.Errorf("the run has not ended: %w", err)
 	}
 	laps.lap("end of run")
-	if now, err := s.used(ctx); err == nil && f.inject == nil {
+	if now, err := th.used(ctx); err == nil && f.inject == nil {
 		laps.text = append(laps.text, fmt.Sprintf("%.1fs of processor time", now-used))
 	}
-	if err := s.settled(ctx, visitor); err != nil {
+	if err := th.awaitSite(ctx, user); err != nil {
 		return err
 	}
-	laps.lap("settled")
-	err = s.judge(ctx, visitor, a, f, said)
+	laps.lap("site")
+	err = th.judge(ctx, user, a, f, said)
 	laps.lap("judge")
 	return err
 }
 
-// inject waits for the step and causes the fault, and gives the client's
-// report.
-func (s *testHost) inject(ctx context.Context, t *testing.T, a attempt, step string, f fault, on *faultTarget, laps *laps) (report, error) {
+// inject waits for the step, causes the fault, and returns the client's report.
+func (th *testHost) inject(ctx context.Context, t *testing.T, a attempt, step string, f fault, on *faultTarget, laps *laps) (report, error) {
 	if f.inject != nil {
 		type answer struct {
 			line string
@@ -261,7 +259,7 @@ func (s *testHost) inject(ctx context.Context, t *testing.T, a attempt, step str
 		}
 		begun := make(chan answer, 1)
 		go func() {
-			line, err := s.bash(ctx, awaitStep, s.target.Dir, a.version, step)
+			line, err := th.bash(ctx, awaitStep, th.target.Dir, a.version, step)
 			begun <- answer{line, err}
 		}()
 		select {
@@ -290,21 +288,21 @@ func (s *testHost) inject(ctx context.Context, t *testing.T, a attempt, step str
 	}
 }
 
-// settled waits until the site answers and all containers are well: what a
+// awaitSite waits until the site answers and all containers are well: what a
 // restart of Docker has ended may be on its way up still.
-func (s *testHost) settled(ctx context.Context, v visitor) error {
-	ctx, cancel := context.WithTimeout(ctx, settleTime)
+func (th *testHost) awaitSite(ctx context.Context, u siteUser) error {
+	ctx, cancel := context.WithTimeout(ctx, siteTime)
 	defer cancel()
 	again := time.NewTicker(200 * time.Millisecond)
 	defer again.Stop()
 	for {
-		err := v.ask(ctx, "GET", "/api/method/ping", nil, nil)
+		err := u.ask(ctx, "GET", "/api/method/ping", nil, nil)
 		if err == nil {
-			_, err = s.bash(ctx, awaitHealthy)
+			_, err = th.bash(ctx, awaitHealthy)
 		}
 		if err == nil {
-			if s.state, err = s.inspect(ctx); err == nil {
-				err = unwell(s.state)
+			if th.state, err = th.inspect(ctx); err == nil {
+				err = unwell(th.state)
 			}
 		}
 		if err == nil {
@@ -330,8 +328,8 @@ func unwell(state deploy.State) error {
 	return nil
 }
 
-// judge holds the host, as it is after the run, to what must always hold.
-func (s *testHost) judge(ctx context.Context, v visitor, a attempt, f fault, said report) error {
+// judge checks that what must always hold holds on the host after the run.
+func (th *testHost) judge(ctx context.Context, u siteUser, a attempt, f fault, said report) error {
 	var wrong []error
 	expect := func(ok bool, format string, args ...any) {
 		if !ok {
@@ -340,7 +338,7 @@ func (s *testHost) judge(ctx context.Context, v visitor, a attempt, f fault, sai
 	}
 
 	// It is the old release or the new one, and the run knows which.
-	state := s.state
+	state := th.state
 	expect(state.Lock == nil, "the deploy lock is held by %+v", state.Lock)
 	if state.Current == nil || state.LastRun == nil {
 		return errors.Join(append(wrong, errors.New("no release is live, or no run on record"))...)
@@ -357,26 +355,26 @@ func (s *testHost) judge(ctx context.Context, v visitor, a attempt, f fault, sai
 	}
 	expect(strings.Contains(state.LastRun.ID, "-"+a.version+"-"), "the last run is %s", state.LastRun.ID)
 
-	// It is that release alone, and the whole of it.
-	whole := s.images[slices.IndexFunc(s.images[:], func(p pushed) bool { return p.image.Digest == state.Current.Image.Digest })]
-	image := s.pulled + "@" + whole.image.Digest
+	// It is that release only, and the whole of it.
+	whole := th.images[slices.IndexFunc(th.images[:], func(p pushed) bool { return p.image.Digest == state.Current.Image.Digest })]
+	image := th.pulled + "@" + whole.image.Digest
 	for _, c := range state.Containers {
-		expect(!strings.HasPrefix(c.Image, s.pulled) || c.Image == image, "container %s runs %s, and %s is live", c.Name, c.Image, image)
+		expect(!strings.HasPrefix(c.Image, th.pulled) || c.Image == image, "container %s runs %s, and %s is live", c.Name, c.Image, image)
 	}
-	all, err := s.bash(ctx, `docker ps --all --format '{{.Names}}'`)
+	all, err := th.bash(ctx, `docker ps --all --format '{{.Names}}'`)
 	expect(err == nil, "list containers: %w", err)
 	for _, name := range strings.Fields(all) {
 		known := slices.ContainsFunc(state.Containers, func(c compose.Container) bool { return c.Name == name })
 		expect(known, "container %s is left", name)
 	}
-	versions, err := v.versions(ctx)
+	versions, err := u.versions(ctx)
 	expect(err == nil, "ask for versions: %w", err)
 	expect(maps.Equal(versions, versionsOf(whole.lock)), "the site has the apps %v, and %v is live", versions, versionsOf(whole.lock))
 
-	// Nothing that somebody wrote is lost.
+	// Nothing that a user wrote is lost.
 	if a.writer != nil {
 		a.writer.end()
-		notes, err := v.notes(ctx, a.version)
+		notes, err := u.notes(ctx, a.version)
 		expect(err == nil, "list notes: %w", err)
 		var lost []string
 		for _, name := range a.writer.saved {
@@ -386,11 +384,11 @@ func (s *testHost) judge(ctx context.Context, v visitor, a attempt, f fault, sai
 		}
 		expect(len(lost) == 0, "%d notes are lost of %d that were saved during the release", len(lost), len(a.writer.saved))
 		expect(len(a.writer.saved) > 0, "no note could be saved: the writer proves nothing")
-		err = v.ask(ctx, "GET", "/api/resource/Note/"+a.row, nil, nil)
+		err = u.ask(ctx, "GET", "/api/resource/Note/"+a.row, nil, nil)
 		expect(err == nil, "the note that was there before is lost: %w", err)
 	}
 
-	// The client told the truth.
+	// The client reported what is so.
 	var failed *deploy.FailedError
 	switch {
 	case f.kills:
@@ -405,7 +403,7 @@ func (s *testHost) judge(ctx context.Context, v visitor, a attempt, f fault, sai
 	}
 
 	// The next release may begin.
-	next := s.order(s.host, s.host.SSHAddress(), whole, a.version+"-next")
+	next := th.order(th.host, th.host.SSHAddress(), whole, a.version+"-next")
 	_, report := deploy.MakePlan(ctx, state, next.target(), next.Lock)
 	expect(report.Err() == nil, "nothing can be released now: %w", report.Err())
 	return errors.Join(wrong...)

@@ -22,15 +22,15 @@ type fault struct {
 	name string
 	// inject causes it.
 	inject func(context.Context, *faultTarget) error
-	// kills says that it is the client's death, so the client is a process of
-	// its own and has nothing to say afterwards.
+	// kills says that it kills the client, which is then a process of its own
+	// and reports nothing afterwards.
 	kills bool
 	// carriesOn says that the host is not touched, so its run is not either:
 	// the release goes live.
 	carriesOn bool
 }
 
-// faultTarget is what a fault can inject.
+// faultTarget is what a fault happens to.
 type faultTarget struct {
 	host    *sandboxhost.Host
 	network *faults.Proxy
@@ -44,9 +44,9 @@ func (f fault) client(ctx context.Context, o order) (*client, error) {
 	return o.start(ctx), nil
 }
 
-// columns are the faults. A client that is killed says nothing afterwards, and
+// columns are the faults. A client that is killed reports nothing afterwards, and
 // one whose host was hit might help it: so the host that has lost its client
-// loses Docker as well, and gets no help from anybody. What happens to the
+// loses Docker as well, and gets no help. What happens to the
 // network and to the SSH server at the same moment is one loss to the client,
 // and nothing to the run: that release has to succeed, and so shows that the
 // ones before have left nothing behind that a next release minds.
@@ -58,8 +58,8 @@ var columns = []fault{
 	{name: "network cut and sshd killed", carriesOn: true, inject: cutNetwork},
 }
 
-// cutNetwork swallows everything until the client has noticed by itself. When
-// it comes back, its server is another one.
+// cutNetwork drops everything that is sent until the client has noticed by
+// itself. When the network is back, the SSH server is another one.
 func cutNetwork(ctx context.Context, on *faultTarget) error {
 	on.network.BlackHole()
 	defer on.network.Heal()
@@ -84,12 +84,12 @@ func TestMatrix(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a sandbox with several hosts")
 	}
-	su := stage(t)
-	testHosts := []*testHost{{suite: su, name: hostName, host: su.world.Host}}
+	suite := newSuite(t)
+	testHosts := []*testHost{{suite: suite, name: hostName, host: suite.world.Host}}
 	for n := 2; n <= hosts; n++ {
-		testHosts = append(testHosts, &testHost{suite: su, name: fmt.Sprintf("%s-%d", hostName, n)})
+		testHosts = append(testHosts, &testHost{suite: suite, name: fmt.Sprintf("%s-%d", hostName, n)})
 	}
-	steps, err := su.steps(t.Context())
+	steps, err := suite.steps(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,16 +100,16 @@ func TestMatrix(t *testing.T) {
 	close(rows)
 	begun := time.Now()
 	var work errgroup.Group
-	for _, s := range testHosts {
+	for _, th := range testHosts {
 		work.Go(func() error {
 			for step := range rows {
-				t.Run(step, func(t *testing.T) { s.row(t, step) })
+				t.Run(step, func(t *testing.T) { th.row(t, step) })
 			}
-			if s.tries == 0 {
+			if th.tries == 0 {
 				return nil
 			}
 			// What the last cell left behind is shown by one more release.
-			return s.try(t, "", fault{name: "undisturbed"})
+			return th.try(t, "", fault{name: "undisturbed"})
 		})
 	}
 	if err := work.Wait(); err != nil {
@@ -119,13 +119,13 @@ func TestMatrix(t *testing.T) {
 }
 
 // steps are the names of a release's steps, in order.
-func (su *suite) steps(ctx context.Context) ([]string, error) {
-	s := &testHost{suite: su, name: hostName, host: su.world.Host}
-	state, err := s.inspect(ctx)
+func (s *suite) steps(ctx context.Context) ([]string, error) {
+	th := &testHost{suite: s, name: hostName, host: s.world.Host}
+	state, err := th.inspect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	o := su.order(s.host, s.host.SSHAddress(), su.images[0], "next")
+	o := s.order(th.host, th.host.SSHAddress(), s.images[0], "next")
 	plan, report := deploy.MakePlan(ctx, state, o.target(), o.Lock)
 	var names []string
 	for _, step := range plan.Steps {
@@ -134,13 +134,13 @@ func (su *suite) steps(ctx context.Context) ([]string, error) {
 	return names, report.Err()
 }
 
-func (s *testHost) row(t *testing.T, step string) {
+func (th *testHost) row(t *testing.T, step string) {
 	for _, f := range columns {
 		t.Run(f.name, func(t *testing.T) {
-			if err := s.ready(t.Context()); err != nil {
+			if err := th.ready(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if err := s.try(t, step, f); err != nil {
+			if err := th.try(t, step, f); err != nil {
 				t.Error(err)
 			}
 		})

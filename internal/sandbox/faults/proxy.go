@@ -45,7 +45,7 @@ func Listen(ctx context.Context, target string) (*Proxy, error) {
 // Address is what the client connects to, "127.0.0.1:port".
 func (p *Proxy) Address() string { return p.listener.Addr().String() }
 
-// Reset ends every connection there is, on both sides, without a farewell.
+// Reset ends every connection there is, on both sides, by a TCP reset.
 // New ones get through.
 func (p *Proxy) Reset() {
 	p.mu.Lock()
@@ -53,8 +53,8 @@ func (p *Proxy) Reset() {
 	p.end(func(*line) bool { return true })
 }
 
-// BlackHole swallows what is sent from now on, in both directions, and tells
-// nobody: connections stay open, new ones are accepted.
+// BlackHole drops what is sent from now on, in both directions, without a sign
+// of it: connections stay open, new ones are accepted.
 func (p *Proxy) BlackHole() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -143,7 +143,7 @@ func (p *Proxy) connect(client net.Conn) {
 }
 
 // carry copies from one side to the other until either ends. A side of a lost
-// line may end, but the other one does not hear of it.
+// line may end, but the other one does not learn of it.
 func (p *Proxy) carry(l *line, from, to net.Conn) {
 	buffer := make([]byte, 32<<10)
 	for {

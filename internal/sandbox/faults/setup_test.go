@@ -51,10 +51,10 @@ type suite struct {
 	secrets map[string]string
 }
 
-// stage prepares the suite: the images are pushed, and a disk is prepared on which
-// a site is live that was released twice, so that both images are there. Every
-// host begins with it. It logs what a release costs that nothing disturbs.
-func stage(t *testing.T) *suite {
+// newSuite starts a world, pushes the images, and prepares a disk on which a site
+// is live that was released twice, so that both images are there. Every host
+// begins with it. It logs what a release costs that nothing disturbs.
+func newSuite(t *testing.T) *suite {
 	t.Helper()
 	cache, err := localengine.DefaultCacheDir()
 	if err != nil {
@@ -78,13 +78,13 @@ func stage(t *testing.T) *suite {
 			t.Error(err)
 		}
 	})
-	su := &suite{world: world, cache: cache}
-	su.push(t)
-	su.aim(t)
+	s := &suite{world: world, cache: cache}
+	s.push(t)
+	s.setTarget(t)
 
 	begun := time.Now()
-	first := &testHost{suite: su, name: hostName, host: world.Host, kept: true}
-	for range su.images {
+	first := &testHost{suite: s, name: hostName, host: world.Host, kept: true}
+	for range s.images {
 		if err := first.try(t, "", fault{name: "prepared"}); err != nil {
 			t.Fatal(err)
 		}
@@ -97,76 +97,76 @@ func stage(t *testing.T) *suite {
 		t.Fatal(err)
 	}
 	t.Logf("a host is prepared in %v", time.Since(begun).Round(time.Second))
-	return su
+	return s
 }
 
 // push has the program build and push both images.
-func (su *suite) push(t *testing.T) {
+func (s *suite) push(t *testing.T) {
 	t.Helper()
 	begun := time.Now()
-	program := filepath.Join(su.world.Dir, "pipeline")
+	program := filepath.Join(s.world.Dir, "pipeline")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../../../cmd/pipeline").CombinedOutput(); err != nil {
 		t.Fatalf("build the program: %v\n%s", err, out)
 	}
-	environ, err := su.world.Environment()
+	environ, err := s.world.Environment()
 	if err != nil {
 		t.Fatal(err)
 	}
 	// The mirror keeps what it has, and a version is pushed once for ever.
 	version := strings.ToLower(rand.Text()[:8])
-	to := registry.Target{Host: su.world.Engine.Mirror(), Name: "desiredeffect/erpnext-custom"}
+	to := registry.Target{Host: s.world.Engine.Mirror(), Name: "desiredeffect/erpnext-custom"}
 	for i, selection := range []apps.Selection{apps.Version1(), apps.Version1().With("erpnext", "v15.1.1")} {
 		tag := fmt.Sprintf("%s-%d", version, i)
-		path, err := su.world.WriteApps(tag, selection)
+		path, err := s.world.WriteApps(tag, selection)
 		if err != nil {
 			t.Fatal(err)
 		}
 		push := exec.CommandContext(t.Context(), program, "push", "--skip-smoke-test", "--env-file", "", "--version", tag, "--apps", path)
 		push.Env = append(environ, "REGISTRY="+to.Host)
-		push.Dir = su.world.Dir
+		push.Dir = s.world.Dir
 		var said bytes.Buffer
 		push.Stderr = &said
 		if err := push.Run(); err != nil {
 			t.Fatalf("push: %v\n%s", err, said.String())
 		}
-		if su.images[i].lock, err = registry.LockOf(t.Context(), to, tag); err != nil {
+		if s.images[i].lock, err = registry.LockOf(t.Context(), to, tag); err != nil {
 			t.Fatal(err)
 		}
-		if su.images[i].image, _, err = registry.Find(t.Context(), to, tag); err != nil {
+		if s.images[i].image, _, err = registry.Find(t.Context(), to, tag); err != nil {
 			t.Fatal(err)
 		}
 	}
 	t.Logf("two images are pushed in %v", time.Since(begun).Round(time.Second))
 }
 
-// aim says where releases go.
-func (su *suite) aim(t *testing.T) {
+// setTarget says where releases go.
+func (s *suite) setTarget(t *testing.T) {
 	t.Helper()
 	quick, err := filepath.Abs("testdata/quick.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, port, err := net.SplitHostPort(su.world.Engine.Mirror())
+	_, port, err := net.SplitHostPort(s.world.Engine.Mirror())
 	if err != nil {
 		t.Fatal(err)
 	}
 	mirror := net.JoinHostPort("mirror", port)
-	_, repository, _ := strings.Cut(su.images[0].image.Repository, "/")
-	su.pulled = mirror + "/" + repository
-	su.target = deploy.Target{
+	_, repository, _ := strings.Cut(s.images[0].image.Repository, "/")
+	s.pulled = mirror + "/" + repository
+	s.target = deploy.Target{
 		Dir: "/home/" + sandboxhost.User + "/" + sandbox.Project, Project: sandbox.Project, Sites: []string{sandbox.Site},
-		ComposeFiles: []string{su.world.ComposeFile, quick}, HTTPPort: 8080, PullAddress: mirror, Owner: "the matrix",
+		ComposeFiles: []string{s.world.ComposeFile, quick}, HTTPPort: 8080, PullAddress: mirror, Owner: "the matrix",
 	}
-	su.secrets = map[string]string{"ADMIN_PASSWORD": rand.Text(), "DB_ROOT_PASSWORD": rand.Text()}
+	s.secrets = map[string]string{"ADMIN_PASSWORD": rand.Text(), "DB_ROOT_PASSWORD": rand.Text()}
 }
 
 // order is a release of an image as a version, to a host of which SSH answers
 // at an address.
-func (su *suite) order(h *sandboxhost.Host, address string, of pushed, version string) order {
+func (s *suite) order(h *sandboxhost.Host, address string, of pushed, version string) order {
 	o := order{
-		Address: address, Key: su.world.Key.Reveal(),
+		Address: address, Key: s.world.Key.Reveal(),
 		KnownHosts: knownhosts.Line([]string{knownhosts.Normalize(address)}, h.HostKey()),
-		Target:     su.target, Secrets: su.secrets, Lock: of.lock, Image: of.image,
+		Target:     s.target, Secrets: s.secrets, Lock: of.lock, Image: of.image,
 	}
 	o.Lock.SiteVersion = version
 	return o

@@ -155,7 +155,7 @@ func TestAnswersAsGitHubDescribes(t *testing.T) {
 }
 
 // TestBadCredentialsBody holds the one answer that is not described per call:
-// GitHub's page on authentication gives its status and message.
+// GitHub's page on authentication has its status and message.
 func TestBadCredentialsBody(t *testing.T) {
 	server := githubtest.Start(t, github.Options{Root: t.TempDir()})
 	described := description(t)

@@ -16,7 +16,7 @@ const mostEntries = 100_000
 // wholeSHA is what GitHub takes for the name of an object.
 var wholeSHA = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
-// kind gives the type of the object with a SHA; "" if there is none.
+// kind returns the type of the object with a SHA; "" if there is none.
 func (r repo) kind(ctx context.Context, sha string) string {
 	if !wholeSHA.MatchString(sha) {
 		return ""
@@ -94,7 +94,7 @@ func invalidTree() error {
 	return &failure{http.StatusUnprocessableEntity, "Invalid object requested. SHA must identify a commit or a tree."}
 }
 
-// rawType is the media types by which GitHub gives a content as it is.
+// rawType is the media types for which GitHub sends a content as it is.
 var rawType = regexp.MustCompile(`\bapplication/vnd\.github(\.v3)?\.raw(\+json)?\b`)
 
 // raw is an answer that is no JSON.

@@ -68,7 +68,7 @@ var (
 	shaShape = regexp.MustCompile(`^[0-9a-fA-F]{4,40}$`)
 )
 
-// resolve gives the commit that a ref names in GitHub's forms: tags/NAME,
+// resolve returns the commit that a ref names in GitHub's forms: tags/NAME,
 // heads/NAME, a bare branch or tag, HEAD, or a SHA, which may be abbreviated.
 func (r repo) resolve(ctx context.Context, ref string) (string, bool) {
 	if !refShape.MatchString(ref) || strings.Contains(ref, "..") || strings.Contains(ref, "@{") {
@@ -128,14 +128,14 @@ func (r repo) refs(ctx context.Context, sortBy, prefix string) ([]ref, error) {
 	return refs, nil
 }
 
-// empty says whether there is no commit at all.
+// empty reports whether there is no commit at all.
 func (r repo) empty(ctx context.Context) bool {
 	out, err := r.run(ctx, "for-each-ref", "--count=1")
 	return err == nil && out == ""
 }
 
-// person is the author or the committer of a commit.
-type person struct {
+// identity is the author or the committer of a commit.
+type identity struct {
 	name, email string
 	date        time.Time
 }
@@ -144,7 +144,7 @@ type person struct {
 type details struct {
 	sha, tree         string
 	parents           []string
-	author, committer person
+	author, committer identity
 	message           string
 }
 
@@ -164,7 +164,7 @@ func (r repo) details(ctx context.Context, sha string) (details, error) {
 	}
 	return details{
 		sha: f[0], tree: f[1], parents: strings.Fields(f[2]),
-		author: person{f[3], f[4], authored.UTC()}, committer: person{f[6], f[7], committed.UTC()},
+		author: identity{f[3], f[4], authored.UTC()}, committer: identity{f[6], f[7], committed.UTC()},
 		message: strings.TrimRight(f[9], "\n"),
 	}, nil
 }

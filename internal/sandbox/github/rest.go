@@ -27,7 +27,7 @@ type failure struct {
 func (f *failure) Error() string { return f.message }
 
 // rest wraps a handler of one call: it finds the repository, checks the token
-// as GitHub does, and writes what the handler gives.
+// as GitHub does, and writes what the handler returns.
 func (s *Server) rest(answer func(repo, *http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		token, state := s.token(r)
@@ -77,7 +77,7 @@ func fail(w http.ResponseWriter, status int, message string) {
 	reply(w, status, object{"message": message, "documentation_url": "https://docs.github.com/rest", "status": strconv.Itoa(status)})
 }
 
-// paged says whether a list comes in pages: GitHub's matching-refs does not.
+// paged reports whether a list comes in pages: GitHub's matching-refs does not.
 func paged(r *http.Request) bool { return !strings.Contains(r.Pattern, "/matching-refs/") }
 
 // page cuts a list as per_page and page ask for, and links to its neighbours.
@@ -128,7 +128,7 @@ func commit(r repo, request *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	who := func(p person) object {
+	who := func(p identity) object {
 		return object{"name": p.name, "email": p.email, "date": p.date.Format(time.RFC3339)}
 	}
 	parents := []object{}

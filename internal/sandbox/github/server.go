@@ -36,7 +36,7 @@ type Options struct {
 	// given tokens. All others are public. A token that is named nowhere
 	// here is refused everywhere.
 	Private map[string][]string
-	// Expires has when a token ends, for the header by which GitHub tells.
+	// Expires has when a token ends, for the header in which GitHub says so.
 	// A token whose time has passed is refused.
 	Expires map[string]time.Time
 	// TreeLimit is how many entries a recursive tree has at most; GitHub's
@@ -141,7 +141,7 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// Requests gives the requests that were answered so far, in the order of their
+// Requests returns the requests that were answered so far, in the order of their
 // answers.
 func (s *Server) Requests() []Request {
 	s.mutex.Lock()
@@ -250,7 +250,7 @@ func (s *Server) token(r *http.Request) (string, tokenState) {
 // validName keeps a request from leaving the root.
 var validName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*$`)
 
-// find gives the repository that a request names, if it is there and, being
+// find returns the repository that a request names, if it is there and, being
 // private, is open to the token.
 func (s *Server) find(owner, name, token string) (repo, bool) {
 	name = strings.TrimSuffix(name, ".git")

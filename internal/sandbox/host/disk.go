@@ -30,7 +30,7 @@ func CopyDisk(ctx context.Context, client *dagger.Client, from, to string) error
 	return nil
 }
 
-// EmptyDisk gives back the room that the disk of a host takes.
+// EmptyDisk removes everything from the disk of a host.
 func EmptyDisk(ctx context.Context, client *dagger.Client, name string) error {
 	_, err := anew(ctx, client.Container().From(image).WithMountedCache(disk, diskOf(client, name)),
 		"find "+disk+" -mindepth 1 -delete")
@@ -41,7 +41,7 @@ func EmptyDisk(ctx context.Context, client *dagger.Client, name string) error {
 }
 
 // anew runs a script with all rights, whether the engine has run it before or
-// not, and gives what it prints.
+// not, and returns what it prints.
 func anew(ctx context.Context, container *dagger.Container, script string) (string, error) {
 	out, err := container.
 		WithEnvVariable("NOW", rand.Text()).

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// faultPort is where the host takes orders for faults: apart from SSH, which
+// faultPort is where the host is told to cause faults: apart from SSH, which
 // is one of the things that fail.
 const faultPort = 7
 
@@ -21,7 +21,7 @@ func (h *Host) RestartDocker(ctx context.Context) error { return h.fault(ctx, "r
 // KillDocker kills the Docker engine, which is started again at once. Its
 // containers run on until the new one finds them and ends them. It starts those
 // again that have the restart policy "always"; Docker 20.10 takes those with
-// "unless-stopped" for stopped by a person. It returns when Docker answers.
+// "unless-stopped" for stopped by a user. It returns when Docker answers.
 func (h *Host) KillDocker(ctx context.Context) error { return h.fault(ctx, "kill-docker") }
 
 // KillSSH kills the SSH server with all its sessions; it is started again at
@@ -29,12 +29,12 @@ func (h *Host) KillDocker(ctx context.Context) error { return h.fault(ctx, "kill
 // when SSH answers.
 func (h *Host) KillSSH(ctx context.Context) error { return h.fault(ctx, "kill-ssh") }
 
-// ShrinkVolumes gives Docker's volumes a file system of their own that has 48 MB
+// ShrinkVolumes puts Docker's volumes on a file system of their own that has 48 MB
 // left, and restarts Docker for it. It stays until the host is stopped, and what
 // was changed in the volumes goes with it.
 func (h *Host) ShrinkVolumes(ctx context.Context) error { return h.fault(ctx, "small-volumes") }
 
-// GrowVolumes gives the volumes after [Host.ShrinkVolumes] all the room they want.
+// GrowVolumes enlarges the volumes' file system after [Host.ShrinkVolumes].
 func (h *Host) GrowVolumes(ctx context.Context) error { return h.fault(ctx, "large-volumes") }
 
 // Restart cuts the host off its power and boots it again.
@@ -45,7 +45,7 @@ func (h *Host) Restart(ctx context.Context) error {
 	return h.Start(ctx)
 }
 
-// fault gives an order and waits until it is carried out.
+// fault has the host cause a fault and waits until it has happened.
 func (h *Host) fault(ctx context.Context, name string) (err error) {
 	defer func() {
 		if err != nil {

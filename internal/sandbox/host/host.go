@@ -16,12 +16,9 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
-	"embed"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -33,19 +30,13 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
 
-//go:embed files
-var files embed.FS
-
-// User is the one who may log in, with a key. It is in the group docker.
+// User may log in, with a key, and is in the group docker.
 const User = "deploy"
-
-// image is what the host is built on.
-const image = "debian:bookworm-slim"
 
 // disk is where the host's disk is mounted; the boot script knows it.
 const disk = "/state"
 
-// stopTime is how long an orderly stop may take. Docker gives its containers
+// stopTime is how long an orderly stop may take. Docker allows its containers
 // up to 15 s.
 const stopTime = 40 * time.Second
 
@@ -68,17 +59,17 @@ type Options struct {
 	// engine's network, and names its disk: two hosts that run at the same
 	// time must not share it, whatever session they belong to.
 	Name string
-	// HTTPPort is the port of the host that SiteAddress leads to, 8080 for
+	// HTTPPort is the port of the host behind SiteAddress, 8080 for
 	// instance.
 	HTTPPort int
 	// Fresh empties the disk at the first start. Without it the host goes
 	// on with what an earlier one of the same name left, one that was
 	// stopped or cut off but not closed.
 	Fresh bool
-	// Jump starts a second host, with an SSH server alone, from which this
+	// Jump starts a second host, with only an SSH server, from which this
 	// one can be reached by its name.
 	Jump bool
-	// Log gets what the package itself has to say.
+	// Log gets what the package itself reports.
 	Log zerolog.Logger
 }
 
@@ -98,8 +89,8 @@ type Host struct {
 	sshAddress, siteAddress, jumpAddress, faultAddress string
 }
 
-// Start builds the host's image if needed, starts it and gives it once its
-// Docker and SSH answer. The caller closes it.
+// Start builds the host's image if needed, starts the host and returns it once
+// its Docker and SSH answer. The caller closes it.
 func Start(ctx context.Context, options Options) (*Host, error) {
 	h := &Host{options: options}
 	if err := h.start(ctx); err != nil {
@@ -170,55 +161,9 @@ func (h *Host) start(ctx context.Context) error {
 	return nil
 }
 
-// container is the host's root file system.
-func (h *Host) container(key secret.Secret) (*dagger.Container, error) {
-	_, port, err := net.SplitHostPort(h.options.Mirror)
-	if err != nil {
-		return nil, fmt.Errorf("read mirror address: %w", err)
-	}
-	mirrorPort, err := strconv.Atoi(port)
-	if err != nil {
-		return nil, fmt.Errorf("read mirror address: %w", err)
-	}
-	client := h.options.Client
-	h.tools = client.Container().From(image)
-	mirror := client.Host().Service([]dagger.PortForward{{Backend: mirrorPort, Frontend: mirrorPort}})
-	daemon := fmt.Sprintf("{\n  \"registry-mirrors\": [\"http://mirror:%s\"],\n  \"insecure-registries\": [\"mirror:%s\", \"10.0.0.0/8\"],\n  \"storage-driver\": \"overlay2\"\n}\n", port, port)
-	executable := dagger.ContainerWithNewFileOpts{Permissions: 0o755}
-	return h.tools.
-		WithExec([]string{"sh", "-c", install}).
-		WithNewFile("/etc/ssh/sshd_config", text("sshd.conf")+"Subsystem sftp /usr/lib/openssh/sftp-server\n").
-		WithNewFile("/usr/local/sbin/boot", text("boot.sh"), executable).
-		WithNewFile("/usr/local/sbin/jump", text("jump.sh"), executable).
-		WithNewFile("/usr/local/sbin/fault", text("fault.sh"), executable).
-		WithNewFile("/etc/docker/daemon.json", daemon).
-		WithFile("/usr/libexec/docker/cli-plugins/docker-compose", client.Host().File(h.options.ComposePlugin),
-			dagger.ContainerWithFileOpts{Permissions: 0o755}).
-		WithNewFile("/home/"+User+"/.ssh/authorized_keys", strings.TrimSpace(h.options.AuthorizedKey)+"\n",
-			dagger.ContainerWithNewFileOpts{Permissions: 0o600, Owner: User + ":" + User}).
-		WithMountedSecret("/run/secrets/ssh_host_key", client.SetSecret(h.options.Name+"-host-key", key.Reveal()),
-			dagger.ContainerWithMountedSecretOpts{Mode: 0o400}).
-		WithServiceBinding("mirror", mirror).
-		WithExposedPort(22), nil
-}
-
-// install puts the host's packages in. The keys that come with the SSH
-// server's package would be the same on every host; and the links to the
-// machine's extra CAs, lent by the engine, must not stay.
-const install = `set -eu
-export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq
-apt-get install -qq --yes --no-install-recommends openssh-server docker.io iptables cron procps socat ca-certificates
-rm -rf /etc/ssh/ssh_host_* /var/lib/apt/lists/* /var/cache/apt/*
-useradd --create-home --shell /bin/bash --groups docker --password '*' ` + User + `
-install -d -m 700 -o ` + User + ` -g ` + User + ` /home/` + User + `/.ssh
-find /etc/ssl/certs -lname '/usr/local/share/ca-certificates/*' -delete
-find -L /etc/ssl/certs -type l -delete
-`
-
 func (h *Host) disk() *dagger.CacheVolume { return diskOf(h.options.Client, h.options.Name) }
 
-// pin gives the service under the identity that it has now, so that each
+// pin returns the service under the identity that it has now, so that each
 // later call means the same one.
 func (h *Host) pin(ctx context.Context, service *dagger.Service) (*dagger.Service, error) {
 	id, err := service.ID(ctx)
@@ -226,48 +171,6 @@ func (h *Host) pin(ctx context.Context, service *dagger.Service) (*dagger.Servic
 		return nil, err
 	}
 	return h.options.Client.LoadServiceFromID(id), nil
-}
-
-// tunnel makes a port of a service reachable at a port of this machine; 0 is
-// any port. It stays over a stop and start of the service.
-//
-// Dagger's own tunnel is for an engine on another machine alone: it ends for
-// good, without a word, when one of its connections is cut off by the host
-// while something is sent. It also listens on all addresses of this machine.
-func (h *Host) tunnel(ctx context.Context, service *dagger.Service, port, local int) (string, error) {
-	address := &h.direct
-	if service == h.jump {
-		address = &h.jumpDirect
-	}
-	if address.Load() != nil {
-		d, err := open(ctx, local, func() string { return net.JoinHostPort(*address.Load(), strconv.Itoa(port)) })
-		if err != nil {
-			return "", fmt.Errorf("open tunnel to port %d: %w", port, err)
-		}
-		h.forwards = append(h.forwards, d)
-		return d.address(), nil
-	}
-	tunnel, err := h.pin(ctx, h.options.Client.Host().Tunnel(service, dagger.HostTunnelOpts{
-		Ports: []dagger.PortForward{{Backend: port, Frontend: local}},
-	}))
-	if err != nil {
-		return "", fmt.Errorf("open tunnel to port %d: %w", port, err)
-	}
-	if _, err := tunnel.Start(ctx); err != nil {
-		return "", fmt.Errorf("open tunnel to port %d: %w", port, err)
-	}
-	h.tunnels = append(h.tunnels, tunnel)
-	endpoint, err := tunnel.Endpoint(ctx)
-	if err != nil {
-		return "", fmt.Errorf("open tunnel to port %d: %w", port, err)
-	}
-	return endpoint, nil
-}
-
-// Forward makes another port of the host reachable and gives the address,
-// "127.0.0.1:port", which stays until Close.
-func (h *Host) Forward(ctx context.Context, port int) (string, error) {
-	return h.tunnel(ctx, h.service, port, 0)
 }
 
 // SSHAddress is where the SSH server answers, "127.0.0.1:port". It stays the
@@ -298,7 +201,7 @@ func (h *Host) Stop(ctx context.Context) error {
 	return nil
 }
 
-// Cut ends the host at once, as when its power goes.
+// Cut ends the host at once, as a power cut does.
 func (h *Host) Cut(ctx context.Context) error {
 	if _, err := h.service.Stop(ctx, dagger.ServiceStopOpts{Kill: true}); err != nil {
 		return fmt.Errorf("cut host: %w", err)
@@ -315,7 +218,7 @@ func (h *Host) Start(ctx context.Context) error {
 	return h.locate(ctx)
 }
 
-// Logs gives the end of the host's logs: boot, Docker, cron and SSH. It works
+// Logs returns the end of the host's logs: boot, Docker, cron and SSH. It works
 // whether the host runs or not.
 func (h *Host) Logs(ctx context.Context) (string, error) {
 	out, err := h.look(ctx, "cd "+disk+"/var/log && tail -n 200 boot.log dockerd.log cron.log sshd.log 2>/dev/null || true")
@@ -335,8 +238,8 @@ func (h *Host) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*stopTime)
 	defer cancel()
 	var errs []error
-	for _, d := range h.forwards {
-		errs = append(errs, d.close())
+	for _, f := range h.forwards {
+		errs = append(errs, f.close())
 	}
 	for _, tunnel := range h.tunnels {
 		if _, err := tunnel.Stop(ctx); err != nil {
@@ -370,17 +273,6 @@ func NewHostKey() (secret.Secret, error) {
 	return secret.New(string(pem.EncodeToMemory(block))), nil
 }
 
-// freePort gives the port if it is free on this machine, else 0 for any.
-func freePort(ctx context.Context, port int) int {
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", ":"+strconv.Itoa(port))
-	if err != nil {
-		return 0
-	}
-	_ = listener.Close()
-	return port
-}
-
 // execError adds the end of a failed command's output, which Dagger's error
 // leaves out.
 func execError(err error) error {
@@ -390,12 +282,4 @@ func execError(err error) error {
 	}
 	output := strings.Split(strings.TrimSpace(exec.Stdout+"\n"+exec.Stderr), "\n")
 	return fmt.Errorf("%w\n%s", err, strings.Join(output[max(0, len(output)-15):], "\n"))
-}
-
-func text(name string) string {
-	content, err := files.ReadFile("files/" + name)
-	if err != nil {
-		panic(err) // embedded
-	}
-	return string(content)
 }

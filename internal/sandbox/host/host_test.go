@@ -233,20 +233,20 @@ func TestHost(t *testing.T) {
 		if err := h.Stop(ctx); err != nil {
 			t.Fatal(err)
 		}
-		later := options
-		later.Fresh, later.Jump = false, false
-		heir, err := host.Start(ctx, later)
+		same := options
+		same.Fresh, same.Jump = false, false
+		second, err := host.Start(ctx, same)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer func() {
-			if err := heir.Close(context.WithoutCancel(ctx)); err != nil {
+			if err := second.Close(context.WithoutCancel(ctx)); err != nil {
 				t.Error(err)
 			}
 		}()
 		with := *config
-		with.HostKeyCallback = ssh.FixedHostKey(heir.HostKey())
-		connection, err := ssh.Dial("tcp", heir.SSHAddress(), &with)
+		with.HostKeyCallback = ssh.FixedHostKey(second.HostKey())
+		connection, err := ssh.Dial("tcp", second.SSHAddress(), &with)
 		if err != nil {
 			t.Fatalf("log in: %v", err)
 		}
@@ -301,7 +301,7 @@ func ping(container string) string {
 	return "for i in $(seq 100); do docker exec " + container + " redis-cli ping 2>&1 && break; sleep 0.1; done"
 }
 
-// run gives what a command on the host prints.
+// run returns what a command on the host prints.
 func run(t *testing.T, connection *ssh.Client, command string) string {
 	t.Helper()
 	session, err := connection.NewSession()
@@ -341,7 +341,7 @@ func get(t *testing.T, address, want string) {
 	t.Fatalf("get http://%s/: %v, want %q", address, last, want)
 }
 
-// sandbox starts an engine and gives a session with it, its mirror, and the
+// sandbox starts an engine and returns a session with it, its mirror, and the
 // compose plugin.
 func sandbox(t *testing.T) (client *dagger.Client, mirror, compose string) {
 	t.Helper()

@@ -3,55 +3,15 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 )
 
-// locate finds out under which address the host can be reached from here, if
-// it can.
-func (h *Host) locate(ctx context.Context) error {
-	out, err := h.look(ctx, "cat "+disk+"/address")
-	if err != nil {
-		return fmt.Errorf("find the host's address: %w", err)
-	}
-	address := strings.TrimSpace(out)
-	dialer := net.Dialer{Timeout: 2 * time.Second}
-	connection, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(address, "22"))
-	if err != nil {
-		if h.direct.Load() != nil {
-			return fmt.Errorf("reach the host at its new address: %w", err)
-		}
-		h.options.Log.Info().Err(err).Msg("the engine's network can't be reached from here; connections go through its tunnels")
-		return nil
-	}
-	_ = connection.Close()
-	h.direct.Store(&address)
-	return nil
-}
-
-// locateJump does the same for the jump host, which has no disk to tell from.
-func (h *Host) locateJump(ctx context.Context) error {
-	if h.direct.Load() == nil {
-		return nil
-	}
-	out, err := anew(ctx, h.tools.WithServiceBinding("jump", h.jump), "getent ahostsv4 jump")
-	if err != nil {
-		return fmt.Errorf("find the jump host's address: %w", err)
-	}
-	address, _, ok := strings.Cut(out, " ")
-	if !ok {
-		return fmt.Errorf("find the jump host's address in %q", out)
-	}
-	h.jumpDirect.Store(&address)
-	return nil
-}
-
-// portForward is a port of this machine's loopback behind which is one of the host.
+// portForward is a port of this machine's loopback that is forwarded to one of
+// the host.
 type portForward struct {
 	listener net.Listener
 	target   func() string
@@ -61,9 +21,9 @@ type portForward struct {
 	open   map[net.Conn]struct{}
 }
 
-// open forwards a port, 0 for any, to whatever address the target has
-// when a connection comes.
-func open(ctx context.Context, port int, target func() string) (*portForward, error) {
+// forward forwards a port, 0 for any, to whatever address the target has when a
+// connection comes.
+func forward(ctx context.Context, port int, target func() string) (*portForward, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	if err != nil {
 		return nil, err
@@ -71,11 +31,11 @@ func open(ctx context.Context, port int, target func() string) (*portForward, er
 	f := &portForward{listener: listener, target: target, open: map[net.Conn]struct{}{}}
 	go func() {
 		for {
-			visitor, err := listener.Accept()
+			client, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			go f.lead(visitor)
+			go f.connect(client)
 		}
 	}()
 	return f, nil
@@ -87,15 +47,15 @@ func (f *portForward) address() string { return f.listener.Addr().String() }
 // nothing answers must look like one that refuses.
 const dialTime = 5 * time.Second
 
-// lead connects a visitor to the host until both have said everything, or
-// one of them is gone.
-func (f *portForward) lead(visitor net.Conn) {
+// connect connects a client to the host until both have sent everything, or one
+// of them is gone.
+func (f *portForward) connect(client net.Conn) {
 	host, err := net.DialTimeout("tcp", f.target(), dialTime)
 	if err != nil {
-		reset(visitor)
+		reset(client)
 		return
 	}
-	ends := []net.Conn{visitor, host}
+	ends := []net.Conn{client, host}
 	f.mu.Lock()
 	for _, end := range ends {
 		f.open[end] = struct{}{}
@@ -115,8 +75,8 @@ func (f *portForward) lead(visitor net.Conn) {
 		}
 	}
 	if !closed {
-		both.Go(func() { carry(host, visitor) })
-		both.Go(func() { carry(visitor, host) })
+		both.Go(func() { carry(host, client) })
+		both.Go(func() { carry(client, host) })
 		both.Wait()
 	}
 	f.mu.Lock()
@@ -127,7 +87,7 @@ func (f *portForward) lead(visitor net.Conn) {
 	}
 }
 
-// reset ends a connection without a farewell.
+// reset ends a connection by a TCP reset.
 func reset(connection net.Conn) {
 	if tcp, ok := connection.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)

@@ -193,7 +193,7 @@ func bootstrap(ctx context.Context, ref name.Tag, base baseImage, options []stri
 	return holds, nil
 }
 
-// aptSources gives the lines of a sources.list for the base: the archives
+// aptSources returns the lines of a sources.list for the base: the archives
 // that this machine's apt uses for Debian, with the base's suite.
 func aptSources(ctx context.Context) (string, error) {
 	// Without package lists apt does not know whose archive it is.

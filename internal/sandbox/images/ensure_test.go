@@ -183,7 +183,7 @@ restic restore latest --target /tmp/back; cat /tmp/back/tmp/file`,
 	},
 }
 
-// TestEntrypoints holds that the images run what a compose file gives them as
+// TestEntrypoints checks that the images run what a compose file has for them as
 // command.
 func TestEntrypoints(t *testing.T) {
 	if testing.Short() {
@@ -218,7 +218,7 @@ func TestEntrypoints(t *testing.T) {
 	}
 }
 
-// sandbox starts an engine and gives a session with it and its mirror.
+// sandbox starts an engine and returns a session with it and its mirror.
 func sandbox(t *testing.T) (client *dagger.Client, mirror string) {
 	t.Helper()
 	dir, err := localengine.DefaultCacheDir()

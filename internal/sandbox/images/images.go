@@ -27,7 +27,7 @@ import (
 // "redis:7.2" or "restic/restic:0.18.0".
 type Set []string
 
-// All gives the images that building and running a site needs.
+// All returns the images that building and running a site needs.
 func All() Set {
 	return Set{
 		"debian:bookworm-slim",
@@ -50,13 +50,13 @@ type StandIn struct {
 	Built bool
 }
 
-// String renders the stand-in for a log or a person.
+// String renders the stand-in for a log.
 func (s StandIn) String() string { return fmt.Sprintf("%s (stand-in: %s)", s.Name, s.Holds) }
 
 // Ensure makes sure that the mirror, a plain HTTP registry such as
 // "localhost:5000" that the client's engine uses as mirror for docker.io,
 // holds every image of the set. An image that is there and was made by the
-// same recipe is left alone. It gives the stand-ins in the order of the set.
+// same recipe stays as it is. It returns the stand-ins in the order of the set.
 //
 // An image that no recipe stands for is an error, and so is a version that
 // Debian has not: all such names are reported before anything is built.
@@ -140,8 +140,8 @@ func ensure(ctx context.Context, client *dagger.Client, mirror string, base, nat
 		return StandIn{}, execError(err)
 	}
 	holds := strings.Join(append([]string{r.Program}, strings.Fields(version)...), " ")
-	// Under a name that nobody else has: until it is finished, and joined with
-	// what is under its own, nobody shall take it.
+	// Under a name of its own: until it is finished, and joined with what is
+	// under its final name, no other user of the mirror may take it.
 	unfinished := ref.Context().Tag("unfinished-" + rand.Text())
 	if _, err := container.Publish(ctx, unfinished.Name()); err != nil {
 		return StandIn{}, fmt.Errorf("publish: %w", execError(err))
@@ -153,7 +153,7 @@ func ensure(ctx context.Context, client *dagger.Client, mirror string, base, nat
 	return StandIn{Name: image, Holds: holds, Built: true}, nil
 }
 
-// mirrored gives the name under which the mirror keeps an image of docker.io:
+// mirrored returns the name under which the mirror keeps an image of docker.io:
 // "redis:7.2" is "localhost:5000/library/redis:7.2" there.
 func mirrored(mirror, image string) (name.Tag, error) {
 	public, err := name.NewTag(image)

@@ -26,7 +26,7 @@ func linux(architecture string) v1.Platform {
 	return v1.Platform{OS: "linux", Architecture: architecture}
 }
 
-// published says whether the mirror has the image as this recipe makes it,
+// published reports whether the mirror has the image as this recipe makes it,
 // and what that holds. What can't be read counts as absent: it will be made,
 // and if the mirror itself is in trouble, pushing to it says so.
 func published(ctx context.Context, ref name.Tag, architecture, key string) (holds string, ok bool) {
@@ -41,7 +41,7 @@ func published(ctx context.Context, ref name.Tag, architecture, key string) (hol
 	return config.Config.Labels[labelHolds], true
 }
 
-// finish gives a published image its configuration and its name. Dagger can't
+// finish puts configuration and name on a published image. Dagger can't
 // declare volumes, so all of it is set here, in one place.
 func finish(ctx context.Context, unfinished, ref name.Tag, architecture string, r recipe, key, holds string) error {
 	image, err := remote.Image(unfinished, remote.WithContext(ctx), remote.WithPlatform(linux(architecture)))
@@ -85,7 +85,7 @@ func put(ctx context.Context, ref name.Tag, architecture string, image v1.Image)
 	return remote.WriteIndex(ref, index, remote.WithContext(ctx))
 }
 
-// byArchitecture gives the images of an index, or the only image.
+// byArchitecture returns the images of an index, or the only image.
 func byArchitecture(found *remote.Descriptor) (map[string]v1.Image, error) {
 	if !found.MediaType.IsIndex() {
 		image, err := found.Image()
@@ -134,7 +134,7 @@ func configure(image v1.Image, config v1.Config, key, holds string) (v1.Image, e
 	return image, nil
 }
 
-// retag gives the base another of its names.
+// retag publishes the base under another of its names.
 func retag(ctx context.Context, base baseImage, mirror, image string) error {
 	ref, err := mirrored(mirror, image)
 	if err != nil || ref.Name() == base.name {

@@ -32,7 +32,7 @@ type recipe struct {
 	// Toolbox is a shell script that runs in the Python stand-in (it has
 	// pip) and leaves in /out what is copied to the image's root.
 	Toolbox string
-	// Anywhere says that the toolbox gives the same on every architecture, so
+	// Anywhere says that the toolbox makes the same on every architecture, so
 	// that nothing of it has to be emulated.
 	Anywhere bool `json:"-"`
 	// Files maps a path in the image to the content of an executable file.
@@ -43,7 +43,7 @@ type recipe struct {
 
 func (r recipe) isBase() bool { return r.Program == "" }
 
-// key gives the content hash of the recipe on a base.
+// key returns the content hash of the recipe on a base.
 func (r recipe) key(base string) string {
 	text, err := json.Marshal(r)
 	if err != nil {
@@ -113,7 +113,7 @@ func (r recipe) install() string {
 
 func shell(script string) []string { return []string{"sh", "-c", prelude + script} }
 
-// recipeFor gives the recipe that stands for an image. arch is Go's name of
+// recipeFor returns the recipe that stands for an image. arch is Go's name of
 // the architecture.
 func recipeFor(image, arch string) (recipe, error) {
 	ref, err := name.NewTag(image)

@@ -21,7 +21,7 @@ func networkName(dir string) string {
 	return "sbx" + hex.EncodeToString(digest[:4])
 }
 
-// freeAddress gives an address on the loopback that nobody listens on: the
+// freeAddress returns an address on the loopback that no process listens on: the
 // preferred one where possible.
 func freeAddress(preferred string) (string, error) {
 	if _, port, err := net.SplitHostPort(preferred); err == nil {
@@ -37,7 +37,7 @@ func freeAddress(preferred string) (string, error) {
 	return net.JoinHostPort("localhost", strconv.Itoa(port)), l.Close()
 }
 
-// freeNetwork gives a network of 65536 addresses that overlaps with none of
+// freeNetwork returns a network of 65536 addresses that overlaps with none of
 // those taken. It starts looking at a place that depends on the folder, so
 // that engines side by side do not meet.
 func freeNetwork(dir string, taken []netip.Prefix) (string, error) {
@@ -57,7 +57,7 @@ search:
 	return "", errors.New("find addresses for containers: every candidate in 10.0.0.0/8 is in use")
 }
 
-// takenAddresses gives the networks that the machine knows, by route or by
+// takenAddresses returns the networks that the machine knows, by route or by
 // interface, and its resolvers, which a container must reach as well. The
 // named interface, left by an engine that was killed, does not count.
 func takenAddresses(except string) ([]netip.Prefix, error) {

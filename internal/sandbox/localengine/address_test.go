@@ -66,7 +66,7 @@ func TestFreeAddress(t *testing.T) {
 }
 
 func TestNetworkName(t *testing.T) {
-	name := networkName("/home/somebody/.cache/erpnext-pipeline/engine")
+	name := networkName("/home/user/.cache/erpnext-pipeline/engine")
 	// IFNAMSIZ is 16, with the end of the string.
 	if bridge := name + "0"; len(bridge) > 15 {
 		t.Errorf("interface name %s is longer than 15 characters", bridge)

@@ -9,7 +9,7 @@
 //
 //	users.lock    shared by all users; the supervisor takes it to end
 //	running.lock  held by the supervisor until everything is gone
-//	start.lock    held while somebody decides whether to start
+//	start.lock    held by the process that decides whether to start
 //
 // What stays is the cache: the tools, the engine's state, the registry's
 // content and the last log.
@@ -17,18 +17,13 @@ package localengine
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -65,14 +60,6 @@ type Engine struct {
 	users    *fileLock
 }
 
-// state is what the starter of an engine tells the others.
-type state struct {
-	Endpoint engine.Endpoint `json:"endpoint"`
-	Mirror   string          `json:"mirror"`
-	Network  string          `json:"network"`
-	CIDR     string          `json:"cidr"`
-}
-
 // DefaultCacheDir is the folder that tests and demo share on this machine, for
 // this user.
 func DefaultCacheDir() (string, error) {
@@ -86,8 +73,8 @@ func DefaultCacheDir() (string, error) {
 // Start joins the engine of the cache folder, or starts one. The error is
 // debian.ErrUnsupported where that can't be done: it takes Debian and root.
 func Start(ctx context.Context, options Options) (*Engine, error) {
-	if os.Geteuid() != 0 {
-		return nil, fmt.Errorf("start engine: %w", debian.ErrUnsupported)
+	if err := supported(); err != nil {
+		return nil, fmt.Errorf("start engine: %w", err)
 	}
 	if err := debian.Install(ctx, packages...); err != nil {
 		return nil, fmt.Errorf("start engine: %w", err)
@@ -121,20 +108,20 @@ func Start(ctx context.Context, options Options) (*Engine, error) {
 	return e, nil
 }
 
-// Endpoint tells how to reach the engine.
+// Endpoint is how to reach the engine.
 func (e *Engine) Endpoint() engine.Endpoint { return e.state.Endpoint }
 
 // Mirror is the address, as host:port, of the registry that the engine asks
 // first for images of docker.io. It speaks plain HTTP on the loopback, accepts
-// pushes from everybody, and keeps its content.
+// pushes without credentials, and keeps its content.
 func (e *Engine) Mirror() string { return e.state.Mirror }
 
 // LogFile is the path of what the engine, the mirror and the supervisor write.
 // A new start empties it.
 func (e *Engine) LogFile() string { return filepath.Join(e.dir, "engine.log") }
 
-// Close gives the engine up. If nobody else uses it, it ends, and the machine
-// is clean when Close returns.
+// Close ends this use of the engine. If no other process uses it, the engine
+// ends, and the machine is clean when Close returns.
 func (e *Engine) Close() error {
 	e.users.release()
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
@@ -155,8 +142,8 @@ func (e *Engine) Close() error {
 	}
 }
 
-// stoppedOrUsed says whether there is nothing left to wait for: either nothing
-// runs or somebody else uses it. The start lock keeps two that leave at the
+// stoppedOrUsed reports whether there is nothing left to wait for: either nothing
+// runs or another process uses it. The start lock keeps two that leave at the
 // same time from taking each other for users.
 func (e *Engine) stoppedOrUsed(ctx context.Context) (bool, error) {
 	deciding, err := acquire(ctx, filepath.Join(e.dir, "start.lock"), exclusive)
@@ -172,11 +159,11 @@ func (e *Engine) stoppedOrUsed(ctx context.Context) (bool, error) {
 		return false, err // the supervisor has it and is about to end
 	}
 	defer users.release()
-	alone, err := users.change(exclusive)
-	return !alone, err
+	only, err := users.change(exclusive)
+	return !only, err
 }
 
-// runs says whether there is a supervisor.
+// runs reports whether there is a supervisor.
 func (e *Engine) runs() (bool, error) {
 	lock, err := try(filepath.Join(e.dir, "running.lock"), exclusive)
 	if err != nil {
@@ -239,7 +226,8 @@ func (e *Engine) joinOrStart(ctx context.Context, log zerolog.Logger) error {
 	return nil
 }
 
-// await waits until the engine answers, and says false if it ends instead.
+// await waits until the engine answers, and reports whether it did: it may end
+// instead.
 func (e *Engine) await(ctx context.Context) (bool, error) {
 	for {
 		if conn, err := net.Dial("unix", e.socket()); err == nil {
@@ -256,135 +244,7 @@ func (e *Engine) await(ctx context.Context) (bool, error) {
 	}
 }
 
-// supervise starts the supervisor, with the lock that says "running".
-func (e *Engine) supervise(running *fileLock) error {
-	// A socket of one that was killed would look like an engine.
-	if err := os.Remove(e.socket()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove old socket: %w", err)
-	}
-	log, err := os.Create(e.LogFile())
-	if err != nil {
-		return fmt.Errorf("open log: %w", err)
-	}
-	defer log.Close()
-	cmd := exec.Command(e.commands.supervisor,
-		"-root", e.dir,
-		"-tools", e.commands.engineDir,
-		"-mirror", e.commands.mirror,
-		"-listen", strings.Replace(e.state.Mirror, "localhost", "127.0.0.1", 1),
-		"-network", e.state.Network,
-		"-cidr", e.state.CIDR,
-	)
-	cmd.Dir = "/"
-	cmd.Env = engineEnvironment(os.Environ())
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.ExtraFiles = []*os.File{running.file} // descriptor 3
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		// An interrupt on the terminal is not for the engine: its users
-		// get it, and their end is the engine's.
-		Setsid:     true,
-		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID,
-	}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start supervisor: %w", err)
-	}
-	go func() { _ = cmd.Wait() }() // its result is in the log
-	return nil
-}
-
-// engineEnvironment is what the engine gets of the environment: what it needs
-// to reach the network, and none of the secrets that a pipeline's environment
-// has. It outlives the process that starts it.
-func engineEnvironment(environ []string) []string {
-	env := []string{
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-		"HOME=/root",
-		"DO_NOT_TRACK=1",
-	}
-	for _, variable := range environ {
-		name, _, _ := strings.Cut(variable, "=")
-		switch strings.ToUpper(name) {
-		case "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR":
-			env = append(env, variable)
-		}
-	}
-	return env
-}
-
-// configure decides on the engine's network and the mirror's port, keeps them
-// from last time where possible, and writes the configuration files.
-func (e *Engine) configure(previous state) (state, error) {
-	next := state{
-		Endpoint: engine.Endpoint{RunnerHost: "unix://" + e.socket(), CLI: filepath.Join(e.commands.engineDir, "dagger")},
-		Network:  networkName(e.dir),
-	}
-	var err error
-	if next.Mirror, err = freeAddress(previous.Mirror); err != nil {
-		return state{}, err
-	}
-	taken, err := takenAddresses(next.Network + "0")
-	if err != nil {
-		return state{}, err
-	}
-	if next.CIDR, err = freeNetwork(e.dir, taken); err != nil {
-		return state{}, err
-	}
-	files := map[string]any{
-		"engine.json": engineConfig(next.Mirror),
-		"state.json":  next,
-	}
-	for _, name := range sortedKeys(files) {
-		content, err := json.MarshalIndent(files[name], "", "  ")
-		if err != nil {
-			return state{}, fmt.Errorf("write %s: %w", name, err)
-		}
-		if err := os.WriteFile(filepath.Join(e.dir, name), content, 0o600); err != nil {
-			return state{}, fmt.Errorf("write %s: %w", name, err)
-		}
-	}
-	return next, nil
-}
-
-// engineConfig is the engine's configuration file.
-func engineConfig(mirror string) map[string]any {
-	return map[string]any{
-		"logLevel": "info",
-		"registries": map[string]any{
-			// What the mirror does not have comes from where it always does.
-			"docker.io": map[string]any{"mirrors": []string{mirror}},
-			mirror:      map[string]any{"http": true},
-		},
-		"gc": map[string]any{"reservedSpace": "5GB", "maxUsedSpace": "20GB", "minFreeSpace": "5%"},
-	}
-}
-
-func (e *Engine) socket() string { return filepath.Join(e.dir, "engine.sock") }
-
-// checkSocket complains about a cache folder that is too deep for a socket:
-// its address holds 107 characters (unix(7)).
-func checkSocket(dir string) error {
-	if socket := filepath.Join(dir, "engine.sock"); len(socket) > 107 {
-		return fmt.Errorf("cache folder: %s has %d characters, a socket's path can have 107", socket, len(socket))
-	}
-	return nil
-}
-
-// readState gives what the last starter left, or nothing.
-func readState(dir string) (state, error) {
-	var s state
-	content, err := os.ReadFile(filepath.Join(dir, "state.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return s, nil
-	}
-	if err != nil {
-		return s, fmt.Errorf("read engine state: %w", err)
-	}
-	// A torn file is one of a starter that was killed: as good as none.
-	_ = json.Unmarshal(content, &s)
-	return s, nil
-}
-
-// lastLinesOf gives the end of a file, or why it can't be read.
+// lastLinesOf returns the end of a file, or why it can't be read.
 func lastLinesOf(path string, n int) string {
 	content, err := os.ReadFile(path)
 	if err != nil {

@@ -9,19 +9,20 @@ import (
 
 // Work on the sandbox that takes minutes of the machine asks to do it
 // [Shared] with other such work, or [Exclusive] where something is measured.
-// Whoever wants to be alone is let in next: nobody new begins meanwhile. Two
-// files in the engine's folder make that work; both are locks:
+// Exclusive work that waits begins next: no other work begins meanwhile. Two
+// locks in the engine's folder make that work:
 //
-//	turn.lock    held while somebody waits to begin
-//	heavy.lock   shared by those at work together, or held by one alone
+//	turn.lock    held by the work that waits to begin
+//	heavy.lock   shared by work that goes on together, or held by exclusive work
 
-// Shared waits until nobody is at work alone, and gives what ends the work.
+// Shared waits until no exclusive work goes on, and returns what ends the work
+// that begins now.
 func Shared(ctx context.Context, cacheDir string) (done func(), err error) {
 	return begin(ctx, cacheDir, shared)
 }
 
-// Exclusive waits until nobody else is at heavy work, and keeps others from
-// beginning until the work is done.
+// Exclusive waits until no other work goes on, and keeps other work from
+// beginning until this is done.
 func Exclusive(ctx context.Context, cacheDir string) (done func(), err error) {
 	return begin(ctx, cacheDir, exclusive)
 }
@@ -29,14 +30,14 @@ func Exclusive(ctx context.Context, cacheDir string) (done func(), err error) {
 func begin(ctx context.Context, cacheDir string, how int) (func(), error) {
 	dir := filepath.Join(cacheDir, "engine")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("wait for a turn: %w", err)
+		return nil, fmt.Errorf("wait for other work: %w", err)
 	}
-	turn, err := acquire(ctx, filepath.Join(dir, "turn.lock"), exclusive)
+	next, err := acquire(ctx, filepath.Join(dir, "turn.lock"), exclusive)
 	if err != nil {
 		return nil, err
 	}
 	work, err := acquire(ctx, filepath.Join(dir, "heavy.lock"), how)
-	turn.release()
+	next.release()
 	if err != nil {
 		return nil, err
 	}

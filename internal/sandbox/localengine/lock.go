@@ -5,21 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
 	"time"
-)
-
-// How a lock is held. Held by nobody else, or together with others.
-const (
-	exclusive = syscall.LOCK_EX
-	shared    = syscall.LOCK_SH
 )
 
 // lockPoll is how often a lock that is held elsewhere is tried again. The
 // kernel's own waiting can't be cancelled.
 const lockPoll = 50 * time.Millisecond
 
-// fileLock is a lock on a file (flock(2)). It ends with the process, so that
+// fileLock is a lock on a file. It ends with the process, so that
 // one that crashes leaves nothing locked.
 type fileLock struct{ file *os.File }
 
@@ -38,7 +31,7 @@ func acquire(ctx context.Context, path string, how int) (*fileLock, error) {
 	}
 }
 
-// try gives the lock, or nil if it can't be had now.
+// try returns the lock, or nil if it can't be had now.
 func try(path string, how int) (*fileLock, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -52,21 +45,9 @@ func try(path string, how int) (*fileLock, error) {
 	return lock, nil
 }
 
-// change asks for another way of holding the lock, without waiting. If that
-// can't be had, the lock may be lost.
-func (l *fileLock) change(how int) (bool, error) {
-	for {
-		err := syscall.Flock(int(l.file.Fd()), how|syscall.LOCK_NB)
-		switch {
-		case err == nil:
-			return true, nil
-		case errors.Is(err, syscall.EWOULDBLOCK):
-			return false, nil
-		case !errors.Is(err, syscall.EINTR):
-			return false, fmt.Errorf("lock %s: %w", l.file.Name(), err)
-		}
-	}
-}
+// change asks for another way of holding the lock, without waiting, and reports
+// whether it is held so. If not, the lock may be lost.
+func (l *fileLock) change(how int) (bool, error) { return flock(l.file, how) }
 
-// release gives the lock up. It can be called again.
+// release ends the lock. It can be called again.
 func (l *fileLock) release() { _ = l.file.Close() }

@@ -32,7 +32,7 @@ const composeVersion = "v5.0.2"
 //go:embed modules/engine/module.mod modules/engine/module.sum modules/engine/distconsts/distconsts.go
 //go:embed modules/mirror/module.mod modules/mirror/module.sum modules/mirror/main.go
 //go:embed modules/compose/module.mod modules/compose/module.sum
-//go:embed supervisor/main.go supervisor/cgroup.go supervisor/namespace.go supervisor/network.go
+//go:embed supervisor/main_linux.go supervisor/cgroup_linux.go supervisor/namespace_linux.go supervisor/network_linux.go
 var sources embed.FS
 
 // commands are what an engine is run with.
@@ -100,17 +100,17 @@ var (
 	supervisorBuild = build{
 		name: "supervisor",
 		files: map[string]string{
-			"main.go":      "supervisor/main.go",
-			"cgroup.go":    "supervisor/cgroup.go",
-			"namespace.go": "supervisor/namespace.go",
-			"network.go":   "supervisor/network.go",
+			"main.go":      "supervisor/main_linux.go",
+			"cgroup.go":    "supervisor/cgroup_linux.go",
+			"namespace.go": "supervisor/namespace_linux.go",
+			"network.go":   "supervisor/network_linux.go",
 		},
 		generate: map[string]string{"go.mod": "module supervisor\n\ngo 1.25.0\n"},
 		programs: []program{{".", "supervisor"}},
 	}
 )
 
-// buildCommands gives the commands that an engine is run with. See ensure.
+// buildCommands returns the commands that an engine is run with. See ensure.
 func buildCommands(ctx context.Context, cacheDir string, log zerolog.Logger) (commands, error) {
 	var dirs [3]string
 	for i, b := range []build{engineBuild, mirrorBuild, supervisorBuild} {
@@ -126,7 +126,7 @@ func buildCommands(ctx context.Context, cacheDir string, log zerolog.Logger) (co
 	}, nil
 }
 
-// ComposePlugin gives the path of Docker's compose plugin. Its file has the
+// ComposePlugin returns the path of Docker's compose plugin. Its file has the
 // name that Docker expects, docker-compose. The first time it is built, which
 // takes minutes; later it comes from the cache.
 func ComposePlugin(ctx context.Context, cacheDir string, log zerolog.Logger) (string, error) {
@@ -134,10 +134,10 @@ func ComposePlugin(ctx context.Context, cacheDir string, log zerolog.Logger) (st
 	return filepath.Join(dir, "docker-compose"), err
 }
 
-// ensure gives the folder with the build's commands, building them with the Go
+// ensure returns the folder with the build's commands, building them with the Go
 // toolchain where they are not in the cache yet. Once they are, it takes no
 // time and no toolchain. Other processes that want the same wait for the one
-// that builds. The folder's name tells everything that they are made from.
+// that builds. The folder's name is a digest of everything that they are made from.
 func (b build) ensure(ctx context.Context, cacheDir string, log zerolog.Logger) (string, error) {
 	dir, err := filepath.Abs(filepath.Join(cacheDir, "tools"))
 	if err != nil {
@@ -189,7 +189,7 @@ func (b build) ensure(ctx context.Context, cacheDir string, log zerolog.Logger) 
 // use. Another checkout may go on to use them.
 const unusedAge = 30 * 24 * time.Hour
 
-// prune removes earlier builds that nobody uses any more, and what a build
+// prune removes earlier builds that are not used any more, and what a build
 // that was killed has left. It is called with the build's lock.
 func (b build) prune(dir string) error {
 	entries, err := os.ReadDir(dir)
@@ -211,7 +211,7 @@ func (b build) prune(dir string) error {
 	return nil
 }
 
-// module gives the files of the build's module.
+// module returns the files of the build's module.
 func (b build) module() (map[string][]byte, error) {
 	files := map[string][]byte{}
 	for name, source := range b.files {

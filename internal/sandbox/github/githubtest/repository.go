@@ -57,7 +57,7 @@ func New(t testing.TB, root, name string) *Repository {
 }
 
 // Commit puts one file into a new commit on a branch, which it makes if there
-// is none, and gives the commit's SHA. Each commit is a minute after the last.
+// is none, and returns the commit's SHA. Each commit is a minute after the last.
 func (r *Repository) Commit(branch, file, text string) string {
 	r.t.Helper()
 	return r.CommitEntries(branch, Entry{Path: file, Text: text})
@@ -112,7 +112,7 @@ func (r *Repository) Tag(sha string, names ...string) {
 	r.git(commands.String(), "update-ref", "--stdin")
 }
 
-// AnnotatedTag makes a tag with an object of its own and gives that object's
+// AnnotatedTag makes a tag with an object of its own and returns that object's
 // SHA.
 func (r *Repository) AnnotatedTag(sha, name string) string {
 	r.t.Helper()

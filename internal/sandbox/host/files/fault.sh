@@ -47,7 +47,7 @@ small-volumes)
 	old=$(pidof dockerd)
 	kill -STOP "$boot"
 	kill -TERM "$old"
-	# Nobody but the boot script takes note of its end.
+	# Its parent, the boot script, is stopped and does not collect it.
 	while state=$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$old/status" 2>/dev/null) && [ "$state" != Z ]; do sleep 0.02; done
 	cd /var/lib/docker/volumes
 	mkdir /run/volumes

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestAlone(t *testing.T) {
+func TestExclusive(t *testing.T) {
 	dir := t.TempDir()
 	begin := func(how func(context.Context, string) (func(), error)) func() {
 		t.Helper()
@@ -16,7 +16,7 @@ func TestAlone(t *testing.T) {
 		}
 		return done
 	}
-	// refused holds that nobody can begin now.
+	// refused checks that such work can't begin now.
 	refused := func(what string, how func(context.Context, string) (func(), error)) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 3*lockPoll)
@@ -27,7 +27,7 @@ func TestAlone(t *testing.T) {
 		}
 	}
 	one, two := begin(Shared), begin(Shared)
-	refused("alone beside others", Exclusive)
+	refused("exclusive work begins beside shared work", Exclusive)
 	one()
 	first := make(chan func())
 	go func() {
@@ -37,7 +37,7 @@ func TestAlone(t *testing.T) {
 		}
 		first <- done
 	}()
-	// Who waits to be alone keeps others from beginning.
+	// Exclusive work that waits keeps other work from beginning.
 	for begun := time.Now(); ; time.Sleep(lockPoll) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*lockPoll)
 		done, err := Shared(ctx, dir)
@@ -47,13 +47,13 @@ func TestAlone(t *testing.T) {
 		}
 		done()
 		if time.Since(begun) > 10*time.Second {
-			t.Fatal("others begin while somebody waits to be alone")
+			t.Fatal("shared work begins while exclusive work waits")
 		}
 	}
 	two()
 	done := <-first
-	refused("beside one who is alone", Shared)
-	refused("two alone", Exclusive)
+	refused("shared work begins beside exclusive work", Shared)
+	refused("exclusive work begins beside exclusive work", Exclusive)
 	done()
 	begin(Shared)()
 }

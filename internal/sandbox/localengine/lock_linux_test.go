@@ -31,8 +31,8 @@ func TestLock(t *testing.T) {
 		t.Fatalf("waiting ended with %v, want the context's end", err)
 	}
 	first.release()
-	if alone, err := second.change(exclusive); !alone || err != nil {
-		t.Fatalf("the only user can't have it alone: %v", err)
+	if held, err := second.change(exclusive); !held || err != nil {
+		t.Fatalf("the only user can't have it exclusively: %v", err)
 	}
 	time.AfterFunc(lockPoll, second.release)
 	must(acquire(t.Context(), path, exclusive)).release()

@@ -14,20 +14,21 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
 )
 
-// visitor uses the site through its proxy, as people do.
-type visitor struct{ address string }
+// siteUser uses the site through its proxy.
+type siteUser struct{ address string }
 
-// Every request is one of its own: what was before it tells nothing.
-var visits = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+// Every request has a connection of its own, so that none depends on an earlier
+// one.
+var requests = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
 
 // ask sends a request and reads the answer into a value. Everything but 200 is
 // an error.
-func (v visitor) ask(ctx context.Context, method, path string, form url.Values, answer any) error {
+func (u siteUser) ask(ctx context.Context, method, path string, form url.Values, answer any) error {
 	var body io.Reader
 	if form != nil {
 		body = strings.NewReader(form.Encode())
 	}
-	request, err := http.NewRequestWithContext(ctx, method, "http://"+v.address+path, body)
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+u.address+path, body)
 	if err != nil {
 		return err
 	}
@@ -35,7 +36,7 @@ func (v visitor) ask(ctx context.Context, method, path string, form url.Values, 
 	if form != nil {
 		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
-	response, err := visits.Do(request)
+	response, err := requests.Do(request)
 	if err != nil {
 		return err
 	}
@@ -56,17 +57,17 @@ func (v visitor) ask(ctx context.Context, method, path string, form url.Values, 
 	return nil
 }
 
-// versions are the versions of the apps, by the site's own account.
-func (v visitor) versions(ctx context.Context) (map[string]string, error) {
+// versions are the versions of the apps, as the site reports them.
+func (u siteUser) versions(ctx context.Context) (map[string]string, error) {
 	var answer struct{ Apps map[string]string }
-	err := v.ask(ctx, http.MethodGet, "/api/method/version", nil, &answer)
+	err := u.ask(ctx, http.MethodGet, "/api/method/version", nil, &answer)
 	return answer.Apps, err
 }
 
-// write makes a note and gives its name.
-func (v visitor) write(ctx context.Context, title, content string) (string, error) {
+// write makes a note and returns its name.
+func (u siteUser) write(ctx context.Context, title, content string) (string, error) {
 	var answer struct{ Data struct{ Name string } }
-	err := v.ask(ctx, http.MethodPost, "/api/resource/Note", url.Values{"title": {title}, "content": {content}}, &answer)
+	err := u.ask(ctx, http.MethodPost, "/api/resource/Note", url.Values{"title": {title}, "content": {content}}, &answer)
 	if err == nil && answer.Data.Name == "" {
 		err = fmt.Errorf("note %s has no name", title)
 	}
@@ -74,14 +75,14 @@ func (v visitor) write(ctx context.Context, title, content string) (string, erro
 }
 
 // notes are the names of the notes with that content.
-func (v visitor) notes(ctx context.Context, content string) (map[string]bool, error) {
+func (u siteUser) notes(ctx context.Context, content string) (map[string]bool, error) {
 	filters, err := json.Marshal(map[string]string{"content": content})
 	if err != nil {
 		return nil, err
 	}
 	var answer struct{ Data []struct{ Name string } }
 	query := url.Values{"filters": {string(filters)}, "limit_page_length": {"1000000"}}
-	if err := v.ask(ctx, http.MethodGet, "/api/resource/Note?"+query.Encode(), nil, &answer); err != nil {
+	if err := u.ask(ctx, http.MethodGet, "/api/resource/Note?"+query.Encode(), nil, &answer); err != nil {
 		return nil, err
 	}
 	names := map[string]bool{}
@@ -91,17 +92,17 @@ func (v visitor) notes(ctx context.Context, content string) (map[string]bool, er
 	return names, nil
 }
 
-// writer is a visitor who writes one note after the other.
+// writer is a user who writes one note after the other.
 type writer struct {
 	stop  context.CancelFunc
 	ended sync.WaitGroup
-	// saved are the names of the notes that the site said it has.
+	// saved are the names of the notes that the site confirmed.
 	saved   []string
 	refused int
 }
 
 // keepWriting writes notes with that content until the writer is stopped.
-func (v visitor) keepWriting(ctx context.Context, content string) *writer {
+func (u siteUser) keepWriting(ctx context.Context, content string) *writer {
 	ctx, stop := context.WithCancel(ctx)
 	w := &writer{stop: stop}
 	w.ended.Go(func() {
@@ -113,7 +114,7 @@ func (v visitor) keepWriting(ctx context.Context, content string) *writer {
 				return
 			case <-pace.C:
 			}
-			if name, err := v.write(ctx, fmt.Sprintf("%s %d", content, n), content); err == nil {
+			if name, err := u.write(ctx, fmt.Sprintf("%s %d", content, n), content); err == nil {
 				w.saved = append(w.saved, name)
 			} else {
 				w.refused++

@@ -22,8 +22,8 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
 )
 
-// options gives a cache folder of the test's own, so that the engine is not
-// one that others use, with the tools of the cache that everybody shares.
+// options has a cache folder of the test's own, so that the engine is not one
+// that others use, with the tools of the shared cache.
 func options(t *testing.T) Options {
 	t.Helper()
 	if testing.Short() {
@@ -174,7 +174,7 @@ func TestEngineLeavesTheMachineClean(t *testing.T) {
 	}
 }
 
-// A user that crashes does not call Close: the kernel gives up its lock.
+// A user that crashes does not call Close: the kernel ends its lock.
 func TestEngineEndsWithItsLastUser(t *testing.T) {
 	e := startEngine(t, options(t))
 	e.users.release()

@@ -1,0 +1,73 @@
+package host
+
+import (
+	"embed"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+
+	"dagger.io/dagger"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
+)
+
+//go:embed files
+var files embed.FS
+
+// image is what the host is built on.
+const image = "debian:bookworm-slim"
+
+// container is the host's root file system.
+func (h *Host) container(key secret.Secret) (*dagger.Container, error) {
+	_, port, err := net.SplitHostPort(h.options.Mirror)
+	if err != nil {
+		return nil, fmt.Errorf("read mirror address: %w", err)
+	}
+	mirrorPort, err := strconv.Atoi(port)
+	if err != nil {
+		return nil, fmt.Errorf("read mirror address: %w", err)
+	}
+	client := h.options.Client
+	h.tools = client.Container().From(image)
+	mirror := client.Host().Service([]dagger.PortForward{{Backend: mirrorPort, Frontend: mirrorPort}})
+	daemon := fmt.Sprintf("{\n  \"registry-mirrors\": [\"http://mirror:%s\"],\n  \"insecure-registries\": [\"mirror:%s\", \"10.0.0.0/8\"],\n  \"storage-driver\": \"overlay2\"\n}\n", port, port)
+	executable := dagger.ContainerWithNewFileOpts{Permissions: 0o755}
+	return h.tools.
+		WithExec([]string{"sh", "-c", install}).
+		WithNewFile("/etc/ssh/sshd_config", text("sshd.conf")+"Subsystem sftp /usr/lib/openssh/sftp-server\n").
+		WithNewFile("/usr/local/sbin/boot", text("boot.sh"), executable).
+		WithNewFile("/usr/local/sbin/jump", text("jump.sh"), executable).
+		WithNewFile("/usr/local/sbin/fault", text("fault.sh"), executable).
+		WithNewFile("/etc/docker/daemon.json", daemon).
+		WithFile("/usr/libexec/docker/cli-plugins/docker-compose", client.Host().File(h.options.ComposePlugin),
+			dagger.ContainerWithFileOpts{Permissions: 0o755}).
+		WithNewFile("/home/"+User+"/.ssh/authorized_keys", strings.TrimSpace(h.options.AuthorizedKey)+"\n",
+			dagger.ContainerWithNewFileOpts{Permissions: 0o600, Owner: User + ":" + User}).
+		WithMountedSecret("/run/secrets/ssh_host_key", client.SetSecret(h.options.Name+"-host-key", key.Reveal()),
+			dagger.ContainerWithMountedSecretOpts{Mode: 0o400}).
+		WithServiceBinding("mirror", mirror).
+		WithExposedPort(22), nil
+}
+
+// install puts the host's packages in. The keys that come with the SSH
+// server's package would be the same on every host; and the links to the
+// machine's extra CAs, lent by the engine, must not stay.
+const install = `set -eu
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -qq --yes --no-install-recommends openssh-server docker.io iptables cron procps socat ca-certificates
+rm -rf /etc/ssh/ssh_host_* /var/lib/apt/lists/* /var/cache/apt/*
+useradd --create-home --shell /bin/bash --groups docker --password '*' ` + User + `
+install -d -m 700 -o ` + User + ` -g ` + User + ` /home/` + User + `/.ssh
+find /etc/ssl/certs -lname '/usr/local/share/ca-certificates/*' -delete
+find -L /etc/ssl/certs -type l -delete
+`
+
+func text(name string) string {
+	content, err := files.ReadFile("files/" + name)
+	if err != nil {
+		panic(err) // embedded
+	}
+	return string(content)
+}

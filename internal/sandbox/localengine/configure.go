@@ -1,0 +1,93 @@
+package localengine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/engine"
+)
+
+// state is what the process that starts an engine leaves for the others.
+type state struct {
+	Endpoint engine.Endpoint `json:"endpoint"`
+	Mirror   string          `json:"mirror"`
+	Network  string          `json:"network"`
+	CIDR     string          `json:"cidr"`
+}
+
+// configure decides on the engine's network and the mirror's port, keeps them
+// from last time where possible, and writes the configuration files.
+func (e *Engine) configure(previous state) (state, error) {
+	next := state{
+		Endpoint: engine.Endpoint{RunnerHost: "unix://" + e.socket(), CLI: filepath.Join(e.commands.engineDir, "dagger")},
+		Network:  networkName(e.dir),
+	}
+	var err error
+	if next.Mirror, err = freeAddress(previous.Mirror); err != nil {
+		return state{}, err
+	}
+	taken, err := takenAddresses(next.Network + "0")
+	if err != nil {
+		return state{}, err
+	}
+	if next.CIDR, err = freeNetwork(e.dir, taken); err != nil {
+		return state{}, err
+	}
+	files := map[string]any{
+		"engine.json": engineConfig(next.Mirror),
+		"state.json":  next,
+	}
+	for _, name := range sortedKeys(files) {
+		content, err := json.MarshalIndent(files[name], "", "  ")
+		if err != nil {
+			return state{}, fmt.Errorf("write %s: %w", name, err)
+		}
+		if err := os.WriteFile(filepath.Join(e.dir, name), content, 0o600); err != nil {
+			return state{}, fmt.Errorf("write %s: %w", name, err)
+		}
+	}
+	return next, nil
+}
+
+// engineConfig is the engine's configuration file.
+func engineConfig(mirror string) map[string]any {
+	return map[string]any{
+		"logLevel": "info",
+		"registries": map[string]any{
+			// What the mirror does not have comes from where it always does.
+			"docker.io": map[string]any{"mirrors": []string{mirror}},
+			mirror:      map[string]any{"http": true},
+		},
+		"gc": map[string]any{"reservedSpace": "5GB", "maxUsedSpace": "20GB", "minFreeSpace": "5%"},
+	}
+}
+
+func (e *Engine) socket() string { return filepath.Join(e.dir, "engine.sock") }
+
+// checkSocket complains about a cache folder that is too deep for a socket:
+// its address holds 107 characters (unix(7)).
+func checkSocket(dir string) error {
+	if socket := filepath.Join(dir, "engine.sock"); len(socket) > 107 {
+		return fmt.Errorf("cache folder: %s has %d characters, a socket's path can have 107", socket, len(socket))
+	}
+	return nil
+}
+
+// readState returns what the last such process left, or nothing.
+func readState(dir string) (state, error) {
+	var s state
+	content, err := os.ReadFile(filepath.Join(dir, "state.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	if err != nil {
+		return s, fmt.Errorf("read engine state: %w", err)
+	}
+	// A torn file is one of a process that was killed: as good as none.
+	_ = json.Unmarshal(content, &s)
+	return s, nil
+}
