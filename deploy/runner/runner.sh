@@ -1,17 +1,17 @@
 #!/bin/sh
-# Carries out one run on this host, by itself: it needs nobody's connection.
+# Carries out one run on this host, by itself: it needs no connection.
 #
 # It lies in the folder of its run, runs/ID, among its steps. A step NAME is
 # the script NAME.do, and NAME.undo if it can be undone; steps run in the order
 # of their names. The first one that fails ends the run: then the .undo of
-# every step begun is run, the newest first. A .undo that fails means that a
-# person is needed, and nothing more is touched.
+# every step begun is run, the newest first. A .undo that fails means that the
+# run is held: the operator is needed, and nothing more is touched.
 #
 #   runner start     carry out a new run
-#   runner resume    carry on with a run that was interrupted, or that waits
-#                    for a person, from the first step that did not succeed;
-#                    if it was undoing, carry on undoing
-#   runner undo      undo an interrupted or waiting run
+#   runner resume    carry on with a run that was interrupted, or that is held,
+#                    from the first step that did not succeed; if it was
+#                    undoing, carry on undoing
+#   runner undo      undo a run that was interrupted, or that is held
 #   runner wake      resume a run whose process is gone, and nothing else; the
 #                    crontab of the user calls it, see below
 #   runner stop      stop a run that is under way, unless it is too late for
@@ -26,18 +26,17 @@
 # and in the folder above runs/ the deploy lock, the file "lock": one run at a
 # time. It belongs to a run and names the process that works on it.
 #
-# A run needs nobody: while it lasts, a line in the user's crontab has it go on
-# after a restart of the host, or when its process was killed.
+# While a run lasts, a line in the user's crontab has it go on after a restart
+# of the host, or when its process was killed.
 #
-# The file "ground", if there is one, is a script that waits until what the
-# steps stand on is there, a Docker engine for instance, and prints what tells
-# one start of it from the next. A step that failed while that was restarted is
-# done once more.
+# The file wait-docker.sh, if there is one, waits until the Docker engine answers,
+# and prints what tells one start of it from the next. A step that failed while
+# the engine was restarted is done once more.
 #
 # The file "critical" names the first step from which on the run can't be
 # stopped any more: SIGTERM before it undoes the run, later it is ignored.
 #
-# Exit codes: 0 done, 3 failed and undone, 4 a person is needed, 10 refused
+# Exit codes: 0 done, 3 failed and undone, 4 held, 10 refused
 # (another run has the lock, or this one is not in a state for the verb).
 set -u
 umask 077
@@ -71,7 +70,8 @@ alive() {
 	[ "$3" = "$(boot)" ] && tick=$(started "$1") && [ "$tick" = "$2" ]
 }
 
-# journal EVENT DETAILS…: to the journal, and for who follows to the output.
+# journal EVENT DETAILS…: to the journal, and for the client that follows to the
+# output.
 journal() {
 	read -r seconds _ </proc/uptime
 	entry="$(date -u +%Y-%m-%dT%H:%M:%SZ) $seconds $*"
@@ -115,8 +115,8 @@ acquire() {
 			echo "the deploy lock is held by run ${holder:-unknown}, process ${pid:-unknown}" >&2
 			return 1
 		fi
-		# Of two that see the same stale lock, one moves it away; who moved
-		# away something newer puts it back.
+		# Of two that see the same stale lock, one moves it away; the one that
+		# moved away something newer puts it back.
 		if mv "$lock" "$run/stale.$$" 2>/dev/null; then
 			[ "$(field pid "$run/stale.$$")" = "$pid" ] || ln "$run/stale.$$" "$lock"
 			rm -f "$run/stale.$$"
@@ -190,7 +190,7 @@ stopping=
 critical=$(cat critical 2>/dev/null)
 reached=
 
-# Nobody's terminal and no lost connection ends a run.
+# Neither a terminal nor a lost connection ends a run.
 trap '' HUP INT
 trap 'on_term' TERM
 # shellcheck disable=SC2317 # called by the trap
@@ -229,26 +229,26 @@ execute() {
 	return "$code"
 }
 
-# attempt FILE: execute, and again where the ground was lost meanwhile.
+# attempt FILE: execute, and again where Docker was restarted meanwhile.
 attempt() {
 	tries=1
 	while :; do
-		before=$(ground) || return 1
+		before=$(wait_docker) || return 1
 		execute "$1"
 		code=$?
 		[ "$code" != 0 ] && [ "$tries" -lt 4 ] || return "$code"
 		[ -z "$stopping" ] || [ -n "$reached" ] || return "$code"
-		after=$(ground) || return "$code"
+		after=$(wait_docker) || return "$code"
 		[ "$before" != "$after" ] || return "$code"
 		echo "restarted meanwhile: ${1%.*} is done again"
 		tries=$((tries + 1))
 	done
 }
 
-ground() { [ ! -f ground ] || sh ./ground </dev/null; }
+wait_docker() { [ ! -f wait-docker.sh ] || sh ./wait-docker.sh </dev/null; }
 
-# The lines of this run in the crontab. A host may have no cron; then somebody
-# has to call resume after a restart.
+# The lines of this run in the crontab. On a host without cron, the operator has
+# to call resume after a restart.
 quoted=$(printf '%s\n' "$run" | sed -e "s/'/'\\\\''/g" -e 's/%/\\%/g')
 mark="# run $id"
 # others: the lines of the user's crontab that are not of this run. Where it

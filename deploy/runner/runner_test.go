@@ -631,17 +631,17 @@ func TestWake(t *testing.T) {
 	}
 }
 
-// TestGround: what fails while the ground is lost is done again, and what
-// fails on firm ground is not.
-func TestGround(t *testing.T) {
+// TestWaitDocker: what fails while Docker is restarted is done again, and what
+// fails otherwise is not.
+func TestWaitDocker(t *testing.T) {
 	for shell, env := range shells(t) {
 		t.Run(shell, func(t *testing.T) {
 			h := newHost(t, env, steps{
-				"ground":    "cat started",
-				"started":   "first\n",
-				"10-a.do":   "echo a >>trace; [ -e again ] || { touch again; echo second >started; exit 1; }",
-				"10-a.undo": "echo undo-a >>trace; [ -e undone ] || { touch undone; echo third >started; exit 1; }",
-				"20-b.do":   "echo b >>trace; exit 5",
+				"wait-docker.sh": "cat started",
+				"started":        "first\n",
+				"10-a.do":        "echo a >>trace; [ -e again ] || { touch again; echo second >started; exit 1; }",
+				"10-a.undo":      "echo undo-a >>trace; [ -e undone ] || { touch undone; echo third >started; exit 1; }",
+				"20-b.do":        "echo b >>trace; exit 5",
 			})
 			if exit, out := h.do("start"); exit != runner.ExitUndone || !strings.Contains(out, "restarted meanwhile: 10-a is done again") {
 				t.Errorf("exit code %d: %s", exit, out)
