@@ -40,7 +40,9 @@ type runSpec struct {
 }
 
 // swaps reports whether new containers come up beside running ones.
-func (r runSpec) swaps() bool { return r.previous != "" && r.strategy == Swap }
+func (r runSpec) swaps() bool {
+	return r.kind != Prune && r.previous != "" && r.strategy == Swap
+}
 
 // runSpec returns what the plan's run is made from, with the name of the run and
 // of the image as the host has it.

@@ -132,6 +132,10 @@ acquire() {
 
 release() { if owned; then rm -f "$lock"; fi; }
 
+# What the journal says. The client reads some of it too (journal.go), out of a
+# log that it follows and out of those of old runs; a test holds that both read
+# the same.
+
 # state STEP: what became of a step: begun, ok, failed or undone, or nothing.
 state() {
 	[ -f journal ] || return 0
@@ -153,6 +157,12 @@ begun() {
 outcome() {
 	[ -f journal ] || return 0
 	awk '$3 == "run-begin" { last = "" } $3 == "run-end" { last = $4 } END { print last }' journal
+}
+
+# was_undoing: whether the run was undoing when it was interrupted. One that is
+# held was asked to try again.
+was_undoing() {
+	awk '$3 == "run-end" { undoing = 0 } $3 == "undoing" { undoing = 1 } END { exit !undoing }' journal
 }
 
 # working: whether a runner works on this run.
@@ -394,11 +404,8 @@ journal run-begin "$verb" "$$" "$(boot)" || { release; refuse "can't write the j
 case $verb in
 undo) undo_all ;;
 resume)
-	# A run that was undoing when it was interrupted goes on with that; one
-	# that is held was asked to try again.
-	if [ "$(awk '$3 == "run-end" { u = 0 } $3 == "undoing" { u = 1 } END { print u + 0 }' journal)" = 1 ]; then
-		undo_all
-	fi
+	# What was begun is brought to its end.
+	if was_undoing; then undo_all; fi
 	;;
 esac
 if forward; then

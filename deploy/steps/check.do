@@ -3,8 +3,7 @@ new=$(compose "$version" config)
 # section NAME <SET: one of its top-level sections.
 section() { awk -v name="$1:" '/^[^ ]/ { on = $1 == name } on'; }
 all_there() {
-	missing=$(missing_images "$1")
-	[ -z "$missing" ] || fail "images of $1 are not on this host: $missing"
+	for one in $(missing_images "$1"); do fail "image $one is not on this host"; done
 }
 all_there "$version"
 [ -n "$previous" ] || exit 0
