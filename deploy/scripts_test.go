@@ -137,15 +137,18 @@ func TestScriptsShellcheck(t *testing.T) {
 			check("sh", name, text)
 		}
 	}
-	entries, err := os.ReadDir("remote")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, entry := range entries {
-		text, err := os.ReadFile(filepath.Join("remote", entry.Name()))
+	for _, dir := range []string{"remote", "host/remote"} {
+		entries, err := os.ReadDir(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
-		check("sh", entry.Name(), string(text))
+		for _, entry := range entries {
+			name := filepath.Join(dir, entry.Name())
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			check("sh", name, string(text))
+		}
 	}
 }
