@@ -232,7 +232,7 @@ func (m *machine) release(ctx context.Context, version string, change func(*Depl
 	return m.carryOut(ctx, plan, image, change)
 }
 
-// carryOut carries a plan out and gives what was told of it.
+// carryOut carries a plan out and returns what was told of it.
 func (m *machine) carryOut(ctx context.Context, plan Plan, image release.Image, change func(*Deployer)) (release.Record, []Event, error) {
 	var events []Event
 	d := Deployer{

@@ -19,7 +19,7 @@ import (
 // State is what is on a host: what status shows, and what a plan starts from.
 type State struct {
 	// Docker and Compose are the versions of the engine and the plugin; empty
-	// where there is none that answers. DockerError says why.
+	// where there is none that answers. DockerError is the reason.
 	Docker      string `json:"docker"`
 	DockerError string `json:"docker_error,omitempty"`
 	Compose     string `json:"compose"`
@@ -98,7 +98,7 @@ const (
 	RunHeld        RunStatus = "held"
 )
 
-// Inspect looks at the host. It changes nothing there.
+// Inspect returns what is on the host. It changes nothing there.
 func Inspect(ctx context.Context, h Host, t Target) (State, error) {
 	if report := t.validate(); len(report) > 0 {
 		return State{}, report.Err()

@@ -213,7 +213,7 @@ on_term() {
 	fi
 }
 
-# execute FILE: runs a script and gives its exit code. It runs beside, so that
+# execute FILE: runs a script and returns its exit code. It runs beside, so that
 # a signal is heard while it does; and without input, which it could wait for.
 execute() {
 	sh "$run/$1" </dev/null &
