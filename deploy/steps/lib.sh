@@ -149,7 +149,7 @@ replaced_containers() { project_containers | awk 'NR == FNR { stay[$1]; next } !
 kept_containers() { project_containers | awk 'NR == FNR { stay[$1]; next } $2 in stay && $3 != "True" { print $1 }' kept -; }
 
 # take_down VERSION: ends all containers of the project but those that stay, all
-# at the same time: in closed sites none waits for another.
+# at the same time: closed sites have nothing under way.
 take_down() (
 	if [ -s kept ]; then
 		replaced_containers | with_ids docker stop >/dev/null
