@@ -1,15 +1,16 @@
 // Package deploy puts an image live on a host: what it will do, doing it, and
 // what was done.
 //
-// [Inspect] looks at the host and changes nothing. [MakePlan] says what a
+// [Inspect] looks at the host and changes nothing. [MakePlan] returns what a
 // release would do, or what is in its way, [PlanRollback] the same of going
-// back. [Deployer.Run] has the host do it. The sequence is one list, in
-// sequence.go, and its scripts are in the folder steps; read these first.
+// back. [Deployer.Run] has the host do it. Each strategy is one list of steps:
+// first.go, cycle.go, swap.go, rollback.go and prune.go. The steps are in
+// steps.go, and their scripts in the folder steps; read these first.
 //
 // The host does the work by itself. The client uploads a run, a folder of
-// runStep scripts with the program that carries them out (package runner),
-// starts that, and from then on only watches: losing the connection changes
-// nothing, and a new connection watches on.
+// numbered scripts with the program that carries them out (package runner),
+// starts that, and from then on only follows: losing the connection changes
+// nothing, and a new connection follows on.
 //
 // On the host, in Target.Dir:
 //
@@ -41,17 +42,9 @@ type Host interface {
 
 var _ Host = (*host.Host)(nil)
 
-// script is the argument vector for a script and its arguments.
-func script(text string, arguments ...string) []string {
-	return append([]string{"sh", "-c", text, "sh"}, arguments...)
-}
-
 // layout knows where things are on the host.
 type layout struct{ dir string }
 
-func (l layout) release(version string) string { return path.Join(l.dir, "releases", version) }
-func (l layout) run(id string) string          { return path.Join(l.dir, "runs", id) }
-func (l layout) current() string               { return path.Join(l.dir, "current") }
-func (l layout) log(id string) string          { return path.Join(l.run(id), "log") }
-
+func (l layout) run(id string) string    { return path.Join(l.dir, "runs", id) }
+func (l layout) log(id string) string    { return path.Join(l.run(id), "log") }
 func (l layout) backup(id string) string { return path.Join(l.dir, "backups", id) }

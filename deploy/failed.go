@@ -16,8 +16,8 @@ const (
 	NothingChanged HostState = "nothing changed"
 	// RolledBack means that the site was touched, and is as it was before.
 	RolledBack HostState = "rolled back"
-	// NeedsPerson means that someone has to look: the site is held, or it is
-	// not known what became of it.
+	// NeedsPerson means that the operator has to look: the site is held, or it
+	// is not known what became of it.
 	NeedsPerson HostState = "needs a person"
 )
 
@@ -39,7 +39,7 @@ type FailedError struct {
 	Patch *bench.Patch
 	// Log is the path of the run's log on the host; empty where there is none.
 	Log string
-	// Notes are what else a person has to know.
+	// Notes are what else the operator has to know.
 	Notes []string
 	// Next are commands for the host, or what else to do next.
 	Next []string
@@ -47,7 +47,7 @@ type FailedError struct {
 	Err error
 }
 
-// Error says what happened, what state the site is in, what to do next and
+// Error returns what happened, what state the site is in, what to do next and
 // where the log is.
 func (f *FailedError) Error() string {
 	var b strings.Builder
@@ -86,7 +86,7 @@ func (f *FailedError) Error() string {
 	return b.String()
 }
 
-// Unwrap gives the underlying error.
+// Unwrap returns the underlying error.
 func (f *FailedError) Unwrap() error { return f.Err }
 
 // ErrInterrupted is a release that was stopped by request before anything was

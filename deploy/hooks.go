@@ -30,8 +30,8 @@ const maxHookBytes = 1 << 20
 
 // ReadHooks reads the hooks of a folder, in order of names. A file is a hook if
 // it has the name of one; files called README and hidden ones may lie beside
-// them, and nothing else: a hook with a mistyped name would never run, and
-// nobody would notice. A folder that is not there has no hooks, and is a
+// them, and nothing else: a hook with a mistyped name would never run, without
+// a word. A folder that is not there has no hooks, and is a
 // problem if it is required.
 func ReadHooks(dir string, required bool) ([]Hook, problem.Report) {
 	var report problem.Report
@@ -95,7 +95,7 @@ func readHook(place string, report *problem.Report) ([]byte, bool) {
 	return data, true
 }
 
-// reason is what of a file's error a person needs: not its path again.
+// reason returns what of a file's error is not known: not its path again.
 func reason(err error) string {
 	var path *fs.PathError
 	if errors.As(err, &path) {

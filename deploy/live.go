@@ -13,7 +13,7 @@ import (
 )
 
 // Live is what commands that work with the live release go by. It is a small
-// part of what [Inspect] finds out, in a fraction of the time: a person waits
+// part of what [Inspect] finds out, in a fraction of the time: the user waits
 // for each of these commands.
 type Live struct {
 	// Project is that of the release, with its recorded set; where no release
@@ -25,18 +25,12 @@ type Live struct {
 	Containers []compose.Container
 }
 
-// showLive prints the record of the live release in the folder $1, if there is
-// one, and the containers of the project $2.
-const showLive = `if [ -f "$1/current/release.json" ]; then cat -- "$1/current/release.json"; fi
-echo @containers
-exec docker compose -p "$2" ps --all --format json </dev/null`
-
-// FindLive looks for the live release. It changes nothing.
+// FindLive returns the live release. It changes nothing.
 func FindLive(ctx context.Context, h Host, t Target) (Live, error) {
 	if report := t.validate(); len(report) > 0 {
 		return Live{}, report.Err()
 	}
-	result, err := h.Run(ctx, script(showLive, t.Dir, t.Project), host.Options{})
+	result, err := h.Run(ctx, script(liveScript, t.Dir, t.Project), host.Options{})
 	if err != nil {
 		return Live{}, fmt.Errorf("look for the live release: %w", err)
 	}
@@ -54,7 +48,7 @@ func FindLive(ctx context.Context, h Host, t Target) (Live, error) {
 	return live, err
 }
 
-// Container gives the container in which commands of a service run.
+// Container returns the container in which commands of a service run.
 func (l Live) Container(service string) (compose.Container, bool) {
 	return compose.Live(l.Containers, service, l.Digest)
 }

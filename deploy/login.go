@@ -19,19 +19,7 @@ type Login struct {
 	Password secret.Secret `json:"-"`
 }
 
-// loginAndPull pulls the image $1 with the user $2 at the registry $3 and the
-// password on standard input. The login lives in a folder of its own and goes
-// with it: no password stays on the host.
-const loginAndPull = `set -eu
-config=$(mktemp -d)
-trap 'rm -rf -- "$config"' EXIT
-if ! docker --config "$config" login --username "$2" --password-stdin ${3:+"$3"} >"$config/said" 2>&1; then
-	tail -n 1 "$config/said" >&2
-	exit 1
-fi
-docker --config "$config" pull --quiet "$1" </dev/null`
-
-// refused knows what Docker says of a registry that refuses a login or an image.
+// refused matches what Docker says of a registry that refuses a login or an image.
 var refused = regexp.MustCompile(`(?i)unauthorized|denied|forbidden|incorrect username or password`)
 
 // pullWithLogin brings the image to the host where that takes a login. A run's
@@ -41,7 +29,7 @@ func pullWithLogin(ctx context.Context, h Host, login Login, image string) error
 	if !login.Password.IsSet() {
 		return nil
 	}
-	_, err := h.Run(ctx, script(loginAndPull, image, login.Username, login.Host),
+	_, err := h.Run(ctx, script(pullScript, image, login.Username, login.Host),
 		host.Options{Stdin: strings.NewReader(login.Password.Reveal() + "\n")})
 	var answer *host.RunError
 	if errors.As(err, &answer) && refused.MatchString(answer.Stderr) {

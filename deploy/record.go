@@ -26,16 +26,11 @@ const (
 	watchFile   = "watch"
 )
 
-// collect prints an archive of what makes up the records. That of a rollback
-// is in the folder of its run.
-const collect = `cd "$1" && [ -d releases ] || exit 44
-find releases runs -maxdepth 2 -type f \( -name release.json -o -name journal -o -name watch \) | tar -cf - -T -`
-
 // ErrNoRelease says that there is no such release on the host.
 var ErrNoRelease = errors.New("no such release on the host")
 
-// History gives the releases that went live, rollbacks among them, newest first. It goes by the
-// order of their runs, not by any clock.
+// History returns the releases that went live, rollbacks among them, newest
+// first. It goes by the order of their runs, not by any clock.
 func History(ctx context.Context, h Host, t Target) ([]release.Record, error) {
 	records, err := readRecords(ctx, h, t)
 	if errors.Is(err, ErrNoRelease) {
@@ -44,7 +39,7 @@ func History(ctx context.Context, h Host, t Target) ([]release.Record, error) {
 	return records, err
 }
 
-// Show gives the record of one release.
+// Show returns the record of one release.
 func Show(ctx context.Context, h Host, t Target, version string) (release.Record, error) {
 	if !versionName.MatchString(version) {
 		return release.Record{}, fmt.Errorf("show %q: %w", version, ErrNoRelease)
@@ -62,7 +57,7 @@ func Show(ctx context.Context, h Host, t Target, version string) (release.Record
 }
 
 func readRecords(ctx context.Context, h Host, t Target) ([]release.Record, error) {
-	result, err := h.Run(ctx, script(collect, t.Dir), host.Options{})
+	result, err := h.Run(ctx, script(recordsScript, t.Dir), host.Options{})
 	var ended *host.RunError
 	if errors.As(err, &ended) && ended.Exit == 44 {
 		return nil, ErrNoRelease
@@ -77,7 +72,7 @@ func readRecords(ctx context.Context, h Host, t Target) ([]release.Record, error
 	return records, nil
 }
 
-// unpackRecords reads what collect printed. Releases that have not gone live
+// unpackRecords reads what remote/records.sh printed. Releases that have not gone live
 // are left out, but for one of which nothing but release.json is there: runs
 // may have been removed.
 func unpackRecords(archive io.Reader) ([]release.Record, error) {

@@ -37,7 +37,7 @@ func TestRollback(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := stepNames(record), "stage pull check compare watch bridge drain maintenance quiesce backup down up restore verify open workers settle record"; got != want {
+	if got, want := stepNames(record), "check-release pull check compare measure-downtime keep-assets drain maintenance drain-rest backup down up restore verify open workers await-workers record"; got != want {
 		t.Errorf("steps:\n got %s\nwant %s", got, want)
 	}
 	if record.Version != "1.0.0" || record.Previous != "1.0.1" || !record.Rollback || record.RestoredFrom != second.Run || m.current() != "releases/1.0.0" {
@@ -93,7 +93,7 @@ func TestPlanRollbackProblems(t *testing.T) {
 		{Version: "1.0.0", Run: "000001-1.0.0-abcd", Sites: []string{"erp.example.com"}},
 	}
 	state := State{Docker: "26.0.0", Compose: "2.30.0", DockerFree: -1, Free: -1, Current: &releases[0], history: releases,
-		Releases: []string{"1.0.0", "1.0.1"}, withImage: []string{"1.0.1"}}
+		Releases: []string{"1.0.0", "1.0.1"}, images: map[string]string{"1.0.1": "erp@sha256:2"}}
 	target := (&machine{dir: "/srv/erp"}).target()
 	for _, tc := range []struct {
 		name, version string
@@ -107,7 +107,7 @@ func TestPlanRollbackProblems(t *testing.T) {
 		{name: "nothing before", change: func(s *State) { s.Current = &releases[1] }, want: []string{"rollback.first"}},
 		{name: "nothing live", change: func(s *State) { s.Current = nil }, want: []string{"rollback.nothing-live"}},
 		{name: "all well", data: true, change: func(s *State) {
-			s.withImage, s.Backups = []string{"1.0.0", "1.0.1"}, []string{"000002-1.0.1-abcd"}
+			s.images, s.Backups = map[string]string{"1.0.0": "erp@sha256:1", "1.0.1": "erp@sha256:2"}, []string{"000002-1.0.1-abcd"}
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -139,7 +139,7 @@ func TestUnneeded(t *testing.T) {
 		}
 		history = append(history, r)
 	}
-	s := State{Current: &history[0], history: history, withImage: []string{"1.0.1", "1.0.3", "1.0.4", "1.0.5", "1.0.6"},
+	s := State{Current: &history[0], history: history, images: map[string]string{"1.0.1": "a", "1.0.3": "b", "1.0.4": "c", "1.0.5": "d", "1.0.6": "e"},
 		Backups: []string{"000002-1.0.2-abcd", "000003-1.0.3-abcd", "000004-1.0.4-abcd", "000005-1.0.5-abcd", "000006-1.0.6-abcd", "000007-1.0.7-fail"}}
 	for _, tc := range []struct {
 		live              string

@@ -6,33 +6,54 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/desiredeffect/erpnext-pipeline/deploy/runner"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
 )
 
-// TestSteps holds that the sequence and the folder of scripts fit together.
-func TestSteps(t *testing.T) {
-	used := map[string]bool{"ground.sh": true, "hook.do": true, "watch.undo": true, "migrate.undo": true, "record.undo": true}
-	for _, name := range shared {
-		used[name] = true
+// strategies are all lists of steps.
+var strategies = []strategy{first, cycle, swap, rollbackCycle, rollbackSwap, pruning}
+
+// everyStep returns the steps of all strategies.
+func everyStep() []step {
+	var all []step
+	for _, s := range strategies {
+		all = append(append(all, s.stoppable...), s.critical...)
 	}
-	for _, s := range sequence {
-		do, undo := s.scripts(runSpec{})
+	return all
+}
+
+// TestSteps holds that the steps and the folder of scripts fit together.
+func TestSteps(t *testing.T) {
+	used := map[string]bool{}
+	var texts strings.Builder
+	for _, s := range everyStep() {
+		do, undo := s.scripts()
 		if do == "" {
 			t.Errorf("step %s does nothing", s.name)
 		}
-		if s.hook == "" && s.doc == "" {
-			t.Errorf("nobody is told what step %s does", s.name)
+		if s.does == "" {
+			t.Errorf("it is not said what step %s does", s.name)
 		}
-		if (undo == "") != (s.undoDoc == "") {
-			t.Errorf("step %s: undone by %q, and told is %q", s.name, undo, s.undoDoc)
+		if (undo == "") != (s.undo == "") {
+			t.Errorf("step %s: undone by %q, and said is %q", s.name, undo, s.undo)
 		}
 		name := cmp.Or(s.script, s.name)
 		used[name+".do"], used[name+".undo"] = true, true
+		texts.WriteString(do + undo)
+	}
+	for _, name := range sharedFiles() {
+		texts.WriteString(stepFile(name))
+	}
+	texts.Write(runner.Script)
+	for _, name := range sharedFiles() {
+		used[name] = strings.Contains(texts.String(), name)
 	}
 	entries, err := stepFiles.ReadDir("steps")
 	if err != nil {
@@ -53,9 +74,9 @@ func TestSettings(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "settings"), []byte(l.settings()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command("sh", "-euc", `. "$1"; printf '%s|' "$dir" "$kind" "$strategy" "$number" "$sites" "$drain_limit" "$backup_files" "$restore_from"`,
+	out, err := exec.Command("sh", "-euc", `. "$1"; printf '%s|' "$dir" "$kind" "$strategy" "$swap" "$number" "$sites" "$first_site" "$drain_limit" "$backup_files" "$restore_from"`,
 		"sh", filepath.Join(dir, "settings")).CombinedOutput()
-	if want := "/srv/it's $HOME|release|cycle|7|erp.example.com shop.example.com|300|||"; err != nil || string(out) != want {
+	if want := "/srv/it's $HOME|release|cycle||7|erp.example.com shop.example.com|erp.example.com|300|||"; err != nil || string(out) != want {
 		t.Errorf("%v: %s, want %s", err, out, want)
 	}
 }
@@ -75,10 +96,10 @@ func TestScriptsShellcheck(t *testing.T) {
 	}
 	// What is quoted is meant for another shell (SC2016). Settings come from a
 	// file, and what lib.sh sets is for others (SC2154, SC2034). Lists of sites,
-	// services and containers are split on purpose: no name has a blank in it
-	// (SC2046, SC2086).
+	// services, containers and versions are split on purpose: no name has a blank
+	// in it (SC2012, SC2046, SC2086).
 	check := func(shell, name, text string) {
-		cmd := exec.Command("shellcheck", "--shell="+shell, "--exclude=SC1091,SC2016,SC2154,SC2034,SC2046,SC2086", "-")
+		cmd := exec.Command("shellcheck", "--shell="+shell, "--exclude=SC1091,SC2012,SC2016,SC2154,SC2034,SC2046,SC2086", "-")
 		cmd.Stdin = strings.NewReader(text)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", name, err, out)
@@ -94,39 +115,40 @@ func TestScriptsShellcheck(t *testing.T) {
 			}
 		}
 	}
-	for _, s := range sequence {
-		do, undo := s.scripts(runSpec{})
-		check("sh", s.name, stepScript("x", do))
-		check("sh", s.name+", undone", stepScript("x", undo))
+	checked := map[string]bool{}
+	for _, s := range everyStep() {
+		name := cmp.Or(s.script, s.name)
+		if checked[name] {
+			continue
+		}
+		checked[name] = true
+		do, undo := s.scripts()
+		check("sh", name+".do", stepScript("x", do))
+		check("sh", name+".undo", stepScript("x", undo))
 	}
-	for _, name := range []string{"lib.sh", "ground.sh", "inputs.sh"} {
-		check("sh", name, stepFile(name))
+	for _, name := range sharedFiles() {
+		text := stepFile(name)
+		switch {
+		case path.Ext(name) == ".py":
+		case slices.Contains([]string{"ask.sh", "assets.sh", "await-route.sh", "measure-downtime.sh", "versions.sh"}, name):
+			// They run in the image.
+			check("bash", name, text)
+		default:
+			check("sh", name, text)
+		}
 	}
-	for _, name := range []string{"ask.sh", "assets.sh", "route.sh", "versions.sh", "watch.sh"} {
-		check("bash", name, stepFile(name))
-	}
-	check("sh", "inspect.sh", "# shellcheck disable=SC2012\n"+inspectScript)
-	check("sh", "collect", collect)
-	check("sh", "unlock", unlock)
-	check("sh", "look", look)
-	check("sh", "takesUp", takesUp)
-}
-
-func TestDowntime(t *testing.T) {
-	for _, tc := range []struct {
-		name, watched string
-		want          float64
-	}{
-		{"one gap", "10.0 10.1 200\n20.0 20.1 000\n21.0 21.0 404\n31.0 31.5 200\n", 11.5},
-		{"two gaps count from the first to the last", "1 1 200\n2 2 503\n3 3 200\n4 4 502\n6 6 200\n", 4},
-		{"never away", "10.0 10.1 200\n", 0},
-		{"never there before", "1 1 000\n5 5 200\n", 0},
-		{"still away at the end of the first gap", "1 1 200\n2 2 000\n", 0},
-		{"nothing was measured", "", 0},
-		{"not from the watcher", "curl: command not found\n", 0},
-	} {
-		if got := downtime(tc.watched); got != tc.want {
-			t.Errorf("%s: %v, want %v", tc.name, got, tc.want)
+	for _, dir := range []string{"remote", "host/remote"} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, entry := range entries {
+			name := filepath.Join(dir, entry.Name())
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			check("sh", name, string(text))
 		}
 	}
 }

@@ -2,7 +2,6 @@ package deploy
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,7 +19,7 @@ import (
 // State is what is on a host: what status shows, and what a plan starts from.
 type State struct {
 	// Docker and Compose are the versions of the engine and the plugin; empty
-	// where there is none that answers. DockerError says why.
+	// where there is none that answers. DockerError is the reason.
 	Docker      string `json:"docker"`
 	DockerError string `json:"docker_error,omitempty"`
 	Compose     string `json:"compose"`
@@ -52,15 +51,16 @@ type State struct {
 	// host any more, so that it could not be started again.
 	MissingImages []string `json:"missing_images,omitempty"`
 
-	// Lock is the deploy lock, if somebody has it.
+	// Lock is the deploy lock, if a run has it.
 	Lock *Lock `json:"lock"`
 	// LastRun is the run that has the lock, or else the newest one.
 	LastRun *RunState `json:"last_run"`
 	runs    []string
-	// history are the releases that went live, newest first, and withImage
-	// those whose image is on the host.
-	history   []release.Record
-	withImage []string
+	// history are the releases that went live, newest first.
+	history []release.Record
+	// images are the images of releases, as the host names them, by version;
+	// those that are not on the host are left out.
+	images map[string]string
 }
 
 // Lock is the deploy lock.
@@ -98,15 +98,12 @@ const (
 	RunHeld        RunStatus = "held"
 )
 
-//go:embed inspect.sh
-var inspectScript string
-
-// Inspect looks at the host. It changes nothing there.
+// Inspect returns what is on the host. It changes nothing there.
 func Inspect(ctx context.Context, h Host, t Target) (State, error) {
 	if report := t.validate(); len(report) > 0 {
 		return State{}, report.Err()
 	}
-	result, err := h.Run(ctx, script(inspectScript, t.Dir, t.Project), host.Options{})
+	result, err := h.Run(ctx, script(recordedScript+inspectScript, t.Dir, t.Project), host.Options{})
 	if err != nil {
 		return State{}, fmt.Errorf("inspect host: %w", err)
 	}
@@ -157,8 +154,8 @@ func parseState(output string) (state State, current string, err error) {
 		Docker: word("docker"), DockerError: word("docker-error"), Compose: strings.TrimPrefix(word("compose"), "v"),
 		Free: kibibytes("free"), DockerFree: kibibytes("docker-free"),
 		Releases: lines("releases"), Sites: bench.ParseSites(sections["sites"]), MissingImages: lines("missing-images"),
-		Backups: lines("backups"), withImage: lines("with-image"), NoCron: word("cron") == "",
-		runs: lines("runs"), Volumes: map[string][]string{},
+		Backups: lines("backups"), NoCron: word("cron") == "",
+		runs: lines("runs"), Volumes: map[string][]string{}, images: map[string]string{},
 	}
 	if state.Docker != "" {
 		// What a client that works has to say is no error.
@@ -176,6 +173,11 @@ func parseState(output string) (state State, current string, err error) {
 	for line := range strings.Lines(sections["volumes"]) {
 		if project, volume, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
 			state.Volumes[project] = append(state.Volumes[project], volume)
+		}
+	}
+	for line := range strings.Lines(sections["images"]) {
+		if version, image, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
+			state.images[version] = image
 		}
 	}
 	if text := sections["lock"]; text != "" {
@@ -218,33 +220,8 @@ func parseLock(text string, status RunStatus) *Lock {
 		}
 	}
 	if lock.Status == "" {
-		// Its run is gone, and with it whoever could go on.
+		// Its run is gone, and so is the runner that could go on with it.
 		lock.Status = RunInterrupted
 	}
 	return lock
-}
-
-// unlock removes the lock if it is that of the run $2 and nobody works on it.
-const unlock = `[ "$(sed -n 's/^run=//p' "$1/lock" 2>/dev/null | head -n 1)" = "$2" ] || exit 44
-if [ -f "$1/runs/$2/runner" ] && [ "$(sh "$1/runs/$2/runner" status)" = running ]; then exit 45; fi
-rm -f -- "$1/lock"`
-
-// Unlock removes the deploy lock of a run whose process is gone. It does not
-// look at what the run has left behind: resume or undo it first, if that is
-// possible.
-func Unlock(ctx context.Context, h Host, t Target, run string) error {
-	_, err := h.Run(ctx, script(unlock, t.Dir, run), host.Options{})
-	var ended *host.RunError
-	if errors.As(err, &ended) {
-		switch ended.Exit {
-		case 44:
-			return fmt.Errorf("unlock: run %s does not have the deploy lock", run)
-		case 45:
-			return fmt.Errorf("unlock: run %s is under way, see %s", run, layout{t.Dir}.log(run))
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("unlock: %w", err)
-	}
-	return nil
 }

@@ -18,9 +18,6 @@ type Target struct {
 	// Project is the name of the compose project. It never changes: volumes
 	// belong to it.
 	Project string `json:"project"`
-	// NewProject allows a project without volumes beside another one that has
-	// some. Without it that is taken for a mistyped name.
-	NewProject bool `json:"new_project,omitempty"`
 	// Sites are the sites of the bench. The first one is made when there is
 	// none yet; it also answers for every host name.
 	Sites []string `json:"sites"`
@@ -101,7 +98,7 @@ func (t Target) validate() problem.Report {
 	return report
 }
 
-// pullReference is the name under which the host pulls an image: always by its
+// pullReference returns the name under which the host pulls an image: always by its
 // digest.
 func (t Target) pullReference(image release.Image) string {
 	if t.PullAddress == "" {
@@ -111,7 +108,7 @@ func (t Target) pullReference(image release.Image) string {
 	return image.Pinned()
 }
 
-// repositoryPath is a repository without its registry. The first part is a
+// repositoryPath returns a repository without its registry. The first part is a
 // registry if it could not be a part of a path: the rule of Docker.
 func repositoryPath(repository string) string {
 	first, rest, ok := strings.Cut(repository, "/")
@@ -121,7 +118,7 @@ func repositoryPath(repository string) string {
 	return repository
 }
 
-// keep is how many releases before the live one can be gone back to.
+// keep returns how many releases before the live one can be gone back to.
 func (t Target) keep() int {
 	if t.KeepReleases == 0 {
 		return 3

@@ -43,7 +43,7 @@ func (p Patch) App() string {
 // A patch given as code has spaces in it.
 var executing = regexp.MustCompile(`(?m)^\s*Executing (.+?) in (\S+) \(`)
 
-// FailedPatch gives the patch at which a migration ended, from the output of a
+// FailedPatch returns the patch at which a migration ended, from the output of a
 // migrate that failed. There is none where it failed before or after the
 // patches.
 func FailedPatch(output string) (Patch, bool) {
@@ -59,7 +59,7 @@ func FailedPatch(output string) (Patch, bool) {
 	return Patch{Name: output[last[2]:last[3]], Site: output[last[4]:last[5]]}, true
 }
 
-// LockRefused says whether a migrate failed because another one was running
+// LockRefused reports whether a migrate failed because another one was running
 // on the same site. Then it has changed nothing. The misspelling is Frappe's.
 func LockRefused(output string) bool {
 	return strings.Contains(output, "LockTimeoutError") && strings.Contains(output, "Failed to aquire lock: bench_migrate")

@@ -2,7 +2,7 @@ package compose
 
 import "strings"
 
-// Live gives the container that commands of a service run in. While a new
+// Live returns the container that commands of a service run in. While a new
 // release comes up beside the old one a service has two: the one with the
 // image of the release that is live, known by its digest, goes before others,
 // and a healthy one before one that is not yet. Which number a container has
@@ -28,13 +28,13 @@ func Live(containers []Container, service, digest string) (Container, bool) {
 	return best, most > 0
 }
 
-// Exec runs a command in this very container. It reads standard input up to
+// Exec returns the command that runs another one in this very container. It reads standard input up to
 // its end.
 func (c Container) Exec(command ...string) []string {
 	return append([]string{"docker", "exec", "--interactive", c.Name}, command...)
 }
 
-// ExecOnTerminal runs a command in this very container, attached to the
+// ExecOnTerminal returns the command that runs another one in this very container, attached to the
 // terminal that it is called from. kind is what TERM is to say.
 func (c Container) ExecOnTerminal(kind string, command ...string) []string {
 	return append([]string{"docker", "exec", "--interactive", "--tty", "--env", "TERM=" + kind, c.Name}, command...)
@@ -50,7 +50,8 @@ type Reading struct {
 	Since string
 }
 
-// Read prints the logs of some services, or of all where none is named.
+// Read returns the command that prints the logs of some services, or of all
+// where none is named.
 func (p Project) Read(r Reading, services ...string) []string {
 	argv := p.Command("logs", "--no-color", "--tail="+r.Tail)
 	if r.Since != "" {

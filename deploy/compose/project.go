@@ -1,8 +1,8 @@
-// Package compose speaks for a compose project: what "docker compose" is to
+// Package compose is about a compose project: what "docker compose" is to
 // be called with, what its files say, what its containers are doing.
 //
-// It starts nothing. The builders give argument vectors that somebody else
-// runs on the host, and the files are read here, before anything reaches it.
+// It starts nothing. The builders return argument vectors that other
+// packages run on the host, and the files are read here, before anything reaches it.
 //
 // The files of the constellation, compose-main.yaml and compose-bench.yaml on
 // top of it, lie beside this package. A company can bring its own.
@@ -30,7 +30,7 @@ type Project struct {
 	Files []string
 }
 
-// Command gives "docker compose" for this project with some more arguments.
+// Command returns "docker compose" for this project with some more arguments.
 func (p Project) Command(arguments ...string) []string {
 	argv := []string{"docker", "compose", "-p", p.Name}
 	for _, name := range p.Files {

@@ -21,7 +21,7 @@ type Container struct {
 	Exit int `json:"exit"`
 }
 
-// OK says whether the container is as it should be: running and not unhealthy,
+// OK reports whether the container is as it should be: running and not unhealthy,
 // or done with exit code 0.
 func (c Container) OK() bool {
 	switch c.State {

@@ -32,9 +32,9 @@ type Config struct {
 	// HandshakeTimeout bounds the TCP connect, and again everything from
 	// there until the login has been accepted. Zero means 15 seconds.
 	HandshakeTimeout time.Duration
-	// Patience is for how long a server that hangs up before the login is asked
-	// again. Zero means 8 seconds.
-	Patience time.Duration
+	// RetryTimeout is for how long a server that hangs up before the login is
+	// asked again. Zero means 8 seconds.
+	RetryTimeout time.Duration
 	// KeepAlive is how long the connection may be silent before the host is
 	// asked whether it is there, and how long it then has for an answer
 	// before the connection is closed. Zero means 10 seconds.
@@ -83,19 +83,19 @@ func place(path, name, fallback string) string {
 
 const (
 	defaultHandshakeTimeout = 15 * time.Second
-	defaultPatience         = 8 * time.Second
+	defaultRetryTimeout     = 8 * time.Second
 	defaultKeepAlive        = 10 * time.Second
 	defaultPort             = "22"
 )
 
-// normalize fills in the defaults and gives the address as "name:port", the
+// normalize fills in the defaults and returns the address as "name:port", the
 // name in lower case as known_hosts has it.
 func (c Config) normalize(report *problem.Report) Config {
 	if c.HandshakeTimeout <= 0 {
 		c.HandshakeTimeout = defaultHandshakeTimeout
 	}
-	if c.Patience <= 0 {
-		c.Patience = defaultPatience
+	if c.RetryTimeout <= 0 {
+		c.RetryTimeout = defaultRetryTimeout
 	}
 	if c.KeepAlive <= 0 {
 		c.KeepAlive = defaultKeepAlive

@@ -23,7 +23,7 @@ import (
 // What is wrong comes back as problems, see [Problems]: with the configuration
 // all of it at once, with the connection the one thing that stopped it. An
 // [*UnknownHostKeyError] or [*HostKeyMismatchError] can be had by errors.As.
-// A cancelled context gives the context's error instead.
+// For a cancelled context it returns the context's error instead.
 func Dial(ctx context.Context, c Config) (*Host, error) {
 	var report problem.Report
 	route := prepare(ctx, c, &report)
@@ -34,19 +34,19 @@ func Dial(ctx context.Context, c Config) (*Host, error) {
 	if err := report.Err(); err != nil {
 		return nil, err
 	}
-	return route.patiently(ctx)
+	return route.connectWithRetries(ctx)
 }
 
-// patiently connects, and again where a server that is there hangs up before
+// connectWithRetries connects, and again where a server that is there hangs up before
 // anything was said: on a host on the internet others always try to log in as
 // well, and sshd turns away by chance when there are many (MaxStartups, "start,
 // rate, full", in sshd_config(5)).
-func (r *route) patiently(ctx context.Context) (*Host, error) {
+func (r *route) connectWithRetries(ctx context.Context) (*Host, error) {
 	began := time.Now()
 	for pause := firstPause; ; pause *= 2 {
 		h, err := r.connect(ctx)
 		var p problem.Problem
-		if err == nil || !errors.As(err, &p) || p.Code != codeClosed || time.Since(began)+pause > r.Patience {
+		if err == nil || !errors.As(err, &p) || p.Code != codeClosed || time.Since(began)+pause > r.RetryTimeout {
 			return h, err
 		}
 		r.Log.Debug().Err(err).Stringer("pause", pause).Msg("connecting again")
@@ -108,7 +108,7 @@ func (r *route) connect(ctx context.Context) (*Host, error) {
 	return h, nil
 }
 
-// open gives the byte stream to the host, and the jump host it goes through.
+// open returns the byte stream to the host, and the jump host it goes through.
 func (r *route) open(ctx context.Context) (net.Conn, *Host, error) {
 	if r.jump == nil {
 		conn, err := (&net.Dialer{Timeout: r.HandshakeTimeout}).DialContext(ctx, "tcp", r.Address)
@@ -144,7 +144,7 @@ func (r *route) open(ctx context.Context) (net.Conn, *Host, error) {
 	return nil, nil, problem.Problem{Code: "host.jump", Subject: r.Address, Detail: detail, Remedy: remedy, Err: err}
 }
 
-// unreachable says why there is no TCP connection.
+// unreachable returns why there is no TCP connection.
 func (r *route) unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("connect to %s: %w", r.Address, context.Cause(ctx))
@@ -198,7 +198,7 @@ func (r *route) handshake(ctx context.Context, h *Host) error {
 	}
 	// ClientConfig.Timeout ends with the TCP connect, and a connection
 	// through a jump host knows no deadlines: what always works is to close
-	// it, and the agent's, which may be waiting for a person.
+	// it, and the agent's, which may be waiting for its user.
 	abort := func() {
 		h.disconnect()
 		r.keys.close()
@@ -234,7 +234,7 @@ func (r *route) handshake(ctx context.Context, h *Host) error {
 	return r.failed(err, expired.Load(), verified.Load(), h.conn)
 }
 
-// failed says why the handshake came to nothing.
+// failed returns why the handshake came to nothing.
 func (r *route) failed(err error, expired, verified bool, conn *watchedConn) error {
 	p := problem.Problem{Subject: r.Address, Err: err}
 	greeting := conn.greeting()
@@ -290,7 +290,7 @@ func bare(err error) error {
 	return err
 }
 
-// couldBeSSH says whether a server's first bytes may belong to an SSH server,
+// couldBeSSH reports whether a server's first bytes may belong to an SSH server,
 // which may send lines of text before its version (RFC 4253, 4.2).
 func couldBeSSH(greeting []byte) bool {
 	for _, line := range bytes.SplitAfter(greeting, []byte("\n")) {

@@ -111,7 +111,7 @@ func TestLogin(t *testing.T) {
 				key := string(ssh.MarshalAuthorizedKey(s.hostKey.signer.PublicKey()))
 				c.KnownHosts = []KnownHosts{{Path: write(t, "# ours\nother.example "+key+knownhosts.HashHostname(knownhosts.Normalize(s.address))+" "+key)}}
 			}},
-			{"known hosts have a key of a type nobody can use", func(_ *testing.T, c *Config) {
+			{"known hosts have a key of an unknown type", func(_ *testing.T, c *Config) {
 				c.KnownHosts[0].Text = "old.example ssh-nothing AAAA\n" + c.KnownHosts[0].Text
 			}},
 		} {
@@ -213,7 +213,7 @@ func TestHostKey(t *testing.T) {
 		{name: "certified for another name", shows: []keyPair{certified(t, ed, authority, "other.example")},
 			known: func(a string) string { return "@cert-authority " + line(a, authority) },
 			code:  "host.key-mismatch", text: []string{"@cert-authority", authority.fingerprint()}},
-		{name: "certified by somebody", shows: []keyPair{certified(t, ed, foreign, "127.0.0.1")},
+		{name: "certified by a foreign authority", shows: []keyPair{certified(t, ed, foreign, "127.0.0.1")},
 			known: func(a string) string { return "@cert-authority " + line(a, authority) },
 			code:  "host.key-mismatch", text: []string{authority.fingerprint(), "no authorities"}},
 	} {
@@ -255,7 +255,7 @@ func TestHostKey(t *testing.T) {
 	}
 }
 
-// certified gives a host key with a certificate for a name.
+// certified returns a host key with a certificate for a name.
 func certified(t testing.TB, host, authority keyPair, name string) keyPair {
 	t.Helper()
 	certificate := &ssh.Certificate{Key: host.signer.PublicKey(), CertType: ssh.HostCert, ValidPrincipals: []string{name}, ValidBefore: ssh.CertTimeInfinity}
@@ -304,7 +304,7 @@ func TestUnreachable(t *testing.T) {
 			key := newEd25519(t)
 			c := good.through(&network{address: test.address})
 			c.Keys = []Key{{Name: "DEPLOY_KEY", PEM: key.pem}}
-			c.HandshakeTimeout, c.Patience = 300*time.Millisecond, time.Millisecond
+			c.HandshakeTimeout, c.RetryTimeout = 300*time.Millisecond, time.Millisecond
 			if test.code == "host.auth-refused" || test.code == "host.name-unknown" {
 				c.HandshakeTimeout = 5 * time.Second
 			}
@@ -335,7 +335,7 @@ func TestTurnedAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	impatient := s.config()
-	impatient.Patience = time.Millisecond
+	impatient.RetryTimeout = time.Millisecond
 	_, err = Dial(t.Context(), impatient)
 	report := Problems(err)
 	if len(report) != 1 || report[0].Code != codeClosed || !strings.Contains(report[0].Remedy, "MaxStartups") {
@@ -402,7 +402,7 @@ func TestJumpHost(t *testing.T) {
 		}
 		jump.killSessions(t)
 		select {
-		case <-h.Done():
+		case <-h.done:
 		case <-time.After(10 * time.Second):
 			t.Error("the end of the jump host's connection is not noticed")
 		}
@@ -446,7 +446,7 @@ func TestJumpHost(t *testing.T) {
 	})
 }
 
-// TestLostConnection: it is noticed, also when nobody says so.
+// TestLostConnection: it is noticed, also when the connection is only silent.
 func TestLostConnection(t *testing.T) {
 	s := inProcess(t)
 	for _, test := range []struct {
@@ -467,10 +467,13 @@ func TestLostConnection(t *testing.T) {
 				t.Fatalf("an idle connection was given up: %v", err)
 			}
 			test.cut(n)
-			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-			defer cancel()
-			if err := h.Wait(ctx); err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("Wait = %v, want %q", err, test.want)
+			select {
+			case <-h.done:
+			case <-time.After(3 * time.Second):
+				t.Error("the end of the connection is not noticed")
+			}
+			if err := h.Err(); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("Err = %v, want %q", err, test.want)
 			}
 			if _, err := h.Run(t.Context(), []string{"true"}, Options{}); err == nil || errors.Is(err, ErrOutcomeUnknown) {
 				t.Errorf("Run afterwards = %v, want an error that says that nothing ran", err)

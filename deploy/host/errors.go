@@ -159,7 +159,7 @@ func (e *HostKeyMismatchError) problem() problem.Problem {
 	return p
 }
 
-// Problems gives what is wrong in terms of something that can be done about
+// Problems returns what is wrong in terms of something that can be done about
 // it, for any error of this package. It is empty for nil.
 func Problems(err error) problem.Report {
 	if err == nil {

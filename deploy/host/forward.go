@@ -90,19 +90,13 @@ func (h *Host) Forward(ctx context.Context, address string, dial func(ctx contex
 	return f, nil
 }
 
-// Addr is the address on the host, with the port that was chosen.
-func (f *Forward) Addr() net.Addr { return f.listener.Addr() }
-
-// Port is the port on the host.
+// Port returns the port on the host.
 func (f *Forward) Port() int {
 	if tcp, ok := f.listener.Addr().(*net.TCPAddr); ok {
 		return tcp.Port
 	}
 	return 0
 }
-
-// Done is closed when nothing is served any more.
-func (f *Forward) Done() <-chan struct{} { return f.done }
 
 // Close stops listening on the host and ends the connections under way.
 func (f *Forward) Close() error {
@@ -125,7 +119,7 @@ func (f *Forward) serve(ctx context.Context, dial func(ctx context.Context) (net
 				defer remote.Close()
 				local, err := dial(ctx)
 				if err != nil {
-					f.host.log.Warn().Err(err).Str("forward", f.Addr().String()).Msg("nothing here to forward to")
+					f.host.log.Warn().Err(err).Str("forward", f.listener.Addr().String()).Msg("nothing here to forward to")
 					return
 				}
 				defer local.Close()
@@ -139,7 +133,7 @@ func (f *Forward) serve(ctx context.Context, dial func(ctx context.Context) (net
 	}
 	f.cancel()
 	if err := closeListener(f.host, f.listener); err != nil && f.host.Err() == nil {
-		f.host.log.Debug().Err(err).Str("forward", f.Addr().String()).Msg("forward not ended cleanly")
+		f.host.log.Debug().Err(err).Str("forward", f.listener.Addr().String()).Msg("forward not ended cleanly")
 	}
 	<-accepting
 	connections.Wait()
@@ -181,7 +175,7 @@ func join(ctx context.Context, a, b net.Conn) {
 	both.Wait()
 }
 
-// forwardRefused finds out why sshd would not listen: it gives no reason.
+// forwardRefused returns why sshd would not listen: it gives no reason.
 func (h *Host) forwardRefused(ctx context.Context, address, port string, err error) error {
 	if h.Err() != nil || ctx.Err() != nil {
 		return fmt.Errorf("forward %s: %w", address, h.reason(err))
@@ -220,7 +214,7 @@ func (h *Host) checkExposure(ctx context.Context, name string, port int) error {
 	return nil
 }
 
-// listeners gives the addresses that something listens on at a TCP port, in
+// listeners returns the addresses that something listens on at a TCP port, in
 // the kernel's notation (proc_pid_net(5)): hexadecimal, IPv4 in host order.
 func (h *Host) listeners(ctx context.Context, port int) ([]string, error) {
 	result, err := h.Run(ctx, []string{"sh", "-c", "cat /proc/net/tcp; cat /proc/net/tcp6 2>/dev/null || :"}, Options{})
@@ -239,7 +233,7 @@ func (h *Host) listeners(ctx context.Context, port int) ([]string, error) {
 	return addresses, nil
 }
 
-// loopback judges an address in the kernel's notation on a little-endian host.
+// loopback reports whether an address is a loopback one, in the kernel's notation on a little-endian host.
 func loopback(address string) bool {
 	const v6, v4in6 = "00000000000000000000000001000000", "0000000000000000FFFF0000"
 	return address == v6 || strings.HasSuffix(strings.TrimPrefix(address, v4in6), "7F") && len(strings.TrimPrefix(address, v4in6)) == 8

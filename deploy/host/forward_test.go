@@ -86,7 +86,7 @@ func TestForward(t *testing.T) {
 		}
 		_ = h.Close()
 		select {
-		case <-f.Done():
+		case <-f.done:
 		case <-time.After(5 * time.Second):
 			t.Error("the forward goes on")
 		}
@@ -98,7 +98,7 @@ func TestForward(t *testing.T) {
 			t.Fatal(err)
 		}
 		select {
-		case <-f.Done():
+		case <-f.done:
 		case <-time.After(5 * time.Second):
 			t.Error("the forward goes on")
 		}

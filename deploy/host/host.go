@@ -13,7 +13,6 @@
 package host
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -45,13 +44,10 @@ type Host struct {
 	lost error
 }
 
-// String gives user@name:port.
+// String returns user@name:port.
 func (h *Host) String() string { return h.user + "@" + h.address }
 
-// Done is closed when the connection has ended, for whatever reason.
-func (h *Host) Done() <-chan struct{} { return h.done }
-
-// Err says why the connection ended: nil while it is there, net.ErrClosed
+// Err returns why the connection ended: nil while it is there, net.ErrClosed
 // after Close.
 func (h *Host) Err() error {
 	select {
@@ -62,17 +58,6 @@ func (h *Host) Err() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.lost
-}
-
-// Wait waits until the connection has ended, and says why as Err does, or
-// until the context is done.
-func (h *Host) Wait(ctx context.Context) error {
-	select {
-	case <-h.done:
-		return h.Err()
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // Close ends the connection. Commands under way end with ErrOutcomeUnknown;
@@ -126,7 +111,7 @@ func (h *Host) keepAlive(interval time.Duration) {
 	timer := time.NewTimer(interval)
 	defer timer.Stop()
 	// wait sleeps until the host has been silent for the interval, counted
-	// from a moment on. It gives false when the connection has ended or the
+	// from a moment on. It returns false when the connection has ended or the
 	// answer is there.
 	wait := func(from time.Time, answer <-chan struct{}) bool {
 		for {

@@ -285,10 +285,17 @@ func inherited() string {
 	return strings.Join(all, "\n")
 }
 
-// TestTail ends with its context, and leaves nothing on the host.
-func TestTail(t *testing.T) {
+// TestFollowEnds: following ends with its context, and leaves nothing on the
+// host.
+func TestFollowEnds(t *testing.T) {
 	s := realSSHD(t)
 	h := s.dial(t)
+	dir := t.TempDir()
+	log, over := filepath.Join(dir, "log"), filepath.Join(dir, "over")
+	if _, err := h.StartDetached(t.Context(), script(`until [ -e "$1" ]; do sleep 0.1; done`, over), log); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.WriteFile(over, nil, 0o600) })
 	file := filepath.Join(t.TempDir(), "journal")
 	if err := os.WriteFile(file, []byte("one\ntwo\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -302,7 +309,7 @@ func TestTail(t *testing.T) {
 	}
 	ended := make(chan end, 1)
 	go func() {
-		next, err := h.Tail(ctx, file, 4, &seen)
+		next, _, err := h.Follow(ctx, log, file, 4, &seen)
 		ended <- end{next, err}
 	}()
 	eventually(t, "what is there is seen", func() bool { return seen.String() == "two\n" })
@@ -321,13 +328,13 @@ func TestTail(t *testing.T) {
 	cancel()
 	got := <-ended
 	if !errors.Is(got.err, context.Canceled) || got.next != 14 {
-		t.Errorf("Tail = %d, %v", got.next, got.err)
+		t.Errorf("Follow = %d, %v", got.next, got.err)
 	}
 	eventually(t, "nothing is left on the host", func() bool { return followers(file) == 0 })
 
 	t.Run("when the connection breaks", func(t *testing.T) {
 		h := s.dial(t)
-		go func() { _, _ = h.Tail(t.Context(), file, 0, &transcript{}) }()
+		go func() { _, _, _ = h.Follow(t.Context(), log, file, 0, &transcript{}) }()
 		eventually(t, "following", func() bool { return followers(file) > 0 })
 		s.killSessions(t)
 		eventually(t, "nothing is left on the host", func() bool { return followers(file) == 0 })

@@ -40,7 +40,7 @@ func (r *keyring) has(key ssh.PublicKey) bool {
 	return false
 }
 
-// String lists the keys as a person compares them with authorized_keys.
+// String lists the keys as they are compared with authorized_keys.
 func (r *keyring) String() string {
 	lines := make([]string, len(r.signers))
 	for i, s := range r.signers {

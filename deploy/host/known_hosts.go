@@ -27,7 +27,7 @@ type knownKeys struct {
 }
 
 // loadKnownHosts reads the sources and reports every bad line in them. It
-// gives nil where there was a problem.
+// returns nil where there was a problem.
 func loadKnownHosts(address string, sources []KnownHosts, report *problem.Report) *knownKeys {
 	before := len(*report)
 	if len(sources) == 0 {
@@ -115,11 +115,11 @@ func checkKnownHostsLine(line string) error {
 	return err
 }
 
-// known gives the keys that known_hosts has for an address.
+// known returns the keys that known_hosts has for an address.
 func (k *knownKeys) known(address string) []KnownKey {
-	// A key that nobody has: the answer names those that would be accepted.
+	// A key that no host has: the answer names those that would be accepted.
 	var keyErr *knownhosts.KeyError
-	if !errors.As(k.check(address, placeholderAddr{address}, nobodysKey{}), &keyErr) {
+	if !errors.As(k.check(address, placeholderAddr{address}, noHostsKey{}), &keyErr) {
 		return nil
 	}
 	return k.describe(keyErr.Want)
@@ -165,7 +165,7 @@ func (k *knownKeys) algorithms(address string) []string {
 	return slices.Concat(certificates, pinned, others)
 }
 
-// keyTypeOf gives the type of the keys that sign with an algorithm: RSA keys
+// keyTypeOf returns the type of the keys that sign with an algorithm: RSA keys
 // sign with several (RFC 8332).
 func keyTypeOf(algorithm string) string {
 	if algorithm == ssh.KeyAlgoRSASHA256 || algorithm == ssh.KeyAlgoRSASHA512 {
@@ -201,12 +201,12 @@ func (k *knownKeys) verify(address string, remote net.Addr, key ssh.PublicKey) e
 	return mismatch
 }
 
-// nobodysKey is a public key that equals no other.
-type nobodysKey struct{}
+// noHostsKey is a public key that equals no other.
+type noHostsKey struct{}
 
-func (nobodysKey) Type() string    { return "none" }
-func (nobodysKey) Marshal() []byte { return []byte("none") }
-func (nobodysKey) Verify([]byte, *ssh.Signature) error {
+func (noHostsKey) Type() string    { return "none" }
+func (noHostsKey) Marshal() []byte { return []byte("none") }
+func (noHostsKey) Verify([]byte, *ssh.Signature) error {
 	return errors.New("this key signs nothing")
 }
 

@@ -51,8 +51,8 @@ const (
 	// maxCommandBytes is Linux's MAX_ARG_STRLEN on 4 KiB pages, less some
 	// room: sshd hands the whole command line to the shell as one argument.
 	maxCommandBytes = 127 << 10
-	// sessionPatience is how long a refused session is asked for again.
-	sessionPatience = 5 * time.Second
+	// sessionTimeout is how long a refused session is asked for again.
+	sessionTimeout = 5 * time.Second
 )
 
 // Run runs a command on the host and waits for its end.
@@ -190,7 +190,7 @@ const runMark = "DEPLOY_RUN"
 const terminateMarked = `grep -lsxzF -e "` + runMark + `=$1" /proc/[0-9]*/environ |
 while IFS=/ read -r _ _ pid _; do kill -TERM "$pid"; done`
 
-// terminate ends a command nobody waits for any more. It takes no place among
+// terminate ends a command that is no longer waited for. It takes no place among
 // the sessions. It waits until the host has accepted the order, which is then
 // carried out whatever becomes of the connection, but not more than a second.
 func (h *Host) terminate(mark string) {
@@ -244,7 +244,7 @@ func feed(input io.WriteCloser, stdin io.Reader, cancel context.CancelCauseFunc)
 // seen here, and its limit may be lower than usual, so a refusal is not the
 // last word while others may end.
 func (h *Host) openSession(ctx context.Context) (*ssh.Session, error) {
-	deadline := time.Now().Add(sessionPatience)
+	deadline := time.Now().Add(sessionTimeout)
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
 		session, err := h.client.NewSession()
 		var refused *ssh.OpenChannelError
@@ -262,7 +262,7 @@ func (h *Host) openSession(ctx context.Context) (*ssh.Session, error) {
 	}
 }
 
-// reason gives why the connection ended, if it did, in place of what a
+// reason returns why the connection ended, if it did, in place of what a
 // command saw of it.
 func (h *Host) reason(err error) error {
 	// The connection's sessions end a moment before itself.
@@ -279,7 +279,7 @@ func (h *Host) reason(err error) error {
 // rest is left to the command. Without the empty line nothing runs.
 const exportStdin = `while IFS= read -r v; do [ -n "$v" ] || exec "$@"; export "$v"; done; exit 125`
 
-// prepareCommand gives the command line and the standard input.
+// prepareCommand returns the command line and the standard input.
 func prepareCommand(argv []string, o Options) (string, io.Reader, error) {
 	if len(argv) == 0 {
 		return "", nil, errors.New("run: no command")

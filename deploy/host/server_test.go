@@ -295,7 +295,7 @@ func realSSHD(t testing.TB, configuration ...string) *server {
 	_ = free.Close()
 	lines := append(configuration,
 		"ListenAddress 127.0.0.1", "Port "+port, "PidFile none", "UsePAM no", "StrictModes no",
-		// The start-up files of whoever runs the tests are no part of them.
+		// The start-up files of the user who runs the tests are no part of them.
 		"SetEnv HOME="+dir,
 		"PasswordAuthentication no", "KbdInteractiveAuthentication no", "PermitRootLogin prohibit-password",
 		"HostKey "+file("host_key", s.hostKey.pem.Reveal()),
@@ -414,7 +414,7 @@ func (n *network) copy(to, from net.Conn) {
 		count, err := from.Read(buffer)
 		select {
 		case <-n.hole:
-			// What was sent is lost, and nobody is told.
+			// What was sent is lost, and neither end is told.
 			_, _ = io.Copy(io.Discard, from)
 			return
 		default:

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Terminal is what a command is attached to while a person works with it. On
+// Terminal is what a command is attached to while a user works with it. On
 // the host the command has a terminal of the same kind and size: what is typed
 // is echoed by it, and Ctrl-C interrupts the command, not this program. So the
 // terminal on this side has to be in raw mode.
@@ -15,14 +15,14 @@ type Terminal struct {
 	// Type is what TERM says here, for instance "xterm-256color".
 	Type string
 	Size Size
-	// Resized gives the sizes that the terminal gets later; nil for none.
+	// Resized has the sizes that the terminal gets later; nil for none.
 	Resized <-chan Size
 }
 
 // Size is the size of a terminal in characters.
 type Size struct{ Columns, Rows int }
 
-// modes of a terminal as a person expects it: 38400 is what every
+// modes of a terminal as users expect it: 38400 is what every
 // implementation names, and nothing goes by it.
 var modes = ssh.TerminalModes{ssh.ECHO: 1, ssh.TTY_OP_ISPEED: 38400, ssh.TTY_OP_OSPEED: 38400}
 

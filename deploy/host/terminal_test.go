@@ -45,7 +45,7 @@ func TestTerminalIsAskedFor(t *testing.T) {
 	if err := <-ended; !errors.As(err, &failed) || failed.Exit != 3 {
 		t.Errorf("got %v, want exit code 3", err)
 	}
-	// Nobody takes sizes any more, and nobody has to.
+	// Sizes are no longer taken, and need not be.
 	select {
 	case resized <- Size{}:
 		t.Error("a size was taken after the end")
@@ -67,7 +67,7 @@ func TestHostWithoutTerminals(t *testing.T) {
 	}
 }
 
-// TestTerminal works with a shell as a person does: it has a terminal of the
+// TestTerminal works with a shell as a user does: it has a terminal of the
 // right kind and size, echoes, and Ctrl-C ends what runs in it.
 func TestTerminal(t *testing.T) {
 	h := realSSHD(t).dial(t)

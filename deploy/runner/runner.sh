@@ -1,17 +1,17 @@
 #!/bin/sh
-# Carries out one run on this host, by itself: it needs nobody's connection.
+# Carries out one run on this host, by itself: it needs no connection.
 #
 # It lies in the folder of its run, runs/ID, among its steps. A step NAME is
 # the script NAME.do, and NAME.undo if it can be undone; steps run in the order
 # of their names. The first one that fails ends the run: then the .undo of
-# every step begun is run, the newest first. A .undo that fails means that a
-# person is needed, and nothing more is touched.
+# every step begun is run, the newest first. A .undo that fails means that the
+# run is held: the operator is needed, and nothing more is touched.
 #
 #   runner start     carry out a new run
-#   runner resume    carry on with a run that was interrupted, or that waits
-#                    for a person, from the first step that did not succeed;
-#                    if it was undoing, carry on undoing
-#   runner undo      undo an interrupted or waiting run
+#   runner resume    carry on with a run that was interrupted, or that is held,
+#                    from the first step that did not succeed; if it was
+#                    undoing, carry on undoing
+#   runner undo      undo a run that was interrupted, or that is held
 #   runner wake      resume a run whose process is gone, and nothing else; the
 #                    crontab of the user calls it, see below
 #   runner stop      stop a run that is under way, unless it is too late for
@@ -26,18 +26,17 @@
 # and in the folder above runs/ the deploy lock, the file "lock": one run at a
 # time. It belongs to a run and names the process that works on it.
 #
-# A run needs nobody: while it lasts, a line in the user's crontab has it go on
-# after a restart of the host, or when its process was killed.
+# While a run lasts, a line in the user's crontab has it go on after a restart
+# of the host, or when its process was killed.
 #
-# The file "ground", if there is one, is a script that waits until what the
-# steps stand on is there, a Docker engine for instance, and prints what tells
-# one start of it from the next. A step that failed while that was restarted is
-# done once more.
+# The file wait-docker.sh, if there is one, waits until the Docker engine answers,
+# and prints what tells one start of it from the next. A step that failed while
+# the engine was restarted is done once more.
 #
 # The file "critical" names the first step from which on the run can't be
 # stopped any more: SIGTERM before it undoes the run, later it is ignored.
 #
-# Exit codes: 0 done, 3 failed and undone, 4 a person is needed, 10 refused
+# Exit codes: 0 done, 3 failed and undone, 4 held, 10 refused
 # (another run has the lock, or this one is not in a state for the verb).
 set -u
 umask 077
@@ -71,7 +70,8 @@ alive() {
 	[ "$3" = "$(boot)" ] && tick=$(started "$1") && [ "$tick" = "$2" ]
 }
 
-# journal EVENT DETAILS…: to the journal, and for who follows to the output.
+# journal EVENT DETAILS…: to the journal, and for the client that follows to the
+# output.
 journal() {
 	read -r seconds _ </proc/uptime
 	entry="$(date -u +%Y-%m-%dT%H:%M:%SZ) $seconds $*"
@@ -115,8 +115,8 @@ acquire() {
 			echo "the deploy lock is held by run ${holder:-unknown}, process ${pid:-unknown}" >&2
 			return 1
 		fi
-		# Of two that see the same stale lock, one moves it away; who moved
-		# away something newer puts it back.
+		# Of two that see the same stale lock, one moves it away; the one that
+		# moved away something newer puts it back.
 		if mv "$lock" "$run/stale.$$" 2>/dev/null; then
 			[ "$(field pid "$run/stale.$$")" = "$pid" ] || ln "$run/stale.$$" "$lock"
 			rm -f "$run/stale.$$"
@@ -131,6 +131,10 @@ acquire() {
 }
 
 release() { if owned; then rm -f "$lock"; fi; }
+
+# What the journal says. The client reads some of it too (journal.go), out of a
+# log that it follows and out of those of old runs; a test holds that both read
+# the same.
 
 # state STEP: what became of a step: begun, ok, failed or undone, or nothing.
 state() {
@@ -153,6 +157,12 @@ begun() {
 outcome() {
 	[ -f journal ] || return 0
 	awk '$3 == "run-begin" { last = "" } $3 == "run-end" { last = $4 } END { print last }' journal
+}
+
+# was_undoing: whether the run was undoing when it was interrupted. One that is
+# held was asked to try again.
+was_undoing() {
+	awk '$3 == "run-end" { undoing = 0 } $3 == "undoing" { undoing = 1 } END { exit !undoing }' journal
 }
 
 # working: whether a runner works on this run.
@@ -190,7 +200,7 @@ stopping=
 critical=$(cat critical 2>/dev/null)
 reached=
 
-# Nobody's terminal and no lost connection ends a run.
+# Neither a terminal nor a lost connection ends a run.
 trap '' HUP INT
 trap 'on_term' TERM
 # shellcheck disable=SC2317 # called by the trap
@@ -203,7 +213,7 @@ on_term() {
 	fi
 }
 
-# execute FILE: runs a script and gives its exit code. It runs beside, so that
+# execute FILE: runs a script and returns its exit code. It runs beside, so that
 # a signal is heard while it does; and without input, which it could wait for.
 execute() {
 	sh "$run/$1" </dev/null &
@@ -229,26 +239,26 @@ execute() {
 	return "$code"
 }
 
-# attempt FILE: execute, and again where the ground was lost meanwhile.
+# attempt FILE: execute, and again where Docker was restarted meanwhile.
 attempt() {
 	tries=1
 	while :; do
-		before=$(ground) || return 1
+		before=$(wait_docker) || return 1
 		execute "$1"
 		code=$?
 		[ "$code" != 0 ] && [ "$tries" -lt 4 ] || return "$code"
 		[ -z "$stopping" ] || [ -n "$reached" ] || return "$code"
-		after=$(ground) || return "$code"
+		after=$(wait_docker) || return "$code"
 		[ "$before" != "$after" ] || return "$code"
 		echo "restarted meanwhile: ${1%.*} is done again"
 		tries=$((tries + 1))
 	done
 }
 
-ground() { [ ! -f ground ] || sh ./ground </dev/null; }
+wait_docker() { [ ! -f wait-docker.sh ] || sh ./wait-docker.sh </dev/null; }
 
-# The lines of this run in the crontab. A host may have no cron; then somebody
-# has to call resume after a restart.
+# The lines of this run in the crontab. On a host without cron, the operator has
+# to call resume after a restart.
 quoted=$(printf '%s\n' "$run" | sed -e "s/'/'\\\\''/g" -e 's/%/\\%/g')
 mark="# run $id"
 # others: the lines of the user's crontab that are not of this run. Where it
@@ -394,11 +404,8 @@ journal run-begin "$verb" "$$" "$(boot)" || { release; refuse "can't write the j
 case $verb in
 undo) undo_all ;;
 resume)
-	# A run that was undoing when it was interrupted goes on with that; one
-	# that is held was asked to try again.
-	if [ "$(awk '$3 == "run-end" { u = 0 } $3 == "undoing" { u = 1 } END { print u + 0 }' journal)" = 1 ]; then
-		undo_all
-	fi
+	# What was begun is brought to its end.
+	if was_undoing; then undo_all; fi
 	;;
 esac
 if forward; then

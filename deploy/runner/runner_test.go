@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -45,7 +44,7 @@ func shells(t *testing.T) map[string][]string {
 	if out, err := exec.Command("busybox", "--install", "-s", tools).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	// Neither gets at the crontab of whoever runs the tests.
+	// Neither gets at the crontab of the user who runs the tests.
 	for _, dir := range []string{tools, own} {
 		if err := os.RemoveAll(filepath.Join(dir, "crontab")); err != nil {
 			t.Fatal(err)
@@ -80,7 +79,7 @@ type host struct {
 // ownLine is what the user's crontab has of its own.
 const ownLine = "5 4 * * * backup # 50% of the time\n"
 
-// crontab gives the user's crontab.
+// crontab returns the user's crontab.
 func (h *host) crontab() string {
 	data, err := os.ReadFile(filepath.Join(h.dir, "crontab"))
 	if err != nil {
@@ -166,7 +165,7 @@ func (h *host) journal() runner.Journal {
 	return j
 }
 
-// events gives the journal without its times and process numbers.
+// events returns the journal without its times and process numbers.
 func (h *host) events() string {
 	var lines []string
 	for _, e := range h.journal() {
@@ -373,7 +372,7 @@ func exitCode(err error) int {
 }
 
 // TestKilled ends the runner with a signal that it can't notice, in the middle
-// of a step, and has a person carry on or go back.
+// of a step, and has the operator carry on or go back.
 func TestKilled(t *testing.T) {
 	for shell, env := range shells(t) {
 		for _, tc := range []struct{ verb, events, trace string }{
@@ -433,7 +432,7 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// ended says whether a process is gone, or a zombie that nobody waits for.
+// ended reports whether a process is gone, or a zombie that is not waited for.
 func ended(pid int) bool {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	return err != nil || strings.HasPrefix(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " Z")
@@ -462,7 +461,7 @@ func TestRestartedWhileUndoing(t *testing.T) {
 	}
 }
 
-// TestHeldThenResumed: a person removes the cause and has the run try again.
+// TestHeldThenResumed: the operator removes the cause and has the run try again.
 func TestHeldThenResumed(t *testing.T) {
 	for shell, env := range shells(t) {
 		t.Run(shell, func(t *testing.T) {
@@ -583,7 +582,7 @@ func TestJournalCantBeWritten(t *testing.T) {
 }
 
 // TestWake: a run whose process was killed goes on when the crontab wakes it,
-// and nobody else does anything for it.
+// and nothing else is done for it.
 func TestWake(t *testing.T) {
 	for shell, env := range shells(t) {
 		t.Run(shell, func(t *testing.T) {
@@ -633,17 +632,17 @@ func TestWake(t *testing.T) {
 	}
 }
 
-// TestGround: what fails while the ground is lost is done again, and what
-// fails on firm ground is not.
-func TestGround(t *testing.T) {
+// TestWaitDocker: what fails while Docker is restarted is done again, and what
+// fails otherwise is not.
+func TestWaitDocker(t *testing.T) {
 	for shell, env := range shells(t) {
 		t.Run(shell, func(t *testing.T) {
 			h := newHost(t, env, steps{
-				"ground":    "cat started",
-				"started":   "first\n",
-				"10-a.do":   "echo a >>trace; [ -e again ] || { touch again; echo second >started; exit 1; }",
-				"10-a.undo": "echo undo-a >>trace; [ -e undone ] || { touch undone; echo third >started; exit 1; }",
-				"20-b.do":   "echo b >>trace; exit 5",
+				"wait-docker.sh": "cat started",
+				"started":        "first\n",
+				"10-a.do":        "echo a >>trace; [ -e again ] || { touch again; echo second >started; exit 1; }",
+				"10-a.undo":      "echo undo-a >>trace; [ -e undone ] || { touch undone; echo third >started; exit 1; }",
+				"20-b.do":        "echo b >>trace; exit 5",
 			})
 			if exit, out := h.do("start"); exit != runner.ExitUndone || !strings.Contains(out, "restarted meanwhile: 10-a is done again") {
 				t.Errorf("exit code %d: %s", exit, out)
@@ -659,49 +658,5 @@ func TestShellcheck(t *testing.T) {
 	install(t, "shellcheck")
 	if out, err := exec.Command("shellcheck", "--shell=sh", "runner.sh").CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
-	}
-}
-
-func TestParseJournal(t *testing.T) {
-	text := `2026-11-23T23:00:00Z 100.00 run-begin start 77 b00t
-2026-11-23T23:00:00Z 100.10 begin 10-a
-2026-11-23T23:00:02Z 102.35 end 10-a 0
-2026-11-23T23:00:02Z 102.35 begin 20-b
-2026-11-23T23:00:03Z 103.00 end 20-b 5
-2026-11-23T23:00:03Z 103.00 undoing
-2026-11-23T23:00:03Z 103.00 undo-begin 20-b
-2026-11-23T23:00:04Z 104.00 undo-end 20-b 4
-2026-11-23T23:00:04Z 104.00 run-end held 20-b
-2026-11-23T23:00:0`
-	j, err := runner.ParseJournal(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if j.Outcome() != runner.Held {
-		t.Errorf("outcome %q", j.Outcome())
-	}
-	if step, exit := j.Failed(); step != "20-b" || exit != 5 {
-		t.Errorf("failed: %s with %d", step, exit)
-	}
-	took := j.Took()
-	if len(took) != 1 || took[0].Step != "10-a" || took[0].Seconds < 2.24 || took[0].Seconds > 2.26 {
-		t.Errorf("took %v", took)
-	}
-	if !j.Began("20-b") || j.Began("30-c") {
-		t.Error("does not know what was begun")
-	}
-	if j[:4].Current() != "20-b" || j[:4].Outcome() != "" || j.Current() != "" {
-		t.Error("does not know what is under way")
-	}
-	if !slices.Equal(j[0].Rest, []string{"77", "b00t"}) {
-		t.Errorf("rest %v", j[0].Rest)
-	}
-	for _, bad := range []string{"hello\n", "now 1 begin x\n", "2026-11-23T23:00:00Z soon begin x\n", "2026-11-23T23:00:00Z 1 end x y\n"} {
-		if _, err := runner.ParseJournal(bad); err == nil || !strings.Contains(err.Error(), "is no line of a journal") {
-			t.Errorf("%q: %v", bad, err)
-		}
-	}
-	if _, ok := runner.ParseLine("Executing a patch"); ok {
-		t.Error("a step's own line is taken for the journal's")
 	}
 }

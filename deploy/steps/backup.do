@@ -1,3 +1,3 @@
 [ ! -e fresh ] || exit 0
-migrating || exit 0
-save "$first" "$backup" ""
+migration_needed || exit 0
+dump_sites "$active" "$backup" ""

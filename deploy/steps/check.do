@@ -3,15 +3,13 @@ new=$(compose "$version" config)
 # section NAME <SET: one of its top-level sections.
 section() { awk -v name="$1:" '/^[^ ]/ { on = $1 == name } on'; }
 all_there() {
-	for one in $(printf '%s\n' "$1" | section services | sed -n 's/^    image: //p' | sort -u); do
-		docker image inspect "$one" >/dev/null || fail "image $one is not on this host"
-	done
+	for one in $(missing_images "$1"); do fail "image $one is not on this host"; done
 }
-all_there "$new"
+all_there "$version"
 [ -n "$previous" ] || exit 0
 # What can't come up again must not be taken down.
 old=$(compose "$previous" config)
-all_there "$old"
+all_there "$previous"
 
 # Dumps shrink to a fraction when they are compressed; half is more than that.
 bytes=$(site "$previous" size "$backup_files" $sites)
@@ -21,37 +19,38 @@ free=$(df -Pk "$dir" | awk 'NR == 2 { print $4 }')
 
 # Services that hold data, and the proxy, stay as they are where this release has
 # them the same: networks, configuration and image.
-# standing VERSION SET: a line with name and checksum of each, and of the networks.
-standing() {
+# checksums VERSION SET: a line with name and checksum of each, and of the networks.
+checksums() {
 	for service in $(services "$1" data); do
 		echo "$service $(printf '%s\n' "$2" | section services | awk -v name="  $service:" '/^  [^ ]/ { on = $0 == name } on' | sha256sum)"
 	done
 	echo "networks: $(printf '%s\n' "$2" | section networks | sha256sum)"
 }
-# newest CONTAINER: whether it runs, with the image that its name stands for now.
-newest() {
+# up_to_date CONTAINER: whether it runs, with the image that its name stands for
+# now.
+up_to_date() {
 	set -- $(docker inspect --format '{{.State.Running}} {{.Image}} {{.Config.Image}}' "$1")
 	[ "$1" = true ] && [ "$2" = "$(docker image inspect --format '{{.Id}}' "$3")" ]
 }
-standing "$previous" "$old" | sort >standing-then
-standing "$version" "$new" | sort >standing-now
-comm -12 standing-then standing-now | cut -d ' ' -f 1 >same
+checksums "$previous" "$old" | sort >checksums.before
+checksums "$version" "$new" | sort >checksums.now
+comm -12 checksums.before checksums.now | cut -d ' ' -f 1 >same
 : >kept.part
 if grep -qx networks: same; then
 	grep -vx networks: same | while read -r service; do
 		ids=$(of_service "$service")
 		[ -n "$ids" ] || continue
-		for one in $ids; do newest "$one" || continue 2; done
+		for one in $ids; do up_to_date "$one" || continue 2; done
 		echo "$service"
 	done >kept.part
 fi
 mv kept.part kept
 [ ! -s kept ] || echo "these stay as they are: $(paste -sd ' ' kept)"
 
-[ "$strategy" = swap ] || exit 0
+[ -n "$swap" ] || exit 0
 # Two releases are told apart by their numbers.
 grep -q '^RELEASE=' "$dir/releases/$previous/.env" ||
 	fail "the compose set of $previous does not use \${RELEASE}, so another release can't come up beside it: use the strategy cycle"
 # A swap leaves all of them as they are.
-changed=$(comm -3 standing-then standing-now | tr -d '\t:' | cut -d ' ' -f 1 | sort -u | paste -sd ' ')
+changed=$(comm -3 checksums.before checksums.now | tr -d '\t:' | cut -d ' ' -f 1 | sort -u | paste -sd ' ')
 [ -z "$changed" ] || fail "services that hold data, the proxy, or networks change with this release ($changed): use the strategy cycle"

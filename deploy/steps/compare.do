@@ -24,7 +24,7 @@ fi
 mv migration.part migration
 if [ -n "$restore_from" ]; then
 	echo "the databases are put back, so they are saved first"
-elif migrating; then
+elif migration_needed; then
 	echo "a migration is needed: $(sed -n 2,4p migration | paste -sd ' ' -)$([ "$(wc -l <migration)" -lt 5 ] || echo " and others") changed"
 else
 	echo "no migration is needed: $(sed -n 2p migration)"

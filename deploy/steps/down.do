@@ -1,3 +1,3 @@
 # The frontend ends without waiting for pages that are open.
-containers "$previous" label=com.docker.compose.service=frontend status=running | each docker kill --signal TERM >/dev/null
+containers "$previous" label=com.docker.compose.service=frontend status=running | with_ids docker kill --signal TERM >/dev/null
 take_down "$previous"

@@ -1,5 +1,5 @@
-quiet || exit 0
+closes_sites || exit 0
 touch drained
-containers_of "$previous" scheduler | each docker stop >/dev/null
-# The sites are open still, so that nobody waits for this.
+containers_of "$previous" scheduler | with_ids docker stop >/dev/null
+# The sites are still open: no visitor waits for this.
 finish_jobs

@@ -2,31 +2,29 @@
 # the file settings says what the run is about:
 #   dir, project, id         the folder on the host, the compose project, the run
 #   kind                     release, rollback or prune
-#   strategy                 cycle or swap
+#   strategy                 cycle or swap, as it was asked for
+#   swap                     yes where new containers come up beside running ones
 #   version, previous        what goes live, and what is live; empty for nothing
 #   number                   the number of the run
-#   image, tagged            the image by its digest, and its name for people;
-#                            a rollback finds the first in the release's .env
-#   sites                    the sites, with blanks between them
+#   image, tagged            the image by its digest, and with its tag
+#   sites, first_site        the sites, with blanks between them, and the first
 #   port                     where they answer, on the loopback
 #   drain_limit              seconds that jobs have to end
 #   backup_files             yes where a backup takes the files of sites too
 #   restore_from             the backup that a rollback brings back
 #   unneeded_versions        releases whose images no rollback needs
-#   unneeded_backups         runs whose backups none needs
+#   unneeded_backups         runs whose backups no rollback needs
 set -eu
 umask 077
 # shellcheck source=/dev/null
 . ./settings
+# shellcheck source=/dev/null
+. ./recorded.sh
 
 bench=/home/frappe/frappe-bench
 backup=$dir/backups/$id
-# The release whose containers do what has to be done before the switch.
-first=${previous:-$version}
-
-# image_of VERSION: the image of a release that is on the host.
-image_of() { sed -n "s/^IMAGE='\\(.*\\)'\$/\\1/p" "$dir/releases/$1/.env"; }
-[ -n "$image" ] || [ "$kind" = prune ] || image=$(image_of "$version")
+# The release whose containers do what is done before the new ones take over.
+active=${previous:-$version}
 
 # Functions with a body in parentheses keep their variables to themselves.
 
@@ -34,32 +32,6 @@ fail() {
 	echo "$*"
 	exit 1
 }
-
-# compose VERSION ARGUMENTS…: docker compose with the set that a release was
-# recorded with.
-compose() (
-	at=$dir/releases/$1
-	shift
-	# Options that name the set go in front: they are added at the end, and
-	# then everything that was there before is moved behind them.
-	left=$#
-	while read -r name; do set -- "$@" -f "$at/$name"; done <"$at/compose-files"
-	set -- "$@" --env-file "$at/.env"
-	while [ "$left" -gt 0 ]; do
-		word=$1
-		shift
-		set -- "$@" "$word"
-		left=$((left - 1))
-	done
-	docker compose -p "$project" "$@"
-)
-
-# services VERSION ROLE…: the services of a release that have one of the roles.
-services() (
-	at=$dir/releases/$1/services
-	shift
-	for role; do sed -n "s/^$role //p" "$at"; done
-)
 
 # containers VERSION [FILTER…]: the containers of a release, running or not.
 # Two releases may be there at the same time, in one project; compose writes
@@ -94,8 +66,8 @@ containers_of() (
 	done
 )
 
-# each COMMAND… <IDS: the command with all ids as arguments, if there is one.
-each() (
+# with_ids COMMAND… <IDS: the command with all ids as arguments, if there is one.
+with_ids() (
 	ids=$(cat)
 	[ -z "$ids" ] || "$@" $ids
 )
@@ -144,59 +116,60 @@ make_current() {
 # finish_jobs: waits until all jobs have ended, and stops the workers.
 finish_jobs() {
 	site "$previous" drain "$drain_limit"
-	containers_of "$previous" worker | each docker stop --time "$drain_limit" >/dev/null
+	containers_of "$previous" worker | with_ids docker stop --time "$drain_limit" >/dev/null
 }
 
-# quiet: whether the sites are closed and their jobs ended for this run. A swap
-# without a migration closes nothing.
-quiet() { [ "$strategy" = cycle ] || migrating; }
+# closes_sites: whether the sites are closed and their jobs ended for this run. A
+# swap without a migration closes nothing.
+closes_sites() { [ -z "$swap" ] || migration_needed; }
 
-# migrating: whether the run changes the databases.
-migrating() { [ "$(head -n 1 migration 2>/dev/null)" != none ]; }
+# migration_needed: whether the run changes the databases.
+migration_needed() { [ "$(head -n 1 migration 2>/dev/null)" != none ]; }
 
-# bring_up VERSION [ARGUMENTS…]: brings a set up. If that fails, it shows what
-# the containers that are not well have to say.
+# bring_up VERSION [ARGUMENTS…]: brings a set up. If that fails, it shows the
+# logs of the containers that are not healthy.
 bring_up() (
 	of=$1
 	shift
 	compose "$of" up --detach --no-build --pull never "$@" || {
 		code=$?
-		unwell "$of"
+		show_unhealthy "$of"
 		exit "$code"
 	}
 )
 
-# The file kept names the services that stay as they are over this run. changing:
-# all containers of the project but theirs; staying: theirs.
-everything() {
+# The file kept names the services that stay as they are over this run.
+# replaced_containers: all containers of the project but theirs;
+# kept_containers: theirs.
+project_containers() {
 	docker ps --all --no-trunc --filter "label=com.docker.compose.project=$project" \
 		--format '{{.ID}} {{.Label "com.docker.compose.service"}} {{.Label "com.docker.compose.oneoff"}}'
 }
-changing() { everything | awk 'NR == FNR { stay[$1]; next } !($2 in stay) || $3 == "True" { print $1 }' kept -; }
-staying() { everything | awk 'NR == FNR { stay[$1]; next } $2 in stay && $3 != "True" { print $1 }' kept -; }
+replaced_containers() { project_containers | awk 'NR == FNR { stay[$1]; next } !($2 in stay) || $3 == "True" { print $1 }' kept -; }
+kept_containers() { project_containers | awk 'NR == FNR { stay[$1]; next } $2 in stay && $3 != "True" { print $1 }' kept -; }
 
-# take_down VERSION: ends all containers of the project but those that stay, at
-# once: in closed sites nobody waits for anybody.
+# take_down VERSION: ends all containers of the project but those that stay, all
+# at the same time: closed sites have nothing under way.
 take_down() (
 	if [ -s kept ]; then
-		changing | each docker stop >/dev/null
-		changing | each docker rm --force >/dev/null
+		replaced_containers | with_ids docker stop >/dev/null
+		replaced_containers | with_ids docker rm --force >/dev/null
 	else
-		docker ps --quiet --filter "label=com.docker.compose.project=$project" | each docker stop >/dev/null
+		docker ps --quiet --filter "label=com.docker.compose.project=$project" | with_ids docker stop >/dev/null
 		compose "$1" --profile '*' down --remove-orphans
 	fi
 )
 
-# beside VERSION SERVICE…: containers of a release beside those of another one,
-# which stay as they are. compose counts all containers of a service, so one
+# start_beside VERSION SERVICE…: starts containers of a release beside those of
+# another one, which stay as they are. compose counts all containers of a service, so one
 # more than there are is asked for.
-beside() (
+start_beside() (
 	of=$1
 	shift
 	scales='' missing=''
 	for service; do
 		if [ -n "$(containers "$of" "label=com.docker.compose.service=$service")" ]; then
-			containers "$of" "label=com.docker.compose.service=$service" | each docker start >/dev/null
+			containers "$of" "label=com.docker.compose.service=$service" | with_ids docker start >/dev/null
 			continue
 		fi
 		count=$(of_service "$service" | wc -l)
@@ -205,15 +178,16 @@ beside() (
 	[ -z "$missing" ] || bring_up "$of" --no-deps --no-recreate $scales $missing
 )
 
-# remove VERSION ROLE…: ends containers in peace and removes them.
+# remove VERSION ROLE…: stops containers, with the time that jobs have to end, and
+# removes them.
 remove() (
-	containers_of "$@" | each docker stop --time "$drain_limit" >/dev/null
-	containers_of "$@" | each docker rm --force >/dev/null
+	containers_of "$@" | with_ids docker stop --time "$drain_limit" >/dev/null
+	containers_of "$@" | with_ids docker rm --force >/dev/null
 )
 
-# unwell VERSION: the state of the containers, and the logs of those that are
-# not well.
-unwell() (
+# show_unhealthy VERSION: the state of the containers, and the logs of those that
+# are not healthy.
+show_unhealthy() (
 	compose "$1" ps --all || true
 	# Lines of service|state|health|exit code.
 	bad=$(compose "$1" ps --all --format '{{.Service}}|{{.State}}|{{.Health}}|{{.ExitCode}}' |
@@ -221,36 +195,31 @@ unwell() (
 	[ -z "$bad" ] || compose "$1" logs --no-color --tail 40 $bad || true
 )
 
-# health VERSION: well, ill, waiting, or try with containers whose health check
-# has not been made yet.
+# health VERSION: prints healthy, unhealthy, waiting, or try with containers whose
+# health check has not been made yet.
 health() (
-	containers "$1" | each docker inspect --format '{{.ID}}|{{index .Config.Labels "com.docker.compose.service"}}|{{.State.Status}}|{{with .State.Health}}{{.Status}}{{end}}|{{.State.ExitCode}}|{{.RestartCount}}' |
-		awk -F'|' -v roles="$(cat "$dir/releases/$1/services")" '
-			BEGIN {
-				count = split(roles, lines, "\n")
-				for (n = 1; n <= count; n++) {
-					split(lines[n], words, " ")
-					role[words[2]] = words[1]
-				}
-			}
+	containers "$1" | with_ids docker inspect --format '{{.ID}}|{{index .Config.Labels "com.docker.compose.service"}}|{{.State.Status}}|{{with .State.Health}}{{.Status}}{{end}}|{{.State.ExitCode}}|{{.RestartCount}}' |
+		awk -F'|' '
+			# The file services has lines of role and service.
+			NR == FNR { split($0, words, " "); role[words[2]] = words[1]; next }
 			role[$2] == "once" && $3 == "exited" && $5 == 0 { next }
 			$3 == "running" && ($4 == "" || $4 == "healthy") { next }
-			$4 == "unhealthy" || $3 == "exited" || $3 == "dead" || $6 > 3 { ill = 1 }
+			$4 == "unhealthy" || $3 == "exited" || $3 == "dead" || $6 > 3 { unhealthy = 1 }
 			$3 == "running" && role[$2] != "data" { try = try " " $1; next }
 			{ waiting = 1 }
-			END { print ill ? "ill" : waiting ? "waiting" : try ? "try" try : "well" }'
+			END { print unhealthy ? "unhealthy" : waiting ? "waiting" : try ? "try" try : "healthy" }' "$dir/releases/$1/services" -
 )
 
-# await_health VERSION: waits until every container of a release is well. What
-# Docker has not looked at yet is looked at here: the first look of its own
-# comes when a whole interval has passed.
+# await_health VERSION: waits until every container of a release is healthy. What
+# Docker has not checked yet is checked here: its own first check comes when a
+# whole interval has passed.
 await_health() (
 	looks=0
 	while [ "$looks" -lt 1500 ]; do
 		set -- "$1" $(health "$1")
 		case $2 in
-		well) exit 0 ;;
-		ill) break ;;
+		healthy) exit 0 ;;
+		unhealthy) break ;;
 		try)
 			of=$1 good=yes
 			shift 2
@@ -266,31 +235,31 @@ await_health() (
 		looks=$((looks + 1))
 		sleep 0.1
 	done
-	unwell "$1"
+	show_unhealthy "$1"
 	fail "not all containers of $1 are well"
 )
 
-# outside SCRIPT ARGUMENTS…: a script that asks the proxy as a visitor does. The
-# tools for it are in the new image, not on the host.
-outside() (
+# as_visitor SCRIPT ARGUMENTS…: a script that asks the proxy as a visitor does.
+# The tools for it are in the new image, not on the host.
+as_visitor() (
 	text=$(cat "$1")
 	shift
 	docker run --rm --init --network host --pull never --entrypoint bash "$image" \
-		-euo pipefail -c "$text" outside "$port" "$@"
+		-euo pipefail -c "$text" as_visitor "$port" "$@"
 )
 
 # ask CODE ASSETS SITE…: waits until each site answers with a status code
 # through the proxy; with "assets" compares one that it serves with the new
 # image's own.
-ask() { outside ask.sh "$@"; }
+ask() { as_visitor ask.sh "$@"; }
 
-# route WORD NUMBER: waits until the proxy leads visitors to the release with a
-# number, or with "away" to another one.
-route() { outside route.sh "${sites%% *}" "$@"; }
+# await_route to NUMBER: waits until the proxy leads visitors to the release with
+# a number; with "away" in place of "to", until it leads them to another one.
+await_route() { as_visitor await-route.sh "$first_site" "$@"; }
 
-# idle VERSION: waits until the frontend of a release has no request under way.
+# await_idle VERSION: waits until the frontend of a release has no request under way.
 # One that can't be asked, because its image was made by others, is not.
-idle() (
+await_idle() (
 	front=$(containers "$1" label=com.docker.compose.service=frontend status=running | head -n 1)
 	[ -n "$front" ] || exit 0
 	looks=0
@@ -304,32 +273,49 @@ idle() (
 	echo "requests of more than a minute are cut off"
 )
 
-# apart VERB ARGUMENTS…: site.py in a container of its own, of the release that
-# is known to work.
-apart() { compose "$first" run --rm --no-deps -T backend "$bench/env/bin/python" -c "$(cat site.py)" "$@"; }
+# site_in_own_container VERB ARGUMENTS…: site.py in a container of its own, of the
+# release that is known to work.
+site_in_own_container() { compose "$active" run --rm --no-deps -T backend "$bench/env/bin/python" -c "$(cat site.py)" "$@"; }
 
 # restore FOLDER: puts the databases of a backup in place of those of the
 # sites, and the files if the backup has them.
 restore() (
-	# Whatever still writes is ended first: a migrate goes on when who started
-	# it is gone.
-	containers_of "$version" web worker scheduler | each docker stop >/dev/null
-	trap 'containers_of "$version" web | each docker start >/dev/null' EXIT
+	# What still writes is ended first: a migrate goes on when the process that
+	# started it is gone.
+	containers_of "$version" web worker scheduler | with_ids docker stop >/dev/null
+	trap 'containers_of "$version" web | with_ids docker start >/dev/null' EXIT
 	# Nothing is dropped for a dump that can't be read.
 	for one in $sites; do gzip -t "$1/$one-database.sql.gz"; done
 	for one in $sites; do
 		echo "$one: back to the backup in $1"
-		apart load "$one" "$(cat "$1/$one-tables")" <"$1/$one-database.sql.gz"
-		[ ! -e "$1/$one-files.tar" ] || apart unpack "$one" <"$1/$one-files.tar"
+		site_in_own_container load "$one" "$(cat "$1/$one-tables")" <"$1/$one-database.sql.gz"
+		[ ! -e "$1/$one-files.tar" ] || site_in_own_container unpack "$one" <"$1/$one-files.tar"
 	done
 )
 
-# save VERSION FOLDER PREFIX: a dump of every site, read back.
-save() (
+# undo_changes: puts the databases back as they are in the backup of this run, if
+# the run began to change them.
+undo_changes() {
+	[ -e migrating ] || return 0
+	# A site that was made by this very run goes as it came.
+	[ ! -e fresh ] || return 0
+	restore "$backup"
+	rm -f migrating
+}
+
+# end_measuring: keeps what was measured of the downtime. That it can't be kept
+# is no reason for anything to fail.
+end_measuring() {
+	docker logs "$project-watch-$number" >watch 2>/dev/null || true
+	docker rm --force "$project-watch-$number" >/dev/null 2>&1 || true
+}
+
+# dump_sites VERSION FOLDER PREFIX: a dump of every site, read back.
+dump_sites() (
 	mkdir -p "$2"
 	for one in $sites; do
 		dump=$2/$3$one-database.sql.gz
-		# What is small is had while the database is dumped.
+		# What is small is written while the database is dumped.
 		{
 			site "$1" tables "$one" >"$2/$3$one-tables" &&
 				within "$1" backend cat "sites/$one/site_config.json" >"$2/$3$one-site_config_backup.json"

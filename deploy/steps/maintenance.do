@@ -1,8 +1,8 @@
-quiet || exit 0
-# A site that has just been made has nobody to keep out.
+closes_sites || exit 0
+# A site that has just been made has no visitors to keep out.
 [ ! -e fresh ] || exit 0
 if [ ! -e maintenance-before ]; then
-	site "$first" maintenance get $sites >maintenance-before.part
+	site "$active" maintenance get $sites >maintenance-before.part
 	mv maintenance-before.part maintenance-before
 fi
-site "$first" close $sites >jobs-left
+site "$active" close $sites >jobs-left

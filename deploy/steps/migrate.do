@@ -1,4 +1,4 @@
-if ! migrating; then
+if ! migration_needed; then
 	sed -n 2p migration
 	exit 0
 fi
@@ -11,8 +11,8 @@ for one in $sites; do site "$version" tables "$one" >/dev/null; done
 touch migrating
 sync
 for one in $sites; do
-	# A migrate that somebody else runs is waited for; what it did, ours finds
-	# done.
+	# A migrate that was started by other means is waited for; what it did, this
+	# one finds done.
 	attempt=1
 	until frappe "$version" --site "$one" migrate >migrate.part 2>&1; do
 		cat migrate.part

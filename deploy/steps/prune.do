@@ -1,15 +1,14 @@
 # One image may have been released under several versions: what a release that
 # stays runs on, stays.
-kept=$image
-for at in "$dir"/releases/*/; do
-	one=$(basename "$at")
+images $(ls -1 "$dir/releases") >images.recorded
+kept="$image $(while read -r one used; do
 	case " $unneeded_versions " in
 	*" $one "*) ;;
-	*) kept="$kept $(image_of "$one")" ;;
+	*) echo "$used" ;;
 	esac
-done
+done <images.recorded | paste -sd ' ' -)"
 for one in $unneeded_versions; do
-	used=$(image_of "$one")
+	used=$(awk -v one="$one" '$1 == one { print $2 }' images.recorded)
 	docker image rm "${tagged%:*}:$one" >/dev/null 2>&1 || true
 	case " $kept " in
 	*" $used "*) continue ;;

@@ -1,5 +1,5 @@
-# A registry may be busy, or the way to it short of breath.
-patiently() {
+# A registry may be busy, and the way to it slow.
+with_retries() {
 	attempt=1
 	until "$@"; do
 		[ "$attempt" -lt 4 ] || return 1
@@ -9,7 +9,7 @@ patiently() {
 		attempt=$((attempt + 1))
 	done
 }
-docker image inspect --format '{{.Id}}' "$image" 2>/dev/null || patiently docker pull --quiet "$image"
-# For people: docker images shows the version.
+docker image inspect --format '{{.Id}}' "$image" 2>/dev/null || with_retries docker pull --quiet "$image"
+# So that docker images shows the version.
 docker tag "$image" "$tagged"
-patiently compose "$version" pull --quiet
+with_retries compose "$version" pull --quiet

@@ -1,1 +1,3 @@
 make_current "$version"
+# In a first release nothing was measured.
+[ -z "$previous" ] || end_measuring

@@ -28,7 +28,7 @@ def config(site):
 
 def change(site, key, value):
     """Sets a key of a site's configuration, or with None takes it out. The file
-    is replaced in one step: whoever reads it meanwhile reads all of it."""
+    is replaced in one step: what reads it meanwhile reads all of it."""
     path = f"{site}/site_config.json"
     values = read(path)
     if values.get(key) == value and (key in values) == (value is not None):
@@ -165,7 +165,7 @@ def query(site, sql):
         done = subprocess.run([*command, "--batch", "--skip-column-names", "--execute", sql], env=environment, capture_output=True, text=True)
         if done.returncode == 0:
             return done.stdout.strip()
-        # 2002 and 2003: nobody there. A server that starts is waited for.
+        # 2002 and 2003: no server answers. One that starts is waited for.
         if time.monotonic() > give_up or not any(code in done.stderr for code in ("ERROR 2002", "ERROR 2003", "ERROR 2013")):
             raise SystemExit(f"{site}: {done.stderr.strip()}")
         time.sleep(0.5)

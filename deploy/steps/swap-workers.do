@@ -1,5 +1,5 @@
 # Two schedulers would put everything into the queues twice.
 remove "$previous" scheduler
 # In a closed site the old workers have ended; else they end when they retire.
-! quiet || remove "$previous" worker
-beside "$version" $(services "$version" worker scheduler)
+! closes_sites || remove "$previous" worker
+start_beside "$version" $(services "$version" worker scheduler)

@@ -1,5 +1,5 @@
-# While sites are closed nobody has to wait for this.
-beside "$version" frontend
-! quiet || exit 0
+# In closed sites no visitor has to be led there yet.
+start_beside "$version" frontend
+! closes_sites || exit 0
 await_health "$version"
-route to "$number"
+await_route to "$number"

@@ -1,24 +1,16 @@
-if [ -z "$previous" ]; then
-	bring_up "$version" --remove-orphans $(services "$version" data once web)
-	# Only create-site knows whether there was a site before.
-	if compose "$version" logs --no-color create-site 2>/dev/null | grep -q "site ${sites%% *} is made"; then
-		touch fresh
-	fi
-	exit 0
-fi
 # The site is there: it need not be made, and nothing has to wait for the
 # database to be up before it starts; what needs it, tries until it is.
 data=$(services "$version" data | grep -vxFf kept || true)
 [ -z "$data" ] || bring_up "$version" --no-deps $data
-staying | each docker start >/dev/null
+kept_containers | with_ids docker start >/dev/null
 once=$(services "$version" once | grep -vx create-site || true)
 # Without a name compose would bring everything up.
 [ -z "$once" ] || bring_up "$version" --no-deps $once
 bring_up "$version" --no-deps $(services "$version" web)
-codes=$(containers_of "$version" once | each docker wait)
+codes=$(containers_of "$version" once | with_ids docker wait)
 for code in $codes; do
 	[ "$code" = 0 ] || {
-		unwell "$version"
+		show_unhealthy "$version"
 		fail "a container that does one thing has failed at it"
 	}
 done

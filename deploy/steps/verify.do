@@ -3,7 +3,7 @@
 within "$version" backend bash -euo pipefail -c "$(cat versions.sh)" >versions.said 2>&1 &
 versions=$!
 await_health "$version"
-[ "$strategy" != swap ] || [ -z "$previous" ] || route to "$number"
+[ -z "$swap" ] || await_route to "$number"
 # Asked for by a visitor, a missing one could still come from the release before.
 within "$version" frontend bash -euo pipefail -c "$(cat assets.sh)"
 # Closed sites say so, and serve their assets all the same.

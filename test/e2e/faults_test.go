@@ -204,7 +204,7 @@ func (u *user) faults(t *testing.T) {
 	t.Run("a swap whose containers are not healthy", func(t *testing.T) {
 		u.t = t
 		override := u.write("unhealthy.yaml", []byte("services:\n  backend:\n    healthcheck:\n      test: [CMD, \"false\"]\n      interval: 1s\n      retries: 2\n      start_period: 0s\n"))
-		fails(t, u.with("COMPOSE_FILES="+main+","+override), deploy("3.2.0", "--strategy", "swap"), cli.ExitFailed, "step beside failed", "nothing was changed")
+		fails(t, u.with("COMPOSE_FILES="+main+","+override), deploy("3.2.0", "--strategy", "swap"), cli.ExitFailed, "step start-new failed", "nothing was changed")
 		asBefore(t)
 	})
 

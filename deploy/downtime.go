@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// downtime gives how long the site did not answer, in seconds: from the first
+// downtime returns how long the site did not answer, in seconds: from the first
 // refused request to the first good answer after the last refused one. It is
 // zero for a site that never answered before.
 func downtime(watched string) float64 {

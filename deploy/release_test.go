@@ -1,287 +1,23 @@
 package deploy
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
-	"github.com/desiredeffect/erpnext-pipeline/internal/release"
-	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
-
-// machine is this machine as a deploy host: real shells run real scripts on
-// real files. Only the docker command is a script of the test's, which notes
-// what it is called with, and fails where the test says so: with a real engine
-// the sequence runs in the end-to-end tests.
-type machine struct {
-	t    *testing.T
-	dir  string
-	path string
-
-	mu   sync.Mutex
-	cuts int // how many times following is cut off
-}
-
-const dockerStandIn = `#!/bin/sh
-printf '%s\n' "$*" >>"$DOCKER_STATE/calls"
-for rule in "$DOCKER_STATE"/rules/*; do
-	[ -f "$rule.do" ] || continue
-	case "$*" in *"$(cat "$rule")"*)
-		. "$rule.do"
-	esac
-done
-case "$*" in
-"version "*) echo 20.10.24 ;;
-"compose version --short") echo 2.40.3 ;;
-"info "*) echo / ;;
-"logs "*) printf '10.00 10.01 200\n12.00 12.01 000\n19.50 19.75 200\n' ;;
-"image inspect --format {{range .RepoDigests}}"*) shift 4; printf '%s\n' "$@" ;;
-"image inspect --format"*) exit 1 ;; # not pulled yet
-*" config --images") echo mariadb:10.11 ;;
-"network inspect bridge"*) cat "$DOCKER_STATE/started" ;;
-*" tables erp.example.com") echo 1 ;;
-*" size  erp.example.com") echo 1000 ;;
-*" maintenance get erp.example.com") echo '{"erp.example.com": null}' ;;
-*" serving erp.example.com") echo erp.example.com ;;
-*" close erp.example.com") echo 0 ;;
-*" dump erp.example.com") printf '%s' "$DUMP" | gzip ;;
-*" load erp.example.com 1") gzip --decompress >"$DOCKER_STATE/loaded" ;;
-esac
-exit 0
-`
-
-func newMachine(t *testing.T) *machine {
-	m := &machine{t: t, dir: filepath.Join(t.TempDir(), "srv"), path: t.TempDir()}
-	if err := os.MkdirAll(filepath.Join(m.path, "rules"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	m.write("docker", dockerStandIn, 0o755)
-	m.write("started", "once\n", 0o644)
-	// The crontab of whoever runs the tests is not touched.
-	m.write("crontab", "#!/bin/sh\n[ \"$1\" = - ] && exec cat >\"$DOCKER_STATE/crontab.txt\"\nexec cat \"$DOCKER_STATE/crontab.txt\"\n", 0o755)
-	return m
-}
-
-func (m *machine) write(name, text string, mode os.FileMode) {
-	m.t.Helper()
-	if err := os.WriteFile(filepath.Join(m.path, name), []byte(text), mode); err != nil {
-		m.t.Fatal(err)
-	}
-}
-
-// when has docker do something when its arguments contain a text.
-func (m *machine) when(name, text, do string) {
-	m.write("rules/"+name+".do", do, 0o600)
-	m.write("rules/"+name, text, 0o600)
-}
-
-func (m *machine) calls() []string {
-	data, err := os.ReadFile(filepath.Join(m.path, "calls"))
-	if err != nil {
-		return nil
-	}
-	return strings.Split(strings.TrimSpace(string(data)), "\n")
-}
-
-func (m *machine) env() []string {
-	return append(os.Environ(), "PATH="+m.path+":"+os.Getenv("PATH"), "DOCKER_STATE="+m.path, "DUMP="+dumped)
-}
-
-// dumped is what the stand-in's databases hold.
-const dumped = "CREATE TABLE `a` (\n);\n-- Dump completed on 2026-01-01\n"
-
-func (m *machine) read(name string) string {
-	m.t.Helper()
-	data, err := os.ReadFile(filepath.Join(m.path, name))
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	return string(data)
-}
-
-func (m *machine) Run(ctx context.Context, argv []string, o host.Options) (host.Result, error) {
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env, cmd.Stdin = m.env(), o.Stdin
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	result := host.Result{Stdout: stdout.String(), Stderr: stderr.String()}
-	var ended *exec.ExitError
-	if errors.As(err, &ended) {
-		err = &host.RunError{Command: host.Quote(argv), Exit: ended.ExitCode(), Stderr: result.Stderr}
-	}
-	return result, err
-}
-
-func (m *machine) UploadTree(_ context.Context, dir string, files []host.File) error {
-	for _, f := range files {
-		name := filepath.Join(dir, f.Name)
-		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-			return err
-		}
-		if err := os.WriteFile(name, f.Data, f.Mode); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (m *machine) StartDetached(_ context.Context, argv []string, log string) (host.Job, error) {
-	file, err := os.Create(log)
-	if err != nil {
-		return host.Job{}, err
-	}
-	defer file.Close()
-	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Env, cmd.Stdout, cmd.Stderr = m.env(), file, file
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
-		return host.Job{}, err
-	}
-	go func() {
-		_ = cmd.Wait()
-		_ = os.WriteFile(log+".exit", fmt.Append(nil, cmd.ProcessState.ExitCode()), 0o600)
-	}()
-	return host.Job{Log: log, PID: cmd.Process.Pid}, nil
-}
-
-func (m *machine) Follow(ctx context.Context, job, file string, offset int64, w io.Writer) (int64, host.JobState, error) {
-	for {
-		exit, err := os.ReadFile(job + ".exit")
-		over := err == nil && len(exit) > 0
-		data, err := os.ReadFile(file)
-		if err != nil {
-			return offset, host.JobState{}, err
-		}
-		n, _ := w.Write(data[offset:])
-		offset += int64(n)
-		if over {
-			state := host.JobState{Phase: host.JobExited}
-			_, _ = fmt.Sscan(string(exit), &state.Exit)
-			if state.Exit < 0 {
-				state.Phase = host.JobGone
-			}
-			return offset, state, nil
-		}
-		m.mu.Lock()
-		cut := m.cuts > 0 && n > 0
-		if cut {
-			m.cuts--
-		}
-		m.mu.Unlock()
-		if cut {
-			return offset, host.JobState{}, errors.New("connection lost")
-		}
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-ctx.Done():
-			return offset, host.JobState{}, ctx.Err()
-		}
-	}
-}
-
-func (m *machine) Forward(context.Context, string, func(context.Context) (net.Conn, error)) (*host.Forward, error) {
-	return nil, errors.ErrUnsupported
-}
-
-func (m *machine) Close() error { return nil }
-
-func (m *machine) target() Target {
-	return Target{
-		Dir: m.dir, Project: "erp", Sites: []string{"erp.example.com"}, HTTPPort: 8080,
-		ComposeFiles: []string{"compose/compose-main.yaml"},
-		Secrets:      map[string]secret.Secret{"DB_ROOT_PASSWORD": secret.New("root's"), "ADMIN_PASSWORD": secret.New("admin"), "OTHER": secret.New("not for the host")},
-		Owner:        "ann@laptop",
-	}
-}
-
-func lockOf(version string) release.Lock {
-	return release.Lock{SiteVersion: version, Python: "3.11.6", Node: "18.18.2", Apps: []release.App{
-		{Name: "frappe", Commit: strings.Repeat("a", 40), Version: "15.17.3"},
-		{Name: "erpnext", Commit: strings.Repeat("b", 39) + version[len(version)-1:], Version: "15.17.0"},
-	}}
-}
-
-var testImage = release.Image{Repository: "registry.example/desired/erp", Digest: "sha256:" + strings.Repeat("1", 64)}
-
-// release releases a version, from a look at the host to the end.
-func (m *machine) release(ctx context.Context, version string, change func(*Deployer)) (release.Record, []Event, error) {
-	m.t.Helper()
-	state, err := Inspect(ctx, m, m.target())
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	plan, report := MakePlan(ctx, state, m.target(), lockOf(version))
-	if len(report) > 0 {
-		m.t.Fatal(report.Err())
-	}
-	image := testImage
-	image.Tag = version
-	return m.carryOut(ctx, plan, image, change)
-}
-
-// carryOut carries a plan out and gives what was told of it.
-func (m *machine) carryOut(ctx context.Context, plan Plan, image release.Image, change func(*Deployer)) (release.Record, []Event, error) {
-	var events []Event
-	d := Deployer{
-		Dial:    func(context.Context) (Host, error) { return m, nil },
-		Observe: func(e Event) { events = append(events, e) },
-	}
-	if change != nil {
-		change(&d)
-	}
-	record, err := d.Run(ctx, plan, image)
-	return record, events, err
-}
-
-func short(t *testing.T) {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("runs processes")
-	}
-}
-
-func (m *machine) current() string {
-	link, _ := os.Readlink(filepath.Join(m.dir, "current"))
-	return link
-}
-
-func (m *machine) mustRelease(version string) release.Record {
-	m.t.Helper()
-	record, _, err := m.release(m.t.Context(), version, nil)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	return record
-}
-
-func stepNames(r release.Record) string {
-	var names []string
-	for _, s := range r.Steps {
-		names = append(names, s.Name)
-	}
-	return strings.Join(names, " ")
-}
 
 func TestRelease(t *testing.T) {
 	short(t)
 	m := newMachine(t)
 	first := m.mustRelease("1.0.0")
-	if got, want := stepNames(first), "stage pull check up maintenance backup migrate verify open workers settle record"; got != want {
+	if got, want := stepNames(first), "stage pull check up maintenance backup migrate verify open workers await-workers record"; got != want {
 		t.Errorf("steps of the first release:\n got %s\nwant %s", got, want)
 	}
 	if first.Downtime != 0 || m.current() != "releases/1.0.0" {
@@ -316,7 +52,7 @@ SITE_NAME='erp.example.com'
 
 	before := len(m.calls())
 	second := m.mustRelease("1.0.1")
-	if got, want := stepNames(second), "stage pull check compare watch bridge drain maintenance quiesce backup down up migrate verify open workers settle record"; got != want {
+	if got, want := stepNames(second), "stage pull check compare measure-downtime keep-assets drain maintenance drain-rest backup down up migrate verify open workers await-workers record"; got != want {
 		t.Errorf("steps of the second release:\n got %s\nwant %s", got, want)
 	}
 	if second.Previous != "1.0.0" || m.current() != "releases/1.0.1" {
@@ -494,18 +230,15 @@ func TestConnectionLost(t *testing.T) {
 func TestInterrupt(t *testing.T) {
 	short(t)
 	const waits = `while [ ! -e "$DOCKER_STATE/go" ]; do sleep 0.05; done`
-	interrupted := func(m *machine, step string) func(*Deployer) {
-		return func(d *Deployer) {
-			interrupt := make(chan struct{})
+	// interrupt ends the context when a step begins, as Ctrl-C does.
+	interrupt := func(t *testing.T, step string) (context.Context, func(*Deployer)) {
+		ctx, cancel := context.WithCancel(t.Context())
+		return ctx, func(d *Deployer) {
 			observe := d.Observe
-			d.Interrupt = interrupt
 			d.Observe = func(e Event) {
 				observe(e)
 				if e.Kind == StepBegan && e.Step == step {
-					close(interrupt)
-				}
-				if e.Kind == CarryingOn {
-					m.write("go", "", 0o600)
+					cancel()
 				}
 			}
 		}
@@ -514,7 +247,8 @@ func TestInterrupt(t *testing.T) {
 		m := newMachine(t)
 		m.mustRelease("1.0.0")
 		m.when("wait", "pull --quiet registry.example", waits)
-		_, _, err := m.release(t.Context(), "1.0.1", interrupted(m, "pull"))
+		ctx, pull := interrupt(t, "pull")
+		_, _, err := m.release(ctx, "1.0.1", pull)
 		if !errors.Is(err, ErrInterrupted) {
 			t.Errorf("got %v", err)
 		}
@@ -527,29 +261,14 @@ func TestInterrupt(t *testing.T) {
 		m := newMachine(t)
 		m.mustRelease("1.0.0")
 		m.when("wait", "/releases/1.0.1/.env up ", waits)
-		record, events, err := m.release(t.Context(), "1.0.1", interrupted(m, "up"))
-		if err != nil || record.Version != "1.0.1" {
-			t.Errorf("got %v", err)
-		}
-		if !slices.ContainsFunc(events, func(e Event) bool { return e.Kind == CarryingOn }) {
-			t.Error("nobody said that it carries on")
-		}
-	})
-	t.Run("watching ends in the critical part", func(t *testing.T) {
-		m := newMachine(t)
-		m.mustRelease("1.0.0")
-		m.when("wait", "/releases/1.0.1/.env up ", waits)
-		ctx, cancel := context.WithCancel(t.Context())
-		_, _, err := m.release(ctx, "1.0.1", func(d *Deployer) {
-			d.Observe = func(e Event) {
-				if e.Kind == StepBegan && e.Step == "up" {
-					cancel()
-				}
-			}
-		})
+		ctx, up := interrupt(t, "up")
+		_, events, err := m.release(ctx, "1.0.1", up)
 		var failed *FailedError
 		if !errors.As(err, &failed) || failed.State != NeedsPerson || !strings.Contains(err.Error(), "the host carries on by itself") {
 			t.Fatalf("got %v", err)
+		}
+		if !slices.ContainsFunc(events, func(e Event) bool { return e.Kind == CarryingOn }) {
+			t.Error("it is not said that the host carries on")
 		}
 		state, err := Inspect(t.Context(), m, m.target())
 		if err != nil || state.Lock == nil || state.Lock.Owner != "ann@laptop" || state.Lock.Status != RunRunning {

@@ -3,5 +3,5 @@
 for service in $(services "$version" once | grep -vx create-site); do
 	compose "$version" run --rm --no-deps -T "$service"
 done
-beside "$version" $(services "$version" web | grep -vx frontend)
+start_beside "$version" $(services "$version" web | grep -vx frontend)
 await_health "$version"

@@ -44,17 +44,16 @@ section releases
 ls -1 "$dir/releases" 2>/dev/null
 section backups
 ls -1 "$dir/backups" 2>/dev/null
-section with-image
-# A line with version and image of each release.
-images=$(awk -F "'" '/^IMAGE=/ { n = split(FILENAME, part, "/"); print part[n - 1], $2 }' "$dir"/releases/*/.env 2>/dev/null)
+section images
+# A line with version and image of each release whose image is here.
+recorded=$(images $(ls -1 "$dir/releases" 2>/dev/null) 2>/dev/null)
 # One question about all of them: there may be hundreds. Docker leaves out the
 # name of its own registry.
-# shellcheck disable=SC2046 # a list
 {
-	answer docker image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' $(printf '%s\n' "$images" | cut -d ' ' -f 2 | sort -u)
+	answer docker image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' $(printf '%s\n' "$recorded" | cut -d ' ' -f 2 | sort -u)
 	echo
-	printf '%s\n' "$images"
-} | awk 'NF == 1 { here[$1] } NF == 2 { name = $2; sub("^(index[.])?docker[.]io/(library/)?", "", name); if (name in here) print $1 }'
+	printf '%s\n' "$recorded"
+} | awk 'NF == 1 { here[$1] } NF == 2 { name = $2; sub("^(index[.])?docker[.]io/(library/)?", "", name); if (name in here) print }'
 section cron
 command -v crontab
 section runs
@@ -66,18 +65,10 @@ last=$(ls -1 "$dir/runs" 2>/dev/null | sort | tail -n 1)
 [ -z "$last" ] || sh "$dir/runs/$last/runner" status
 # The run that holds the lock need not be the last one.
 section lock-run
-holder=$(sed -n 's/^run=//p' "$dir/lock" 2>/dev/null | head -n 1)
+holder=$(lock_holder)
 [ -z "$holder" ] || sh "$dir/runs/$holder/runner" status
 section journal
 [ -z "${holder:-$last}" ] || tail -n 12 "$dir/runs/${holder:-$last}/journal" 2>/dev/null
 section missing-images
-if [ -f "$dir/current/.env" ]; then
-	# A list of "-f FILE" out of the names that the release recorded.
-	set --
-	while read -r name; do set -- "$@" -f "$dir/current/$name"; done <"$dir/current/compose-files"
-	docker compose -p "$project" "$@" --env-file "$dir/current/.env" config --images </dev/null 2>/dev/null | sort -u |
-		while read -r image; do
-			docker image inspect "$image" </dev/null >/dev/null 2>&1 || echo "$image"
-		done
-fi
+if [ -f "$dir/current/.env" ]; then missing_images "$(basename "$(readlink "$dir/current")")"; fi
 section end

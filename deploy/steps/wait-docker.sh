@@ -9,18 +9,18 @@ until created=$(docker network inspect bridge --format '{{.Created}}' 2>/dev/nul
 	sleep 0.2
 done
 mark="$created $(cat /proc/sys/kernel/random/boot_id)"
-if [ -e ground-mark ] && [ "$(cat ground-mark)" != "$mark" ]; then
+if [ -e docker-mark ] && [ "$(cat docker-mark)" != "$mark" ]; then
 	# After a crash, unlike a restart in order, Docker 20.10 takes containers
-	# that it had running for ones that somebody stopped. Those that a run has
-	# stopped itself stay as they are.
-	for service in $(services "$first" data 2>/dev/null); do
+	# that it had running for ones that were stopped by request. Those that a run
+	# has stopped itself stay as they are.
+	for service in $(services "$active" data 2>/dev/null); do
 		docker ps --all --quiet --filter "label=com.docker.compose.project=$project" --filter "label=com.docker.compose.service=$service" |
-			each docker start >/dev/null
+			with_ids docker start >/dev/null
 	done
-	[ ! -e "$dir/releases/$version/services" ] || containers_of "$version" web worker scheduler | each docker start >/dev/null
+	[ ! -e "$dir/releases/$version/services" ] || containers_of "$version" web worker scheduler | with_ids docker start >/dev/null
 	if [ -n "$previous" ]; then
-		containers_of "$previous" web | each docker start >/dev/null
-		[ -e drained ] || containers_of "$previous" worker scheduler | each docker start >/dev/null
+		containers_of "$previous" web | with_ids docker start >/dev/null
+		[ -e drained ] || containers_of "$previous" worker scheduler | with_ids docker start >/dev/null
 	fi
 	looks=0
 	while docker ps --filter "label=com.docker.compose.project=$project" --format '{{.Status}}' | grep -q -e 'starting' -e Restarting; do
@@ -29,5 +29,5 @@ if [ -e ground-mark ] && [ "$(cat ground-mark)" != "$mark" ]; then
 		sleep 0.5
 	done
 fi
-echo "$mark" >ground-mark
+echo "$mark" >docker-mark
 echo "$mark"

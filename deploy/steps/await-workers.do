@@ -1,7 +1,7 @@
 # Workers take seconds to start, and most of that is work: only then is it worth
 # looking at the rest.
 site "$version" workers $(containers_of "$version" worker) || {
-	unwell "$version"
+	show_unhealthy "$version"
 	exit 1
 }
 await_health "$version"

@@ -1,0 +1,72 @@
+package compose
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
+)
+
+// The services without which there is no site to release: bench verbs run in
+// backend, visitors come through frontend, backups are of db.
+var neededServices = []string{"backend", "frontend", "db"}
+
+// check returns what the pipeline can't work with.
+func check(project *types.Project, documents documents, image string) problem.Report {
+	var report problem.Report
+	for _, name := range neededServices {
+		if _, ok := project.Services[name]; !ok {
+			report.Addf("compose.service-missing", documents.all(), "add the service, see compose-main.yaml", "there is no service %s", name)
+		}
+	}
+	awaited := awaitedServices(project)
+	for _, name := range slices.Sorted(maps.Keys(project.Services)) {
+		service := project.Services[name]
+		at := func(keys ...string) string { return documents.place(append([]string{"services", name}, keys...)...) }
+		if service.Build != nil {
+			report.Addf("compose.build", at("build"), "name an image instead", "service %s is built on the host; only finished images get there", name)
+		}
+		for _, key := range []string{"extends", "env_file"} {
+			if documents.has("services", name, key) {
+				report.Addf("compose.local-file", at(key), "write its content into this file",
+					"service %s refers to another file with %s, which does not travel to the host", name, key)
+			}
+		}
+		for _, volume := range service.Volumes {
+			if volume.Type == types.VolumeTypeBind && strings.HasPrefix(volume.Source, setDir) {
+				report.Addf("compose.local-file", at("volumes"), "use a named volume, or a config with its content in this file",
+					"service %s mounts %s, which does not travel to the host", name, "."+strings.TrimPrefix(volume.Source, setDir))
+			}
+		}
+		if image != "" && service.Image == image && service.PullPolicy != types.PullPolicyNever {
+			report.Addf("compose.pull-policy", at("image"), "add: pull_policy: never",
+				"service %s may pull our image, which is on the host by its digest before anything stops", name)
+		}
+		if len(service.Profiles) > 0 || awaited[name] {
+			continue
+		}
+		if service.HealthCheck == nil || service.HealthCheck.Disable || len(service.HealthCheck.Test) == 0 {
+			report.Addf("compose.healthcheck-missing", at(), "add a healthcheck; where the service does one thing and ends, let another depend on it with condition: service_completed_successfully",
+				"service %s has no health check, so a failure of it would not be noticed", name)
+		}
+	}
+	if backend, ok := project.Services["backend"]; ok && image != "" && backend.Image != image {
+		report.Addf("compose.image", documents.place("services", "backend", "image"), "write image: ${IMAGE}",
+			"service backend has the image %s, not the one of the release", backend.Image)
+	}
+	if documents.has("include") {
+		report.Addf("compose.local-file", documents.place("include"), "name all files of the set one after the other", "includes other files, which do not travel to the host")
+	}
+	for _, kind := range []string{"configs", "secrets"} {
+		for _, name := range documents.keys(kind) {
+			if documents.has(kind, name, "file") {
+				report.Addf("compose.local-file", documents.place(kind, name, "file"), "use environment: with the name of a variable in .env instead",
+					"%s is read from a file, which does not travel to the host", name)
+			}
+		}
+	}
+	return report
+}

@@ -1,0 +1,105 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
+)
+
+// Deployer carries plans out.
+type Deployer struct {
+	// Dial connects to the host. It is called again when the connection is
+	// lost.
+	Dial func(ctx context.Context) (Host, error)
+	// Registry connects to the registry of this process, for the host to pull
+	// from through the SSH connection. Nil where the host reaches the registry
+	// by itself.
+	Registry func(ctx context.Context) (net.Conn, error)
+	// Observe is told what happens, in order; it may be nil.
+	Observe func(Event)
+	// ReconnectTimeout is how long to try to get a lost connection back. Zero means
+	// five minutes.
+	ReconnectTimeout time.Duration
+}
+
+// Event is something that happens during a run.
+type Event struct {
+	Kind EventKind
+	// Step is the name of the step it is about.
+	Step string
+	// Seconds is how long a step took by the host's clock, Exit its exit code.
+	Seconds float64
+	Exit    int
+	// Text is a line of a step's output, or what else there is to say.
+	Text string
+}
+
+// EventKind says what an event is.
+type EventKind string
+
+// The kinds of events.
+const (
+	StepBegan    EventKind = "step began"
+	StepEnded    EventKind = "step ended"
+	UndoBegan    EventKind = "undo began"
+	UndoEnded    EventKind = "undo ended"
+	Output       EventKind = "output"
+	Disconnected EventKind = "disconnected" // Text has the reason
+	Reconnected  EventKind = "reconnected"
+	Stopping     EventKind = "stopping"    // the run is asked to stop
+	CarryingOn   EventKind = "carrying on" // the run can't be stopped any more
+	Interrupted  EventKind = "interrupted" // its process is gone; it goes on by itself
+)
+
+// Run carries a plan out for a pushed image, and returns the record of the
+// release. When the context is done, a run that has not come to its critical
+// part is undone, and one that has goes on without being followed.
+//
+// A release that did not go live is a [*FailedError]; one that was stopped by
+// request before anything was changed is [ErrInterrupted].
+func (d Deployer) Run(ctx context.Context, p Plan, image release.Image) (release.Record, error) {
+	r := d.newSession(p, p.runID())
+	r.record = p.record(r.id, image)
+	if p.Kind == Release && p.set == nil {
+		return r.record, r.untouched(errors.New("its plan has problems"))
+	}
+	defer r.conn.hangUp()
+	if err := r.start(ctx); err != nil {
+		if ctx.Err() != nil {
+			return r.record, fmt.Errorf("%w: %w", ErrInterrupted, context.Cause(ctx))
+		}
+		return r.record, r.untouched(err)
+	}
+	return r.follow(ctx)
+}
+
+// session is one run under way, as the client sees it.
+type session struct {
+	plan    Plan
+	at      layout
+	id      string
+	record  release.Record
+	conn    *connection
+	output  *output
+	observe func(Event)
+}
+
+func (d Deployer) newSession(p Plan, id string) *session {
+	observe := d.Observe
+	if observe == nil {
+		observe = func(Event) {}
+	}
+	timeout := d.ReconnectTimeout
+	if timeout <= 0 {
+		timeout = defaultReconnectTimeout
+	}
+	return &session{
+		plan: p, at: layout{p.Target.Dir}, id: id, observe: observe,
+		conn:   &connection{dial: d.Dial, registry: d.Registry, observe: observe, timeout: timeout},
+		output: &output{observe: observe, firstCritical: firstCritical(p.runSpec("", "").steps()), began: map[string]float64{}},
+	}
+}

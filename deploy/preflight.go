@@ -1,0 +1,137 @@
+package deploy
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/Masterminds/semver/v3"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
+)
+
+const (
+	// The oldest versions that the sandbox is tried with, and that have what
+	// is used here: docker run --pull, and the !override of compose files.
+	minDocker  = ">= 20.10-0"
+	minCompose = ">= 2.24.4-0"
+	// minDockerFree is asked for where it is not known how much the image takes:
+	// a bench with six apps unpacked.
+	minDockerFree = 2 << 30
+	// minFree is room for compose sets, journals and logs.
+	minFree = 64 << 20
+)
+
+// hostProblems returns what on the host is in the way of any run.
+func (s State) hostProblems(t Target) problem.Report {
+	var report problem.Report
+	at := layout{t.Dir}
+
+	switch {
+	case s.Docker == "":
+		report.Addf("deploy.docker", "docker on the host", "install Docker Engine, start it, and let the user of the host use it (group docker)",
+			"does not answer: %s", strings.TrimSpace(s.DockerError))
+	case older(s.Docker, minDocker):
+		report.Addf("deploy.docker", "docker on the host", "install a newer Docker Engine", "is version %s; 20.10 or later is needed", s.Docker)
+	}
+	switch {
+	case s.Compose == "":
+		report.Addf("deploy.compose", "docker compose on the host", "install the compose plugin, version 2.24.4 or later", "does not answer")
+	case older(s.Compose, minCompose):
+		report.Addf("deploy.compose", "docker compose on the host", "install a newer compose plugin", "is version %s; 2.24.4 or later is needed", s.Compose)
+	}
+	if s.Unwritable != "" {
+		report.Addf("deploy.unwritable", t.Dir, "make the folder on the host and give it to the user who deploys", "can't be written: %s does not allow it", s.Unwritable)
+	}
+	need := max(t.NeedBytes, minDockerFree)
+	if s.DockerFree >= 0 && s.DockerFree < need {
+		report.Addf("deploy.no-room", "Docker's folder on the host", "make room: docker image prune --all removes images that no container uses",
+			"has %d MiB left, %d MiB are needed", s.DockerFree>>20, need>>20)
+	}
+	if s.Free >= 0 && s.Free < minFree {
+		report.Addf("deploy.no-room", t.Dir, "make room there", "has %d MiB left, %d MiB are needed", s.Free>>20, int64(minFree)>>20)
+	}
+
+	if lock := s.Lock; lock != nil {
+		by := ""
+		if lock.Owner != "" {
+			by = " of " + lock.Owner
+		}
+		if lock.Status == RunRunning {
+			report.Addf("deploy.locked", "deploy lock", "wait for it; to see what it does: tail -f "+at.log(lock.Run),
+				"run %s%s is under way since %s", lock.Run, by, lock.Since.Format("15:04:05 MST"))
+		} else {
+			report.Addf("deploy.lock-left", "deploy lock",
+				"pipeline unlock --resume carries on with it, pipeline unlock --undo puts everything back; the host itself tries to carry on within a minute",
+				"run %s%s has it, but its process is gone: it was interrupted", lock.Run, by)
+		}
+	} else if s.LastRun != nil && (s.LastRun.Status == RunHeld || s.LastRun.Status == RunInterrupted) {
+		report.Addf("deploy.run-"+string(s.LastRun.Status), "run "+s.LastRun.ID,
+			"see "+at.log(s.LastRun.ID)+" on the host; when the cause is gone, pipeline unlock --undo puts everything back, and pipeline unlock --resume carries on with it",
+			"has not come to an end: it is %s", s.LastRun.Status)
+	}
+	return report
+}
+
+// problems returns what on the host is in the way of a release.
+func (s State) problems(t Target, lock release.Lock) problem.Report {
+	report := s.hostProblems(t)
+	version := lock.SiteVersion
+
+	if !versionName.MatchString(version) {
+		report.Addf("deploy.version", "site version", "use letters, digits, dots, dashes and underscores", "%q can't be the name of a version", version)
+	} else if slices.Contains(s.Releases, version) {
+		report.Addf("deploy.version-released", "site version "+version, "release under a new version", "is on the host already; a version names one image for ever")
+	}
+
+	if s.Current != nil && s.Current.Project != t.Project {
+		report.Addf("deploy.project-changed", "compose project "+t.Project, "set the project's name to "+s.Current.Project,
+			"the release that is live has the project %s: its volumes would not be found", s.Current.Project)
+	} else if s.Current == nil {
+		if len(s.Containers) > 0 {
+			report.Addf("deploy.unrecorded", "compose project "+t.Project,
+				"take it down with the compose files that it was brought up with (docker compose … down, without --volumes), then release: its volumes are found by their names",
+				"has %d containers that no release on record has started", len(s.Containers))
+		}
+		others := slices.DeleteFunc(slices.Sorted(maps.Keys(s.Volumes)), func(project string) bool {
+			return project == t.Project || !slices.Contains(s.Volumes[project], "sites")
+		})
+		if len(s.Volumes[t.Project]) == 0 && len(others) > 0 {
+			report.Addf("deploy.project-other", "compose project "+t.Project,
+				"set the project's name to the one whose data is meant",
+				"has no volumes, but there are sites of %s: is that the name?", strings.Join(others, ", "))
+		}
+	}
+	if len(s.MissingImages) > 0 {
+		report.Addf("deploy.previous-image", "release "+s.Current.Version, "pull them on the host again",
+			"images of it are not on the host any more, so there would be no way back to it: %s", strings.Join(s.MissingImages, ", "))
+	}
+	if len(s.Sites) > 0 {
+		for _, site := range t.Sites {
+			if !slices.Contains(s.Sites, site) {
+				report.Addf("deploy.site-missing", "site "+site, "make it with bench new-site, or correct its name",
+					"is not on the running bench; there are %s", strings.Join(s.Sites, ", "))
+			}
+		}
+	} else if s.Current == nil && len(s.Volumes[t.Project]) == 0 {
+		for _, site := range t.Sites[min(1, len(t.Sites)):] {
+			report.Addf("deploy.site-missing", "site "+site, "release with the first site alone, then make the others",
+				"is not there: a first release makes only the first site")
+		}
+	}
+	return report
+}
+
+// older reports whether a version is known to be older than wanted. One that
+// can't be read, as of a distribution's own build, is given the benefit of the
+// doubt.
+func older(version, wanted string) bool {
+	number, _, _ := strings.Cut(version, "+")
+	v, err := semver.NewVersion(number)
+	if err != nil {
+		return false
+	}
+	constraint, err := semver.NewConstraint(wanted)
+	return err == nil && !constraint.Check(v)
+}

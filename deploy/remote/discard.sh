@@ -1,0 +1,3 @@
+# Removes the run in the folder $1 if it was never started, or else what it had
+# for releases/, which has secrets in it.
+if [ -e "$1/journal" ]; then rm -rf -- "$1/release"; else rm -rf -- "$1"; fi

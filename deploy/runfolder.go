@@ -1,0 +1,211 @@
+package deploy
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
+	"github.com/desiredeffect/erpnext-pipeline/deploy/runner"
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
+)
+
+// runSpec is what a run is made from.
+type runSpec struct {
+	layout
+	id     string
+	number int
+	kind   Kind
+	// strategy is the one that was asked for.
+	strategy string
+	version  string
+	// image is the image by its digest, as the host names it; tagged is its
+	// name with a tag.
+	image, tagged string
+	project       string
+	// previous is the version that is live; empty for a first release.
+	previous   string
+	sites      []string
+	port       int
+	drainLimit int // seconds
+	files      bool
+	// restoreFrom is the folder of the backup that a rollback brings back.
+	restoreFrom string
+	hooks       []Hook
+	unneeded    Unneeded
+}
+
+// swaps reports whether new containers come up beside running ones.
+func (r runSpec) swaps() bool {
+	return r.kind != Prune && r.previous != "" && r.strategy == Swap
+}
+
+// runSpec returns what the plan's run is made from, with the name of the run and
+// of the image as the host has it.
+func (p Plan) runSpec(id, image string) runSpec {
+	t := p.Target
+	r := runSpec{
+		layout: layout{t.Dir}, id: id, number: p.nextRun, kind: p.Kind, strategy: t.Strategy, version: p.Version, image: image,
+		project: t.Project, previous: p.Previous, sites: p.Sites, port: t.HTTPPort, files: t.BackupFiles, hooks: t.Hooks,
+		unneeded: p.Unneeded, drainLimit: int(t.DrainLimit.Seconds()),
+	}
+	if r.strategy == "" {
+		r.strategy = Cycle
+	}
+	if r.drainLimit == 0 {
+		r.drainLimit = 300
+	}
+	if p.RestoreFrom != "" {
+		r.restoreFrom = r.backup(p.RestoreFrom)
+	}
+	return r
+}
+
+// record returns what is known of a release before it goes live.
+func (p Plan) record(id string, image release.Image) release.Record {
+	strategy := p.runSpec("", "").strategy
+	if p.Kind != Release {
+		record := p.back
+		record.Rollback, record.RestoredFrom, record.Previous = true, p.RestoreFrom, p.Previous
+		record.Strategy, record.StartedAt, record.Run = strategy, time.Now().UTC(), id
+		record.FinishedAt, record.Downtime, record.Steps = time.Time{}, 0, nil
+		return record
+	}
+	record := release.Record{
+		Version: p.Version, Image: image, Lock: p.lock, Project: p.Target.Project, Sites: p.Sites,
+		Previous: p.Previous, Strategy: strategy, StartedAt: time.Now().UTC(), Run: id,
+	}
+	if p.set != nil {
+		for _, f := range p.set.Files {
+			record.ComposeFiles = append(record.ComposeFiles, f.Name)
+		}
+	}
+	return record
+}
+
+// folder returns the files of the folder of a run. registry is where the host
+// reaches the registry, if that is forwarded to it. What belongs into releases/
+// lies in the folder until the run has the lock.
+func (p Plan) folder(id string, record release.Record, registry string) ([]host.File, error) {
+	image := p.image
+	if p.Kind == Release {
+		target := p.Target
+		if registry != "" {
+			target.PullAddress = registry
+		}
+		image = target.pullReference(record.Image)
+	}
+	r := p.runSpec(id, image)
+	r.tagged = repositoryPath(record.Image.Repository) + ":" + p.Version
+	recordText, err := json.MarshalIndent(record, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("write %s: %w", recordFile, err)
+	}
+	files := append(r.stepFiles(),
+		host.File{Name: runner.Name, Mode: 0o700, Data: runner.Script},
+		plainFile("owner", "by="+oneLine(p.Target.Owner)+"\n"))
+	switch p.Kind {
+	case Prune:
+		return files, nil
+	case Rollback:
+		return append(files, plainFile(recordFile, string(recordText)+"\n")), nil
+	}
+	dotEnv, err := p.dotEnv(image)
+	if err != nil {
+		return nil, err
+	}
+	var services strings.Builder
+	for _, name := range p.set.Services {
+		fmt.Fprintf(&services, "%s %s\n", p.set.Roles[name], name)
+	}
+	files = append(files,
+		plainFile("release/.env", string(dotEnv)),
+		plainFile("release/"+recordFile, string(recordText)+"\n"),
+		plainFile("release/services", services.String()),
+		plainFile("release/compose-files", strings.Join(record.ComposeFiles, "\n")+"\n"))
+	for _, f := range p.set.Files {
+		files = append(files, plainFile("release/"+f.Name, string(f.Data)))
+	}
+	return files, nil
+}
+
+// stepFiles returns the files that the steps are made of, the facts that they
+// read, and the one that names the first critical step.
+func (r runSpec) stepFiles() []host.File {
+	var files []host.File
+	for _, name := range sharedFiles() {
+		files = append(files, plainFile(name, stepFile(name)))
+	}
+	for _, hook := range r.hooks {
+		files = append(files, host.File{Name: "hooks/" + hook.Name, Mode: 0o700, Data: hook.Data})
+	}
+	steps := r.steps()
+	for _, s := range steps {
+		do, undo := s.scripts()
+		files = append(files, plainFile(s.file+".do", stepScript(s.does, do)))
+		if undo != "" {
+			files = append(files, plainFile(s.file+".undo", stepScript(s.undo, undo)))
+		}
+	}
+	return append(files, plainFile("settings", r.settings()), plainFile("critical", firstCritical(steps)+"\n"))
+}
+
+// sharedFiles returns the names of the files in steps/ that steps read beside
+// their own.
+func sharedFiles() []string {
+	entries, err := stepFiles.ReadDir("steps")
+	if err != nil {
+		return nil // they are part of the program
+	}
+	var names []string
+	for _, entry := range entries {
+		if ext := path.Ext(entry.Name()); ext == ".sh" || ext == ".py" {
+			names = append(names, entry.Name())
+		}
+	}
+	return names
+}
+
+// settings returns the facts that lib.sh reads.
+func (r runSpec) settings() string {
+	yes := func(b bool) string {
+		if b {
+			return "yes"
+		}
+		return ""
+	}
+	firstSite := ""
+	if len(r.sites) > 0 {
+		firstSite = r.sites[0]
+	}
+	var text strings.Builder
+	for _, pair := range [][2]string{
+		{"dir", r.dir}, {"project", r.project}, {"id", r.id}, {"kind", string(r.kind)}, {"strategy", r.strategy}, {"swap", yes(r.swaps())},
+		{"version", r.version}, {"previous", r.previous}, {"number", strconv.Itoa(r.number)},
+		{"image", r.image}, {"tagged", r.tagged}, {"sites", strings.Join(r.sites, " ")}, {"first_site", firstSite}, {"port", strconv.Itoa(r.port)},
+		{"drain_limit", strconv.Itoa(r.drainLimit)}, {"backup_files", yes(r.files)}, {"restore_from", r.restoreFrom},
+		{"unneeded_versions", strings.Join(r.unneeded.Versions, " ")}, {"unneeded_backups", strings.Join(r.unneeded.Backups, " ")},
+	} {
+		text.WriteString(pair[0] + "=" + word(pair[1]) + "\n")
+	}
+	return text.String()
+}
+
+// stepScript returns a step's script as it lies in the folder of a run.
+func stepScript(doc, text string) string {
+	return "#!/bin/sh\n# This step: " + doc + ".\n. ./lib.sh\n\n" + text
+}
+
+// plainFile is a file that is read and not run.
+func plainFile(name, text string) host.File {
+	return host.File{Name: name, Mode: fs.FileMode(0o600), Data: []byte(text)}
+}
+
+// word returns a text as one quoted word.
+func word(s string) string { return host.Quote([]string{"-", s})[2:] }
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -1,0 +1,74 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
+	"github.com/desiredeffect/erpnext-pipeline/deploy/runner"
+)
+
+// startLimit bounds the start of a run, which is waited for even when the
+// caller wants to stop: it has to be known whether there is a run.
+const startLimit = time.Minute
+
+// start connects, uploads the run and starts it. With an error there is no run
+// on the host.
+func (r *session) start(ctx context.Context) error {
+	if err := r.conn.connect(ctx); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	target := r.plan.Target
+	if r.plan.Kind == Release {
+		if err := pullWithLogin(ctx, r.conn.get(), target.Login, target.pullReference(r.record.Image)); err != nil {
+			return err
+		}
+	}
+	files, err := r.plan.folder(r.id, r.record, r.conn.registryAddress)
+	if err != nil {
+		return err
+	}
+	dir := r.at.run(r.id)
+	err = r.conn.do(ctx, func(h Host) error {
+		err := h.UploadTree(ctx, dir, files)
+		if errors.Is(err, host.ErrExists) {
+			// By the attempt before: the name of the folder is this run's.
+			return nil
+		}
+		return err
+	})
+	if err == nil && ctx.Err() == nil {
+		// From here on it has to be known whether there is a run.
+		starting, cancel := context.WithTimeout(context.WithoutCancel(ctx), startLimit)
+		defer cancel()
+		err = r.conn.do(starting, func(h Host) error {
+			_, err := h.StartDetached(starting, runner.Command(dir, "start"), r.at.log(r.id))
+			if errors.Is(err, host.ErrExists) {
+				return nil
+			}
+			return err
+		})
+		if err == nil {
+			return nil
+		}
+	}
+	if err == nil {
+		err = context.Cause(ctx)
+	}
+	r.discard(ctx)
+	return err
+}
+
+// discard removes what the run left on the host, if it was never started.
+func (r *session) discard(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if h := r.conn.get(); h != nil {
+		// What stays is rubbish that only its owner can read.
+		_, _ = h.Run(ctx, script(discardScript, r.at.run(r.id)), host.Options{})
+	}
+}

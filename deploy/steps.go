@@ -1,0 +1,171 @@
+package deploy
+
+import (
+	"embed"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// step is one thing that a run does on the host. What it does is
+// steps/SCRIPT.do, and what undoes it steps/SCRIPT.undo if there is one: shell
+// scripts that the host runs. They may run twice: a run that was interrupted
+// begins again with the step it was at.
+type step struct {
+	// name is a verb.
+	name string
+	// does says what it does, and undo what undoing it does; undo is empty
+	// where there is nothing to undo.
+	does, undo string
+	// script is the scripts' name where it is not the step's.
+	script string
+	// needed reports whether a run has the step; nil means that every run of
+	// the strategy has it.
+	needed func(runSpec) bool
+}
+
+// Before the site does less than usual.
+var (
+	stage = step{name: "stage",
+		does: "put the compose set, its .env and the record into releases/",
+		undo: "remove them"}
+	checkRelease = step{name: "check-release",
+		does: "look whether the release to go back to is there"}
+	// Images that nothing uses do no harm: they are not removed.
+	pull = step{name: "pull",
+		does: "pull the image by its digest, and the other images that are missing"}
+	check = step{name: "check",
+		does: "check the compose set, that all images of the new and the running release are there, and that there is room for a backup"}
+	compare = step{name: "compare",
+		does: "look whether a migration is needed: whether an app changed its patches, hooks, fixtures or document types"}
+	measureDowntime = step{name: "measure-downtime",
+		does: "begin to measure whether the site answers",
+		undo: "end measuring"}
+	keepAssets = step{name: "keep-assets",
+		does: "keep the assets of the running release within reach of the new one"}
+	startNew = step{name: "start-new",
+		does: "bring the new backend and websocket up beside the running ones",
+		undo: "remove them"}
+)
+
+// While the sites are being closed.
+var (
+	drain = step{name: "drain",
+		does: "stop the scheduler, wait until jobs have ended, and stop the workers",
+		undo: "start them again"}
+	maintenance = step{name: "maintenance",
+		does: "put the sites into maintenance mode",
+		undo: "empty the cache, put them back into the mode they were in, and wait until they answer"}
+	switchProxy = step{name: "switch",
+		does: "bring the new frontend up and have the proxy lead visitors there",
+		undo: "remove it, which leads them back"}
+	drainRest = step{name: "drain-rest",
+		does: "have the workers do the jobs that came until the sites were closed"}
+	// The dumps stay: prune knows when they are no longer needed.
+	backup = step{name: "backup",
+		does: "dump the databases, and read the dumps back"}
+)
+
+// While the release takes over.
+var (
+	down = step{name: "down",
+		does: "take the running release down, but for the database and other services that this one has the same",
+		undo: "bring it up again, and wait until all of it is healthy"}
+	up = step{name: "up",
+		does: "bring the new release up, without its workers; the site is made if there is none",
+		undo: "take it down"}
+	migrate = step{name: "migrate",
+		does: "migrate each site",
+		undo: "put the databases back as they are in the backup"}
+	restore = step{name: "restore", needed: bringsDataBack,
+		does: "put the databases back as they were when the earlier release was replaced",
+		undo: "put them back as they are in the backup of this run"}
+	verify = step{name: "verify",
+		does: "wait until all is healthy, compare the apps' versions with the manifest, and ask for an asset through the proxy"}
+	open = step{name: "open",
+		does: "empty the cache, end maintenance mode and wait until each site answers through the proxy",
+		undo: "close the sites again, and save what was written since"}
+	workers = step{name: "workers",
+		does: "start the workers and the scheduler",
+		undo: "remove them"}
+	swapWorkers = step{name: "workers", script: "swap-workers",
+		does: "start the new workers and scheduler in place of the old scheduler",
+		undo: "remove them, and start the old ones again"}
+	awaitWorkers = step{name: "await-workers",
+		does: "wait until workers are at their queue and nothing is unwell"}
+	retire = step{name: "retire",
+		does: "stop and remove the containers of the release before",
+		undo: "bring them up again"}
+	record = step{name: recordStep,
+		does: "make the release the current one, and end measuring",
+		undo: "make the one before the current one again"}
+	prune = step{name: "prune", needed: hasUnneeded,
+		does: "remove images and backups that no rollback needs any more"}
+)
+
+// In a first release: sites may be there from before the pipeline.
+var (
+	upFirst = step{name: "up", script: "up-first",
+		does: up.does,
+		undo: up.undo}
+	maintenanceFirst = step{name: "maintenance",
+		does: "put sites that were there before into maintenance mode",
+		undo: "put them back into the mode they were in"}
+	backupFirst = step{name: "backup",
+		does: "dump the databases of sites that were there before, and read the dumps back"}
+)
+
+// The company's own programs, see [Hook].
+var (
+	beforeDeploy   = hookStep("before-deploy")
+	beforeMigrate  = hookStep("before-migrate")
+	afterMigrate   = hookStep("after-migrate")
+	afterDeploy    = hookStep("after-deploy")
+	beforeRollback = hookStep("before-rollback")
+	afterRollback  = hookStep("after-rollback")
+)
+
+// hookStep is the step that runs the hook of a name.
+func hookStep(name string) step {
+	return step{name: name, script: "hook", does: "run the hook " + name,
+		needed: func(r runSpec) bool {
+			return slices.ContainsFunc(r.hooks, func(h Hook) bool { return h.Name == name })
+		}}
+}
+
+func bringsDataBack(r runSpec) bool { return r.restoreFrom != "" }
+func hasUnneeded(r runSpec) bool    { return !r.unneeded.Empty() }
+
+// recordStep is the name of the step after which a release is the current one.
+const recordStep = "record"
+
+// stepName returns the name of a step of which the file is known.
+func stepName(file string) string {
+	number, name, ok := strings.Cut(file, "-")
+	if _, err := strconv.Atoi(number); err != nil || !ok {
+		return file
+	}
+	return name
+}
+
+//go:embed steps
+var stepFiles embed.FS
+
+// stepFile returns the text of a file in steps/; empty where there is none.
+func stepFile(name string) string {
+	text, err := stepFiles.ReadFile("steps/" + name)
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
+// scripts returns the texts of the step's scripts; undo is empty where there is
+// nothing to undo.
+func (s step) scripts() (do, undo string) {
+	name := s.script
+	if name == "" {
+		name = s.name
+	}
+	return stepFile(name + ".do"), stepFile(name + ".undo")
+}
