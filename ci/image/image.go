@@ -50,6 +50,7 @@ import (
 
 // Builder makes images on an engine. It is for one build.
 type Builder struct {
+	// Options are what the configuration says.
 	Options
 	// Client is the connection to the engine.
 	Client *dagger.Client

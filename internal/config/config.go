@@ -49,7 +49,7 @@ type Sources struct {
 // Config is what the pipeline was told. It prints without its secrets.
 type Config struct {
 	// Apps say where the list of apps is, and where frappe comes from if it is
-	// not in there. Overrides are the caller's.
+	// not in there. Overrides are the caller's. JSON has no form for Lookup.
 	Apps apps.Options `json:"-"`
 	// GitHubAPIURL has no slash at its end.
 	GitHubAPIURL string
@@ -109,10 +109,8 @@ func load(c *Config, schema []Key, sources Sources, need Need, extraKnown []stri
 	for _, k := range schema {
 		k.parse(l, k.Name, l.value(k))
 	}
-	for _, check := range []func(*loader, *Config){
-		(*loader).pairs, (*loader).frappe, (*loader).downloads, (*loader).signing, (*loader).pullLogin, (*loader).access, (*loader).jump,
-	} {
-		check(l, c)
+	for _, combine := range combinations {
+		combine(l, c)
 	}
 	c.byName = l.valuesByName(extraKnown)
 	c.Apps.Lookup = c.Secret

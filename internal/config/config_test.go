@@ -694,9 +694,9 @@ func TestDeployFiles(t *testing.T) {
 	}
 }
 
-// Who only looks at the host has the way to it, and neither passwords nor the
+// A command that only looks at the host needs the way to it, and neither passwords nor the
 // files of a checkout.
-func TestObserveNeedsTheWayToTheHost(t *testing.T) {
+func TestHostAccessNeedsTheWayToTheHost(t *testing.T) {
 	w := newWorld(t)
 	if err := os.RemoveAll(w.path("deploy")); err != nil {
 		t.Fatal(err)

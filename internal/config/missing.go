@@ -6,7 +6,7 @@ import "strings"
 func (l *loader) requireAll() {
 	var missing []Key
 	for _, k := range l.schema {
-		if _, set := l.values[k.Name]; !set && k.Default == "" && k.Need&l.need != 0 {
+		if !l.isSet(k.Name) && k.Default == "" && k.Need&l.need != 0 {
 			missing = append(missing, k)
 		}
 	}

@@ -95,6 +95,12 @@ func TestSchemaIsWhole(t *testing.T) {
 		if k.Doc == "" || !strings.HasSuffix(strings.TrimSuffix(k.Doc, ")"), ".") || strings.Contains(k.Doc, "|") {
 			t.Errorf("%s: doc %q is not a sentence that fits a Markdown table", k.Name, k.Doc)
 		}
+		if k.parse == nil {
+			t.Errorf("%s is not parsed", k.Name)
+		}
+		if k.Elsewhere != "" && k.Expression != "" {
+			t.Errorf("%s: a workflow has it from elsewhere, yet from %s", k.Name, k.Expression)
+		}
 		if k.Group == "" {
 			t.Errorf("%s stands under no heading", k.Name)
 		}

@@ -5,6 +5,18 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/deploy"
 )
 
+// combinations are what concerns several keys at once. They follow when each
+// has been parsed by itself.
+var combinations = []func(*loader, *Config){
+	(*loader).pairs,
+	(*loader).frappe,
+	(*loader).downloads,
+	(*loader).signing,
+	(*loader).pullLogin,
+	(*loader).access,
+	(*loader).jump,
+}
+
 // pairs reports one of two keys that only make sense together.
 func (l *loader) pairs(*Config) {
 	for _, pair := range [][2]string{
