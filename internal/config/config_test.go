@@ -694,8 +694,8 @@ func TestDeployFiles(t *testing.T) {
 	}
 }
 
-// A command that only looks at the host needs the way to it, and neither passwords nor the
-// files of a checkout.
+// A command that only looks at the host needs the way to it, and neither
+// passwords nor the files of a checkout.
 func TestHostAccessNeedsTheWayToTheHost(t *testing.T) {
 	w := newWorld(t)
 	if err := os.RemoveAll(w.path("deploy")); err != nil {
