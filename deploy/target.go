@@ -51,6 +51,8 @@ type Target struct {
 	// KeepReleases is how many releases before the live one can be gone back
 	// to: their images and backups stay; 0 means 3.
 	KeepReleases int `json:"keep_releases,omitempty"`
+	// HooksDir is the folder on this machine that Hooks are read from.
+	HooksDir string `json:"-"`
 	// Hooks are the user's own steps.
 	Hooks []Hook `json:"-"`
 	// Owner says who deploys, for others to read in the deploy lock.

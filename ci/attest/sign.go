@@ -45,18 +45,26 @@ var ErrUnsigned = errors.New("it has no signature of this key")
 // Signer signs digests with cosign's key.
 type Signer struct{ key signature.SignerVerifier }
 
-// NewSigner reads a private key in PEM: one of cosign generate-key-pair, which
-// the password opens, or an open one in PKCS #8 or SEC 1, for which the
-// password is not looked at. Its errors hold nothing of the key.
-func NewSigner(key []byte, password secret.Secret) (*Signer, error) {
-	block, _ := pem.Decode(key)
+// Key is a private key of cosign generate-key-pair, or an open one in PKCS #8
+// or SEC 1.
+type Key struct {
+	// PEM is its text.
+	PEM secret.Secret
+	// Password opens an encrypted key; for an open one it is not looked at.
+	Password secret.Secret
+}
+
+// NewSigner reads the private key. Its errors hold nothing of it.
+func NewSigner(key Key) (*Signer, error) {
+	text := []byte(key.PEM.Reveal())
+	block, _ := pem.Decode(text)
 	if block == nil {
 		return nil, errors.New("read signing key: it is not a key in PEM")
 	}
-	private, err := cryptoutils.UnmarshalPEMToPrivateKey(key, func(bool) ([]byte, error) { return []byte(password.Reveal()), nil })
+	private, err := cryptoutils.UnmarshalPEMToPrivateKey(text, func(bool) ([]byte, error) { return []byte(key.Password.Reveal()), nil })
 	switch locked := strings.HasPrefix(block.Type, "ENCRYPTED "); {
 	case err == nil:
-	case locked && password.IsSet():
+	case locked && key.Password.IsSet():
 		return nil, fmt.Errorf("read signing key: the password is wrong, or the key is damaged: %w", err)
 	case locked:
 		// cosign makes keys with an empty password too, so it was tried.

@@ -48,7 +48,7 @@ func keyText(t *testing.T, passwords cryptoutils.PassFunc) []byte {
 func newKey(t *testing.T) (*attest.Signer, []byte) {
 	t.Helper()
 	text := keyText(t, nil)
-	signer, err := attest.NewSigner(text, secret.Secret{})
+	signer, err := attest.NewSigner(attest.Key{PEM: secret.New(string(text))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestNewSigner(t *testing.T) {
 		"of no kind that is known":     {key: []byte("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), want: "read signing key: asn1:"},
 	} {
 		t.Run(label, func(t *testing.T) {
-			signer, err := attest.NewSigner(test.key, secret.New(test.password))
+			signer, err := attest.NewSigner(attest.Key{PEM: secret.New(string(test.key)), Password: secret.New(test.password)})
 			if test.want == "" {
 				if err != nil {
 					t.Fatal(err)
@@ -189,7 +189,7 @@ func TestSignAgain(t *testing.T) {
 	everywhere(t, func(t *testing.T, image name.Digest) {
 		first, text := newKey(t)
 		second, _ := newKey(t)
-		sameAsFirst, err := attest.NewSigner(text, secret.Secret{})
+		sameAsFirst, err := attest.NewSigner(attest.Key{PEM: secret.New(string(text))})
 		if err != nil {
 			t.Fatal(err)
 		}

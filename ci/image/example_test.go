@@ -103,7 +103,7 @@ func exampleReader() reader {
 // nothing has to be built.
 func exampleBuilder(t *testing.T) *Builder {
 	t.Helper()
-	b := &Builder{Reader: exampleReader(), Name: "erpnext-pipeline v1", native: "linux/amd64", Platforms: []dagger.Platform{"linux/amd64"}, lasting: t.Context()}
+	b := &Builder{Reader: exampleReader(), Name: "erpnext-pipeline v1", native: "linux/amd64", Options: Options{Platforms: []dagger.Platform{"linux/amd64"}}, lasting: t.Context()}
 	var err error
 	if b.apps, err = b.survey(t.Context(), exampleLock().Apps); err != nil {
 		t.Fatal(err)

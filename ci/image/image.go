@@ -45,6 +45,8 @@ import (
 
 // Builder makes images on an engine. It is for one build.
 type Builder struct {
+	// Options are what the configuration says.
+	Options
 	// Client is the connection to the engine.
 	Client *dagger.Client
 	// Reader tells what the apps' commits hold.
@@ -54,20 +56,13 @@ type Builder struct {
 	// Tokens are the credentials of private repositories by app URL. An app
 	// without one is fetched without credentials.
 	Tokens map[string]secret.Secret
-	// Mirrors are where packages come from.
-	Mirrors Mirrors
 	// Name is the name and version of the program, for the manifest.
 	Name string
-	// PackagesAsOf is the date after which Python packages are not
-	// considered. The zero time stands for no limit.
-	PackagesAsOf time.Time
 	// Upgrade are the Python packages that move to the newest version that
 	// fits, or UpgradeAll.
 	Upgrade []string
 	// NoCache makes the stages of one app run anew, or all with NoCacheAll.
 	NoCache string
-	// Platforms are what the image is built for; the engine's own if empty.
-	Platforms []dagger.Platform
 	// Scratch is a folder for layers on their way. The caller removes it.
 	Scratch string
 	// Observe is told what becomes of the stages, from several goroutines at

@@ -14,8 +14,10 @@ import (
 
 // Config says which host to connect to, as whom, and how to know it.
 type Config struct {
-	// Address is "name:port" or "name", which means port 22.
+	// Address is "name" or "name:port".
 	Address string
+	// Port is for an Address without one. Zero means 22.
+	Port int
 	// User is the login name.
 	User string
 	// Keys are offered in this order, before those of the agent.
@@ -85,7 +87,7 @@ const (
 	defaultHandshakeTimeout = 15 * time.Second
 	defaultRetryTimeout     = 8 * time.Second
 	defaultKeepAlive        = 10 * time.Second
-	defaultPort             = "22"
+	defaultPort             = 22
 )
 
 // normalize fills in the defaults and returns the address as "name:port", the
@@ -100,9 +102,12 @@ func (c Config) normalize(report *problem.Report) Config {
 	if c.KeepAlive <= 0 {
 		c.KeepAlive = defaultKeepAlive
 	}
+	if c.Port == 0 {
+		c.Port = defaultPort
+	}
 	name, port, err := net.SplitHostPort(c.Address)
 	if err != nil {
-		name, port = strings.Trim(c.Address, "[]"), defaultPort
+		name, port = strings.Trim(c.Address, "[]"), strconv.Itoa(c.Port)
 	}
 	number, err := strconv.Atoi(port)
 	switch {

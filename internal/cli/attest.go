@@ -36,10 +36,10 @@ func (b *build) attest(ctx context.Context, s *streams, f *flags, c *checked, re
 	if _, err := attest.Attach(ctx, reference, attest.SBOMType, attest.SBOMType, document, nil, c.target.Options(ctx)...); err != nil {
 		return fmt.Errorf("attach bill of materials: %w", err)
 	}
-	if !c.config.Signing.Key.IsSet() {
+	if !c.config.SigningKey.PEM.IsSet() {
 		return nil
 	}
-	signer, err := attest.NewSigner([]byte(c.config.Signing.Key.Reveal()), c.config.Signing.Password)
+	signer, err := attest.NewSigner(c.config.SigningKey)
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (b *build) runSmokeTest(ctx context.Context, s *streams, c *checked, refere
 	}
 	b.builder.Observe(progress.Event{Stage: "smoke test", Kind: progress.Began, At: time.Now(), Needs: []string{"push"}})
 	options := smoketest.Options{
-		Client: b.client, Image: image, Digest: reference.DigestStr(), Apps: apps, Secrets: c.config.Secrets(), CAs: c.config.Mirrors.CAs,
+		Client: b.client, Image: image, Digest: reference.DigestStr(), Apps: apps, Secrets: c.config.Secrets(), CAs: c.config.Image.Mirrors.CAs,
 		MariaDB: b.builder.Public(mariadbImage), Redis: b.builder.Public(redisImage), Inspector: b.builder.Public(debianImage),
 	}
 	report, err := smoketest.Run(ctx, options)

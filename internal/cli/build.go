@@ -63,7 +63,7 @@ type build struct {
 // startBuild opens the engine and lays everything out. Nothing is built yet.
 func (s *streams) startBuild(ctx context.Context, f *flags, c *checked) (_ *build, err error) {
 	b := &build{
-		timeline: &progress.Timeline{Title: "Build of " + c.config.SiteVersion, Hide: s.hidden},
+		timeline: &progress.Timeline{Title: "Build of " + c.config.Lock.SiteVersion, Hide: s.hidden},
 		sources:  c.sources, page: f.timeline,
 	}
 	defer func() {
@@ -109,18 +109,9 @@ func (s *streams) startBuild(ctx context.Context, f *flags, c *checked) (_ *buil
 	if err != nil {
 		return nil, err
 	}
-	platforms := make([]dagger.Platform, len(c.config.Platforms))
-	for i, platform := range c.config.Platforms {
-		platforms[i] = dagger.Platform(platform)
-	}
 	b.builder = &image.Builder{
-		Client: b.client, Reader: commits{reader, b}, Stores: b.stores, Tokens: tokens, Name: builderName(),
-		Mirrors: image.Mirrors{
-			PyPI: c.config.Mirrors.PyPI, NPM: c.config.Mirrors.NPM, Apt: c.config.Mirrors.Apt,
-			Images: c.config.Mirrors.Images, CAs: c.config.Mirrors.CAs,
-		},
-		PackagesAsOf: c.config.PackagesAsOf, Upgrade: f.upgrade, NoCache: f.noCache,
-		Platforms: platforms, Scratch: b.scratch, Observe: observe,
+		Options: c.config.Image, Client: b.client, Reader: commits{reader, b}, Stores: b.stores, Tokens: tokens, Name: builderName(),
+		Upgrade: f.upgrade, NoCache: f.noCache, Scratch: b.scratch, Observe: observe,
 	}
 	return b, nil
 }
@@ -132,7 +123,7 @@ func (b *build) resolve(ctx context.Context, p prepared, resolved []release.App,
 	if before != nil && before.Python == b.lock.Python && before.Node == b.lock.Node {
 		b.lock.Bases = before.Bases
 	}
-	if before != nil && before.Python == b.lock.Python && p.config.PackagesAsOf.IsZero() {
+	if before != nil && before.Python == b.lock.Python && p.config.Image.PackagesAsOf.IsZero() {
 		b.lock.Requirements, b.before = before.Requirements, before.Requirements
 	}
 	b.lock, err = b.builder.Resolve(ctx, b.lock)
@@ -278,7 +269,7 @@ func (b *build) load(ctx context.Context, s *streams, name string) (err error) {
 
 // loadable refuses before a build what load can't do after it.
 func (p prepared) loadable(f *flags) error {
-	if f.load && len(p.config.Platforms) > 1 {
+	if f.load && len(p.config.Image.Platforms) > 1 {
 		return fmt.Errorf("%w: an image for several platforms can't be loaded into Docker: choose one with --platform", errUsage)
 	}
 	return nil
@@ -301,23 +292,19 @@ func (b *build) writeLock(path string) error {
 // before lies in.
 func (c *checked) openStores(ctx context.Context, need config.Need) (err error) {
 	p := c.prepared
-	name := p.config.ImageName
-	if name == "" {
-		name = "image"
+	c.target = p.config.Registry
+	if c.target.Name == "" {
+		c.target.Name = "image"
 	}
 	if c.embedded, err = registry.Serve(ctx, filepath.Join(p.cache, "images")); err != nil {
 		return err
 	}
-	local := registry.Target{Host: c.embedded.Address(), Name: name, PulledAs: name}
-	c.target, c.stores = local, []registry.Target{local}
-	if p.config.Registry.Host == "" {
-		return nil
-	}
-	c.target = registry.Target{
-		Host: p.config.Registry.Host, Name: name,
-		Username: p.config.Registry.Username, Password: p.config.Registry.Password,
-	}
-	if need&config.Push != 0 {
+	local := registry.Target{Host: c.embedded.Address(), Name: c.target.Name, PulledAs: c.target.Name}
+	c.stores = []registry.Target{local}
+	switch {
+	case c.target.Host == "":
+		c.target = local
+	case need&config.Push != 0:
 		c.stores = []registry.Target{c.target, local}
 	}
 	return nil

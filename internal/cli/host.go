@@ -4,12 +4,10 @@ import (
 	"context"
 
 	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
-	"github.com/desiredeffect/erpnext-pipeline/internal/config"
 )
 
 // dial connects to the host.
-func (s *streams) dial(ctx context.Context, target config.Target) (*host.Host, error) {
-	c := target.SSH()
+func (s *streams) dial(ctx context.Context, c host.Config) (*host.Host, error) {
 	c.Log = s.log
 	return host.Dial(ctx, c)
 }

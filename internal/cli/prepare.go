@@ -68,8 +68,6 @@ func (f *flags) overrides() (map[string]string, problem.Report) {
 type prepared struct {
 	config  config.Config
 	sources []apps.Source
-	// variables are the names that the compose files refer to.
-	variables []string
 	// hooks are the company's own steps.
 	hooks []deploy.Hook
 	// owner is who releases, for others to read in the deploy lock.
@@ -85,10 +83,10 @@ func (s *streams) prepare(ctx context.Context, f *flags, need config.Need) (prep
 	sources := config.Sources{Flags: f.values(), Environ: s.environ, EnvFile: f.envFile}
 	// The names that .env may hold depend on apps.json and the compose files,
 	// whose own names depend on .env: so it is read twice.
-	first, _ := config.Load(ctx, sources, need, nil)
-	var known, variables []string
-	if data, err := os.ReadFile(first.AppsFile); err == nil {
-		entries, _ := apps.Parse(first.AppsFile, data)
+	first, _ := config.Load(sources, need, nil)
+	var known []string
+	if data, err := os.ReadFile(first.Apps.Path); err == nil {
+		entries, _ := apps.Parse(first.Apps.Path, data)
 		for _, entry := range entries {
 			if entry.TokenName != "" {
 				known = append(known, entry.TokenName)
@@ -97,13 +95,12 @@ func (s *streams) prepare(ctx context.Context, f *flags, need config.Need) (prep
 	}
 	files, fileReport := compose.ReadFiles(first.Target.ComposeFiles)
 	if set, _ := compose.Load(ctx, "project", files, nil); set != nil {
-		variables = set.Variables
-		known = append(known, variables...)
+		known = append(known, set.Variables...)
 	}
 
-	cfg, report := config.Load(ctx, sources, need, known)
+	cfg, report := config.Load(sources, need, known)
 	s.hide(cfg.Secrets()...)
-	p := prepared{config: cfg, variables: variables, owner: s.owner(), cache: s.cacheDir()}
+	p := prepared{config: cfg, owner: s.owner(), cache: s.cacheDir()}
 	if need&config.Deploy != 0 {
 		report.Add(fileReport...)
 		report.Add(p.readHooks()...)
@@ -112,13 +109,8 @@ func (s *streams) prepare(ctx context.Context, f *flags, need config.Need) (prep
 	if need&config.Build != 0 {
 		overrides, overrideReport := f.overrides()
 		report.Add(overrideReport...)
-		options := apps.Options{Path: cfg.AppsFile, Overrides: overrides, Lookup: cfg.Secret}
-		// The default repository is there for an apps file without frappe; only
-		// what somebody chose may contradict one with it.
-		options.Frappe = apps.Fallback{URL: cfg.FrappePath, Ref: cfg.FrappeBranch}
-		if cfg.FrappeBranch == "" && !cfg.Chosen("FRAPPE_PATH") {
-			options.Frappe = apps.Fallback{}
-		}
+		options := cfg.Apps
+		options.Overrides = overrides
 		var appsReport problem.Report
 		p.sources, appsReport = apps.Load(options)
 		report.Add(appsReport...)
@@ -147,7 +139,9 @@ func once(report problem.Report) problem.Report {
 
 // github is GitHub's API, with what it said before of commits.
 func (s *streams) github(p prepared) (*apps.GitHub, error) {
-	return apps.NewGitHub(p.config.GitHubAPIURL, apps.GitHubOptions{Token: p.config.GitHubToken, Log: s.log, CacheDir: filepath.Join(p.cache, "commits")})
+	options := p.config.GitHub
+	options.Log, options.CacheDir = s.log, filepath.Join(p.cache, "commits")
+	return apps.NewGitHub(p.config.GitHubAPIURL, options)
 }
 
 // resolve turns every ref into a commit. Warnings are logged.
@@ -169,16 +163,8 @@ func (s *streams) resolve(ctx context.Context, p prepared) ([]release.App, probl
 
 // lock is the lock of the apps, without the Python packages.
 func (p prepared) lock(resolved []release.App) release.Lock {
-	lock := release.Lock{
-		SiteVersion: p.config.SiteVersion, Python: p.config.Python, Node: p.config.Node, Apps: resolved,
-		DebianChromium: p.config.DebianChromium,
-	}
-	if d := p.config.Wkhtmltopdf; d != nil {
-		lock.Wkhtmltopdf = &release.Download{URL: d.URL, SHA256: d.SHA256}
-	}
-	if d := p.config.Chromium; d != nil {
-		lock.Chromium = &release.Download{URL: d.URL, SHA256: d.SHA256}
-	}
+	lock := p.config.Lock
+	lock.Apps = resolved
 	return lock
 }
 

@@ -21,7 +21,7 @@ import (
 // where nothing is deployed there is nothing to be had for it.
 func (s *streams) needs(ctx context.Context, f *flags) config.Need {
 	sources := config.Sources{Flags: f.values(), Environ: s.environ, EnvFile: f.envFile}
-	if cfg, _ := config.Load(ctx, sources, 0, nil); cfg.Target.Host == "" {
+	if cfg, _ := config.Load(sources, 0, nil); cfg.Host.Address == "" {
 		return config.Build | config.Push
 	}
 	return config.Build | config.Push | config.Deploy
@@ -61,8 +61,8 @@ func (s *streams) probe(ctx context.Context, f *flags, need config.Need) (*check
 	if need&config.Build != 0 && len(p.sources) > 0 {
 		side.Go(func() { c.resolved, refs = s.resolve(ctx, p) })
 	}
-	if need&config.Push != 0 && p.config.ImageName != "" && p.config.SiteVersion != "" {
-		side.Go(func() { pushing = registry.Check(ctx, c.target, p.config.SiteVersion) })
+	if need&config.Push != 0 && p.config.Registry.Name != "" && p.config.Lock.SiteVersion != "" {
+		side.Go(func() { pushing = registry.Check(ctx, c.target, p.config.Lock.SiteVersion) })
 	}
 	if need&config.Deploy != 0 && len(report) == 0 {
 		side.Go(func() { reaching = s.inspect(ctx, c) })
@@ -91,7 +91,7 @@ func (s *streams) probe(ctx context.Context, f *flags, need config.Need) (*check
 
 // inspect looks at the host.
 func (s *streams) inspect(ctx context.Context, c *checked) problem.Report {
-	h, err := s.dial(ctx, c.config.Target)
+	h, err := s.dial(ctx, c.config.Host)
 	if err != nil {
 		return host.Problems(err)
 	}
@@ -178,7 +178,7 @@ func (s *streams) lockBefore(ctx context.Context, c *checked, need config.Need) 
 	if need&config.Push == 0 {
 		return nil, nil
 	}
-	version, err := registry.Before(ctx, c.target, c.config.SiteVersion)
+	version, err := registry.Before(ctx, c.target, c.config.Lock.SiteVersion)
 	if err != nil || version == "" {
 		return nil, err
 	}
@@ -215,7 +215,7 @@ func (s *streams) buildOnly(ctx context.Context, f *flags) error {
 		return err
 	}
 	if f.load {
-		if err := p.build.load(ctx, s, p.config.ImageName); err != nil {
+		if err := p.build.load(ctx, s, p.config.Registry.Name); err != nil {
 			return err
 		}
 	}
@@ -283,7 +283,7 @@ func (s *streams) releaseTo(ctx context.Context, f *flags) (released, error) {
 	}
 	defer p.close()
 	fmt.Fprint(s.err, p.render())
-	if err := s.approve(f, "Release "+p.config.SiteVersion+"?"); err != nil {
+	if err := s.approve(f, "Release "+p.config.Lock.SiteVersion+"?"); err != nil {
 		return done, err
 	}
 	done.record.Image, err = s.buildAndPush(ctx, f, p)
@@ -294,7 +294,7 @@ func (s *streams) releaseTo(ctx context.Context, f *flags) (released, error) {
 	}
 	if p.plan == nil {
 		s.log.Info().Msg("no host is configured: the release ends with the image")
-		if err := p.build.load(ctx, s, p.config.ImageName); err != nil {
+		if err := p.build.load(ctx, s, p.config.Registry.Name); err != nil {
 			s.log.Warn().Err(err).Msg("the image is not in the local Docker")
 		}
 		s.summarize("Pushed `" + done.record.Image.String() + "`")
@@ -331,7 +331,7 @@ func (p *planned) render() string {
 		fmt.Fprint(&b, "\nNo host is configured: the release ends with the image.\n\n")
 		return b.String()
 	}
-	renderSteps(&b, p.config.Target, *p.plan)
+	renderSteps(&b, p.config, *p.plan)
 	return b.String()
 }
 
@@ -354,8 +354,8 @@ func renderApps(b *strings.Builder, changes []deploy.AppChange) {
 }
 
 // renderSteps lists what the host does.
-func renderSteps(b *strings.Builder, target config.Target, plan deploy.Plan) {
-	fmt.Fprintf(b, "\nOn %s, project %s:\n", target.Host, target.Project)
+func renderSteps(b *strings.Builder, cfg config.Config, plan deploy.Plan) {
+	fmt.Fprintf(b, "\nOn %s, project %s:\n", cfg.Host.Address, cfg.Target.Project)
 	for i, step := range plan.Steps {
 		fmt.Fprintf(b, "  %d. %s: %s\n", i+1, step.Name, step.Does)
 	}

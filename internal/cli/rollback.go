@@ -50,7 +50,7 @@ func (s *streams) rollback(ctx context.Context, f *flags, args []string) error {
 	} else {
 		fmt.Fprintf(&text, "\nThe databases stay as they are (--restore-data puts them back too).\n")
 	}
-	renderSteps(&text, c.config.Target, plan)
+	renderSteps(&text, c.config, plan)
 	fmt.Fprint(s.err, text.String())
 	if err := s.approve(f, "Go back to "+plan.Version+"?"); err != nil {
 		return err
@@ -96,7 +96,7 @@ func (s *streams) unlock(ctx context.Context, f *flags) error {
 			s.log.Info().Msg("the deploy lock is free")
 			return nil
 		}
-		h, err := s.dial(ctx, c.config.Target)
+		h, err := s.dial(ctx, c.config.Host)
 		if err != nil {
 			return host.Problems(err).Err()
 		}

@@ -17,7 +17,14 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 
+	"github.com/desiredeffect/erpnext-pipeline/ci/apps"
+	"github.com/desiredeffect/erpnext-pipeline/ci/attest"
+	"github.com/desiredeffect/erpnext-pipeline/ci/image"
+	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
+	"github.com/desiredeffect/erpnext-pipeline/deploy"
+	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
 
@@ -86,18 +93,22 @@ func (w *world) lock() {
 // load loads as if the folder were the current one.
 func (w *world) load(need Need, extraKnown ...string) (Config, problem.Report) {
 	w.t.Helper()
+	return Load(w.sources(), need, extraKnown)
+}
+
+func (w *world) sources() Sources {
 	at := func(name string) string {
 		if filepath.IsAbs(name) {
 			return name
 		}
 		return w.path(name)
 	}
-	return Load(w.t.Context(), Sources{
+	return Sources{
 		Flags: w.flags, Environ: w.environ, EnvFile: ".env",
 		ReadFile: func(name string) ([]byte, error) { return os.ReadFile(at(name)) },
 		Stat:     func(name string) (os.FileInfo, error) { return os.Stat(at(name)) },
 		CAFolder: w.path("ca"),
-	}, need, extraKnown)
+	}
 }
 
 // enough is a .env with which everything can be done.
@@ -154,36 +165,52 @@ RESTIC_PASSWORD=restic-pw
 	if len(report) > 0 {
 		t.Fatalf("problems:\n%s", rendered(t, report))
 	}
-	got.byName = nil
+	if token, ok := got.Apps.Lookup("DE_MACRS_PAT"); !ok || token.Reveal() != "ghp_token" {
+		t.Errorf("DE_MACRS_PAT is %q, %v for a placeholder", token.Reveal(), ok)
+	}
+	got.byName, got.Apps.Lookup = nil, nil
 	want := Config{
-		SiteVersion: "1.1.5", AppsFile: "apps.json",
-		FrappePath: "https://github.com/frappe/frappe", FrappeBranch: "version-15", Python: "3.11.6", Node: "18.18.2",
-		PackagesAsOf: time.Date(2024, 3, 20, 0, 0, 0, 0, time.UTC), ImageName: "acme/erpnext",
-		Platforms: []string{"linux/arm64", "linux/amd64"},
-		Wkhtmltopdf: &Download{
-			URL:    "https://example.com/wkhtmltox_{arch}.deb",
-			SHA256: map[string]string{"amd64": strings.Repeat("ab", 32), "arm64": strings.Repeat("cd", 32)},
-		},
-		DebianChromium: true,
-		Mirrors: Mirrors{
-			PyPI: secret.New("https://bot:pypi-pw@pypi.example.com/simple"), NPM: secret.New("https://npm.example.com"), Apt: secret.New("http://deb.example.com/apt"),
-			Images: "mirror.example.com/hub", CAs: ca,
-		},
-		Registry:     Registry{Host: "registry.example.com:5000", Username: "bot", Password: secret.New("registry-pw")},
-		Signing:      Signing{Key: secret.New(pemOf("ENCRYPTED SIGSTORE PRIVATE KEY")), Password: secret.New("signing-pw")},
+		Apps:         apps.Options{Path: "apps.json", Frappe: apps.Fallback{URL: "https://github.com/frappe/frappe", Ref: "version-15"}},
 		GitHubAPIURL: "http://127.0.0.1:8080/api/v3",
-		Target: Target{
-			Host: "erp.example.com", Port: 2222, User: "deploy", SSHKeyFile: w.path("id"), AgentSocket: "/run/agent",
-			KnownHostsFile: w.path(".ssh/known_hosts"), Jump: &Jump{User: "jumper", Host: "bastion.example.com", Port: 2200},
-			Dir: "/srv/erp", Project: "erp", ComposeFiles: []string{"deploy/compose/compose-main.yaml", "extra.yaml"},
-			Sites: []string{"erp.example.com"}, Strategy: StrategySwap, BackupFiles: true, DrainLimit: 90 * time.Second, KeepReleases: 5, HooksDir: "hooks",
+		Lock: release.Lock{
+			SiteVersion: "1.1.5", Python: "3.11.6", Node: "18.18.2",
+			Wkhtmltopdf: &release.Download{
+				URL:    "https://example.com/wkhtmltox_{arch}.deb",
+				SHA256: map[string]string{"amd64": strings.Repeat("ab", 32), "arm64": strings.Repeat("cd", 32)},
+			},
+			DebianChromium: true,
 		},
-		Compose: Compose{
-			HTTPPort: 80, AdminPassword: secret.New("adm$in pw"), DBRootPassword: secret.New("root-pw"),
-			GunicornWorkers: 2, GunicornThreads: 4, ClientMaxBodySize: "50m", ProxyReadTimeout: "120",
-			ResticRepository: "/backup", ResticPassword: secret.New("restic-pw"),
+		Image: image.Options{
+			PackagesAsOf: time.Date(2024, 3, 20, 0, 0, 0, 0, time.UTC),
+			Mirrors: image.Mirrors{
+				PyPI: secret.New("https://bot:pypi-pw@pypi.example.com/simple"), NPM: secret.New("https://npm.example.com"), Apt: secret.New("http://deb.example.com/apt"),
+				Images: "mirror.example.com/hub", CAs: ca,
+			},
+		},
+		Registry:   registry.Target{Host: "registry.example.com:5000", Name: "acme/erpnext", Username: "bot", Password: secret.New("registry-pw")},
+		SigningKey: attest.Key{PEM: secret.New(pemOf("ENCRYPTED SIGSTORE PRIVATE KEY")), Password: secret.New("signing-pw")},
+		Host: host.Config{
+			Address: "erp.example.com", Port: 2222, User: "deploy", Keys: []host.Key{{Path: w.path("id"), Name: "DEPLOY_SSH_KEY"}}, AgentSocket: "/run/agent",
+			KnownHosts: []host.KnownHosts{{Path: w.path(".ssh/known_hosts"), Name: "DEPLOY_KNOWN_HOSTS"}},
+		},
+		Target: deploy.Target{
+			Dir: "/srv/erp", Project: "erp", ComposeFiles: []string{"deploy/compose/compose-main.yaml", "extra.yaml"},
+			Sites: []string{"erp.example.com"}, Strategy: deploy.Swap, BackupFiles: true, DrainLimit: 90 * time.Second, KeepReleases: 5, HooksDir: "hooks",
+			HTTPPort: 80, Login: deploy.Login{Host: "registry.example.com:5000", Username: "bot", Password: secret.New("registry-pw")},
+			Variables: map[string]string{
+				"GUNICORN_WORKERS": "2", "GUNICORN_THREADS": "4", "CLIENT_MAX_BODY_SIZE": "50m", "PROXY_READ_TIMEOUT": "120",
+				"RESTIC_REPOSITORY": "/backup", "TRAEFIK_LEVEL": "INFO",
+			},
+			Secrets: map[string]secret.Secret{
+				"ADMIN_PASSWORD": secret.New("adm$in pw"), "DB_ROOT_PASSWORD": secret.New("root-pw"), "RESTIC_PASSWORD": secret.New("restic-pw"),
+				"WIKI_TOKEN": secret.New("wiki-token"),
+			},
 		},
 	}
+	want.Image.Platforms = append(want.Image.Platforms, "linux/arm64", "linux/amd64")
+	jump := want.Host
+	jump.Address, jump.Port, jump.User = "bastion.example.com", 2200, "jumper"
+	want.Host.Jump = &jump
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
@@ -197,11 +224,11 @@ func TestDefaultsOfARelease(t *testing.T) {
 		t.Fatalf("problems:\n%s", rendered(t, report))
 	}
 	got := config.Target
-	if got.Strategy != StrategyCycle || got.BackupFiles || got.DrainLimit != 5*time.Minute || got.KeepReleases != 3 || got.HooksDir != "deploy/hooks" {
+	if got.Strategy != deploy.Cycle || got.BackupFiles || got.DrainLimit != 5*time.Minute || got.KeepReleases != 3 || got.HooksDir != "deploy/hooks" {
 		t.Errorf("got %+v", got)
 	}
 	w.flags["DEPLOY_STRATEGY"] = "swap"
-	if config, _ := w.load(0); config.Target.Strategy != StrategySwap {
+	if config, _ := w.load(0); config.Target.Strategy != deploy.Swap {
 		t.Errorf("with --strategy swap it is %q", config.Target.Strategy)
 	}
 }
@@ -214,9 +241,10 @@ func TestValuesByName(t *testing.T) {
 	if len(report) > 0 {
 		t.Fatalf("problems:\n%s", rendered(t, report))
 	}
+	loader := newLoader(Schema(), w.sources(), Build, []string{"WIKI_TOKEN", "TRAEFIK_LEVEL", "NOT_SET"})
 	for _, c := range []struct {
-		name, value  string
-		open, chosen bool
+		name, value string
+		open, set   bool
 	}{
 		{"DE_SITE_VERSION", "1.1.5", true, true},
 		{"PYTHON_VERSION", "3.11.6", true, false},
@@ -229,8 +257,8 @@ func TestValuesByName(t *testing.T) {
 		{"UNASKED", "", false, false},
 		{"RESTIC_PASSWORD", "", false, false},
 	} {
-		if got := config.Chosen(c.name); got != c.chosen {
-			t.Errorf("Chosen(%s) is %v, want %v", c.name, got, c.chosen)
+		if got := loader.isSet(c.name); got != c.set {
+			t.Errorf("isSet(%s) is %v, want %v", c.name, got, c.set)
 		}
 		s, ok := config.Secret(c.name)
 		if ok != (c.value != "") || s.Reveal() != c.value {
@@ -293,8 +321,8 @@ func TestPriority(t *testing.T) {
 			w.environ = append(w.environ, "DE_SITE_VERSION="+c.outside)
 			w.write(".env", "DE_SITE_VERSION="+c.inEnv+"\n")
 			config, report := w.load(0)
-			if len(report) > 0 || config.SiteVersion != c.want {
-				t.Errorf("got %q, want %q; problems:\n%s", config.SiteVersion, c.want, rendered(t, report))
+			if len(report) > 0 || config.Lock.SiteVersion != c.want {
+				t.Errorf("got %q, want %q; problems:\n%s", config.Lock.SiteVersion, c.want, rendered(t, report))
 			}
 			// The place of a bad value is that of the source that won.
 			for _, text := range []*string{&c.flag, &c.outside, &c.inEnv} {
@@ -543,33 +571,33 @@ func TestGoodValues(t *testing.T) {
 func TestJumpHost(t *testing.T) {
 	for _, c := range []struct {
 		text string
-		want Jump
+		want host.Config
 		ok   bool
 	}{
-		{"bastion", Jump{Host: "bastion", Port: 22}, true},
-		{"me@bastion:2200", Jump{User: "me", Host: "bastion", Port: 2200}, true},
-		{"me@192.0.2.1", Jump{User: "me", Host: "192.0.2.1", Port: 22}, true},
-		{"me@[2001:db8::1]:2200", Jump{User: "me", Host: "2001:db8::1", Port: 2200}, true},
-		{"[2001:db8::1]", Jump{Host: "2001:db8::1", Port: 22}, true},
-		{"2001:db8::1", Jump{Host: "2001:db8::1", Port: 22}, true},
-		{"me@", Jump{}, false},
-		{"@bastion", Jump{}, false},
-		{"bastion:", Jump{}, false},
-		{"bastion:ssh", Jump{}, false},
-		{"[bastion]", Jump{}, false},
-		{"[::1", Jump{}, false},
-		{"[::1]22", Jump{}, false},
-		{"a,b", Jump{}, false},
+		{"bastion", host.Config{Address: "bastion", Port: 22}, true},
+		{"me@bastion:2200", host.Config{User: "me", Address: "bastion", Port: 2200}, true},
+		{"me@192.0.2.1", host.Config{User: "me", Address: "192.0.2.1", Port: 22}, true},
+		{"me@[2001:db8::1]:2200", host.Config{User: "me", Address: "2001:db8::1", Port: 2200}, true},
+		{"[2001:db8::1]", host.Config{Address: "2001:db8::1", Port: 22}, true},
+		{"2001:db8::1", host.Config{Address: "2001:db8::1", Port: 22}, true},
+		{"me@", host.Config{}, false},
+		{"@bastion", host.Config{}, false},
+		{"bastion:", host.Config{}, false},
+		{"bastion:ssh", host.Config{}, false},
+		{"[bastion]", host.Config{}, false},
+		{"[::1", host.Config{}, false},
+		{"[::1]22", host.Config{}, false},
+		{"a,b", host.Config{}, false},
 	} {
-		got, ok := parseJump(c.text)
-		if ok != c.ok || ok && got != c.want {
+		got, ok := parseAddress(c.text)
+		if ok != c.ok || ok && !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%q: got %+v, %v, want %+v, %v", c.text, got, ok, c.want, c.ok)
 		}
 	}
 	w := newWorld(t)
 	w.environ = append(w.environ, "DEPLOY_JUMP_HOST=bastion", "DEPLOY_USER=deploy")
 	config, _ := w.load(0)
-	if got := config.Target.Jump; got == nil || got.User != "deploy" {
+	if got := config.Host.Jump; got == nil || got.User != "deploy" {
 		t.Errorf("a jump host without a user: got %+v, want the user of the host", got)
 	}
 }
@@ -666,9 +694,9 @@ func TestDeployFiles(t *testing.T) {
 	}
 }
 
-// Who only looks at the host has the way to it, and neither passwords nor the
-// files of a checkout.
-func TestObserveNeedsTheWayToTheHost(t *testing.T) {
+// A command that only looks at the host needs the way to it, and neither
+// passwords nor the files of a checkout.
+func TestHostAccessNeedsTheWayToTheHost(t *testing.T) {
 	w := newWorld(t)
 	if err := os.RemoveAll(w.path("deploy")); err != nil {
 		t.Fatal(err)
@@ -722,7 +750,7 @@ func FuzzLoad(f *testing.F) {
 	w := newWorld(f)
 	f.Fuzz(func(t *testing.T, text string, need uint8) {
 		const value = "hunter2-is-secret"
-		config, report := Load(t.Context(), Sources{
+		config, report := Load(Sources{
 			Environ: append([]string{"RESTIC_PASSWORD=" + value, "PYPI_INDEX_URL=http://bot:" + value + "@example.com/simple", "SIGNING_KEY_PASSWORD=" + value}, w.environ...), EnvFile: ".env",
 			CAFolder: w.path("ca"),
 			ReadFile: func(name string) ([]byte, error) {

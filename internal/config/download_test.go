@@ -4,43 +4,45 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
 
 func TestDownloads(t *testing.T) {
 	a, b := strings.Repeat("0a", 32), strings.Repeat("0b", 32)
 	for _, c := range []struct {
 		name, url, sums, platforms string
-		want                       Download
+		sha256                     map[string]string
 		problem                    string
 	}{
-		{"one file", "https://example.com/x.zip?y=1", strings.ToUpper(a), "linux/arm64", Download{"https://example.com/x.zip?y=1", map[string]string{"": a}}, ""},
-		{"by architecture", "https://{arch}.example.com/x-{arch}.zip", "arm64=" + a + ", amd64=" + b, "linux/amd64,linux/arm64", Download{"https://{arch}.example.com/x-{arch}.zip", map[string]string{"arm64": a, "amd64": b}}, ""},
-		{"the one architecture that is built", "https://example.com/{arch}.zip", "arm64=" + a, "linux/arm64", Download{"https://example.com/{arch}.zip", map[string]string{"arm64": a}}, ""},
-		{"http", "http://example.com/x.zip", a, "", Download{"http://example.com/x.zip", map[string]string{"": a}},
+		{"one file", "https://example.com/x.zip?y=1", strings.ToUpper(a), "linux/arm64", map[string]string{"": a}, ""},
+		{"by architecture", "https://{arch}.example.com/x-{arch}.zip", "arm64=" + a + ", amd64=" + b, "linux/amd64,linux/arm64", map[string]string{"arm64": a, "amd64": b}, ""},
+		{"the one architecture that is built", "https://example.com/{arch}.zip", "arm64=" + a, "linux/arm64", map[string]string{"arm64": a}, ""},
+		{"http", "http://example.com/x.zip", a, "", map[string]string{"": a},
 			"CHROMIUM is not an https URL | write it with https:// in front"},
-		{"white space", "https://example.com/a b.zip", a, "", Download{"https://example.com/a b.zip", map[string]string{"": a}},
+		{"white space", "https://example.com/a b.zip", a, "", map[string]string{"": a},
 			"CHROMIUM is not an https URL | write it with https:// in front"},
-		{"credentials", "https://bot:pw@example.com/x.zip", a, "", Download{"https://bot:pw@example.com/x.zip", map[string]string{"": a}},
+		{"credentials", "https://bot:pw@example.com/x.zip", a, "", map[string]string{"": a},
 			"CHROMIUM has credentials in it | give a URL that works without; it is no secret"},
-		{"another placeholder", "https://example.com/${arch}/{version}.zip", "amd64=" + a, "", Download{"https://example.com/${arch}/{version}.zip", map[string]string{"amd64": a}},
+		{"another placeholder", "https://example.com/${arch}/{version}.zip", "amd64=" + a, "", map[string]string{"amd64": a},
 			"CHROMIUM has a { or } in it that is no {arch} | write {arch} for the architecture, and the rest in full"},
-		{"another file", "https://example.com/x.tar.xz", a, "", Download{"https://example.com/x.tar.xz", map[string]string{"": a}},
+		{"another file", "https://example.com/x.tar.xz", a, "", map[string]string{"": a},
 			"CHROMIUM is not the URL of a .zip | give the URL of the file itself"},
-		{"one file for two platforms", "https://example.com/x.zip", a, "linux/amd64,linux/arm64", Download{"https://example.com/x.zip", map[string]string{"": a}},
+		{"one file for two platforms", "https://example.com/x.zip", a, "linux/amd64,linux/arm64", map[string]string{"": a},
 			"CHROMIUM is one file, but PLATFORMS has linux/amd64 and linux/arm64 | put {arch} in place of the architecture"},
-		{"no checksum", "https://example.com/x.zip", "sha256:" + a, "", Download{"https://example.com/x.zip", nil},
+		{"no checksum", "https://example.com/x.zip", "sha256:" + a, "", nil,
 			"CHROMIUM_SHA256 is not a SHA-256 checksum | write the 64 hex digits that sha256sum prints, or amd64=HEX,arm64=HEX"},
-		{"no checksum of one architecture", "https://example.com/{arch}.zip", "amd64=" + a + ",arm64=", "", Download{"https://example.com/{arch}.zip", nil},
+		{"no checksum of one architecture", "https://example.com/{arch}.zip", "amd64=" + a + ",arm64=", "", nil,
 			"CHROMIUM_SHA256 is not a SHA-256 checksum | write the 64 hex digits that sha256sum prints, or amd64=HEX,arm64=HEX"},
-		{"another architecture", "https://example.com/{arch}.zip", "x86_64=" + a, "", Download{"https://example.com/{arch}.zip", nil},
+		{"another architecture", "https://example.com/{arch}.zip", "x86_64=" + a, "", nil,
 			"CHROMIUM_SHA256 is not a SHA-256 checksum | write the 64 hex digits that sha256sum prints, or amd64=HEX,arm64=HEX"},
-		{"an architecture twice", "https://example.com/{arch}.zip", "amd64=" + a + ",amd64=" + b, "", Download{"https://example.com/{arch}.zip", nil},
+		{"an architecture twice", "https://example.com/{arch}.zip", "amd64=" + a + ",amd64=" + b, "", nil,
 			"CHROMIUM_SHA256 has amd64 twice | keep one of the two"},
-		{"one checksum for all", "https://example.com/{arch}.zip", a, "", Download{"https://example.com/{arch}.zip", map[string]string{"": a}},
+		{"one checksum for all", "https://example.com/{arch}.zip", a, "", map[string]string{"": a},
 			"CHROMIUM_SHA256 is one checksum, but CHROMIUM has {arch} in it | write amd64=HEX,arm64=HEX"},
-		{"checksums for one file", "https://example.com/x.zip", "amd64=" + a, "", Download{"https://example.com/x.zip", map[string]string{"amd64": a}},
+		{"checksums for one file", "https://example.com/x.zip", "amd64=" + a, "", map[string]string{"amd64": a},
 			"CHROMIUM_SHA256 is by architecture, but CHROMIUM has no {arch} in it | write the 64 hex digits alone, or {arch} in the URL"},
-		{"a platform without", "https://example.com/{arch}.zip", "amd64=" + a, "linux/amd64,linux/arm64", Download{"https://example.com/{arch}.zip", map[string]string{"amd64": a}},
+		{"a platform without", "https://example.com/{arch}.zip", "amd64=" + a, "linux/amd64,linux/arm64", map[string]string{"amd64": a},
 			"CHROMIUM_SHA256 has none for arm64, which PLATFORMS has | add arm64=HEX, or leave linux/arm64 out of PLATFORMS"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -58,13 +60,13 @@ func TestDownloads(t *testing.T) {
 				if got := rendered(t, report); got != want {
 					t.Errorf("got\n%s\nwant\n%s", got, want)
 				}
-				got, other := config.Chromium, config.Wkhtmltopdf
+				got, other := config.Lock.Chromium, config.Lock.Wkhtmltopdf
 				if key != "CHROMIUM" {
 					got, other = other, got
 				}
-				c.want.URL = adapt(c.url)
-				if got == nil || !reflect.DeepEqual(*got, c.want) || other != nil || config.DebianChromium {
-					t.Errorf("%s is %+v, want %+v; the other is %+v, Debian's %v", key, got, c.want, other, config.DebianChromium)
+				file := release.Download{URL: adapt(c.url), SHA256: c.sha256}
+				if got == nil || !reflect.DeepEqual(*got, file) || other != nil || config.Lock.DebianChromium {
+					t.Errorf("%s is %+v, want %+v; the other is %+v, Debian's %v", key, got, file, other, config.Lock.DebianChromium)
 				}
 			}
 		})
@@ -93,8 +95,8 @@ func TestDebianChromium(t *testing.T) {
 			if got := rendered(t, report); got != c.want {
 				t.Errorf("got\n%s\nwant\n%s", got, c.want)
 			}
-			if config.Chromium != nil || config.DebianChromium != c.debian {
-				t.Errorf("got %+v, Debian's: %v; want no file, Debian's: %v", config.Chromium, config.DebianChromium, c.debian)
+			if config.Lock.Chromium != nil || config.Lock.DebianChromium != c.debian {
+				t.Errorf("got %+v, Debian's: %v; want no file, Debian's: %v", config.Lock.Chromium, config.Lock.DebianChromium, c.debian)
 			}
 		})
 	}

@@ -61,7 +61,7 @@ func parseEnv(name string, data []byte, environ func(string) (string, bool)) (en
 			continue
 		}
 		if first, again := file.lines[s.key]; again {
-			report.Addf("config.duplicate", place(name, line), "remove one of the two; compose takes the last", "%s is already set on line %d", named(s.key), first)
+			report.Addf("config.duplicate", place(name, line), "remove one of the two; compose takes the last", "%s is already set on line %d", showKey(s.key), first)
 		} else {
 			file.lines[s.key] = line
 			file.keys = append(file.keys, s.key)
@@ -71,10 +71,10 @@ func parseEnv(name string, data []byte, environ func(string) (string, bool)) (en
 	return file, report
 }
 
-// place gives "file:line".
+// place returns "file:line".
 func place(name string, line int) string { return fmt.Sprintf("%s:%d", name, line) }
 
-// invalidUTF8 gives the offset of the first byte that is no text, or -1.
+// invalidUTF8 returns the offset of the first byte that is no text, or -1.
 func invalidUTF8(data []byte) int {
 	for i := 0; i < len(data); {
 		r, size := utf8.DecodeRune(data[i:])
@@ -177,13 +177,13 @@ func read(lines []string, before map[string]string, environ func(string) (string
 	return s
 }
 
-// unterminated says whether the parser wants more lines. It has no error of
+// unterminated reports whether the parser wants more lines. It has no error of
 // its own for that.
 func unterminated(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "unterminated quoted value")
 }
 
-// refersPlainly says whether a text refers to one of the names as $NAME or
+// refersPlainly reports whether a text refers to one of the names as $NAME or
 // ${NAME}, with neither default nor condition.
 func refersPlainly(text string, names map[string]bool) bool {
 	for name := range names {
@@ -194,7 +194,7 @@ func refersPlainly(text string, names map[string]bool) bool {
 	return false
 }
 
-// keyOf gives the key of a statement.
+// keyOf returns the key of a statement.
 func keyOf(text string) string {
 	key, _, _ := strings.Cut(text, "=")
 	key, _, _ = strings.Cut(key, ":")
@@ -205,7 +205,7 @@ func keyOf(text string) string {
 	return key
 }
 
-// afterQuote says whether something other than a comment follows the quoted
+// afterQuote reports whether something other than a comment follows the quoted
 // value of a statement: compose would read it as a statement of its own.
 func afterQuote(text string) bool {
 	value := strings.TrimLeftFunc(text[strings.IndexAny(text, "=:")+1:], unicode.IsSpace)
@@ -231,8 +231,8 @@ func afterQuote(text string) bool {
 // disorder may be a part of a secret.
 var envName = regexp.MustCompile(`^[A-Z][A-Z0-9_]{0,39}$`)
 
-// named gives a key as a problem may show it.
-func named(key string) string {
+// showKey returns a key as a problem may show it.
+func showKey(key string) string {
 	if envName.MatchString(key) {
 		return key
 	}

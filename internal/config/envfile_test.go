@@ -14,7 +14,7 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 )
 
-// rendered gives the problems as a person reads them.
+// rendered returns the problems as the user reads them.
 func rendered(t testing.TB, report problem.Report) string {
 	t.Helper()
 	var b strings.Builder

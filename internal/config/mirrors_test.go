@@ -32,7 +32,7 @@ func certificate(t testing.TB, name string, valid time.Duration) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
-// pemOf gives a PEM block of a type, with nothing that has a meaning in it.
+// pemOf returns a PEM block of a type, with nothing that has a meaning in it.
 func pemOf(blockType string) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: blockType, Bytes: []byte("something in place of a real key")}))
 }
@@ -69,12 +69,12 @@ func TestExtraCAFile(t *testing.T) {
 			if got := rendered(t, report); got != want {
 				t.Errorf("got\n%s\nwant\n%s", got, want)
 			}
-			if config.Mirrors.CAs != c.certs {
-				t.Errorf("the certificates are\n%s\nwant\n%s", config.Mirrors.CAs, c.certs)
+			if config.Image.Mirrors.CAs != c.certs {
+				t.Errorf("the certificates are\n%s\nwant\n%s", config.Image.Mirrors.CAs, c.certs)
 			}
 			// Nothing else than a build needs the file.
-			if config, report := w.load(Push); len(report) > 0 || config.Mirrors.CAs != "" {
-				t.Errorf("to push, there are problems or certificates:\n%s%s", rendered(t, report), config.Mirrors.CAs)
+			if config, report := w.load(Push); len(report) > 0 || config.Image.Mirrors.CAs != "" {
+				t.Errorf("to push, there are problems or certificates:\n%s%s", rendered(t, report), config.Image.Mirrors.CAs)
 			}
 		})
 	}
@@ -110,7 +110,7 @@ func TestMachineCAs(t *testing.T) {
 		if len(report) > 0 {
 			t.Errorf("problems:\n%s", rendered(t, report))
 		}
-		return config.Mirrors.CAs
+		return config.Image.Mirrors.CAs
 	}
 	if got := load(); got != "" {
 		t.Errorf("without the folder there are certificates:\n%s", got)
@@ -133,8 +133,8 @@ func TestMachineCAs(t *testing.T) {
 	}
 	config, report := w.load(Build)
 	want := "✗ default: EXTRA_CA_FILE is not set, and of the machine's own CAs DIR/ca/c.crt can't be read: is a directory\n  fix: make that file readable, or set EXTRA_CA_FILE\n"
-	if got := strings.ReplaceAll(rendered(t, report), w.dir, "DIR"); got != want || config.Mirrors.CAs != one+two {
-		t.Errorf("got\n%s\nwant\n%s\nand the other certificates, got\n%s", got, want, config.Mirrors.CAs)
+	if got := strings.ReplaceAll(rendered(t, report), w.dir, "DIR"); got != want || config.Image.Mirrors.CAs != one+two {
+		t.Errorf("got\n%s\nwant\n%s\nand the other certificates, got\n%s", got, want, config.Image.Mirrors.CAs)
 	}
 }
 

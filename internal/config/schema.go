@@ -1,9 +1,9 @@
 package config
 
 import (
-	"fmt"
-	"reflect"
 	"strings"
+
+	"github.com/desiredeffect/erpnext-pipeline/deploy"
 )
 
 // Need is a set of things that a command is going to do. It decides which
@@ -34,87 +34,6 @@ func (n Need) String() string {
 	return strings.Join(names, ", ")
 }
 
-// keys are the values of all keys as text. Its tags are the one schema of the
-// configuration: the loader, de-example.env and the table in README.md come
-// from them.
-//
-//	env      the key and its default
-//	alias    an older name of the key
-//	flag     the flag of the same meaning, without dashes
-//	group    the heading that begins here
-//	need     what can't be done without a value
-//	secret   the value is a credential
-//	example  the company's value in de-example.env
-//	doc      what it is for
-type keys struct {
-	SiteVersion string `env:"DE_SITE_VERSION" group:"The release" flag:"version" need:"build push" example:"1.1.5" doc:"Site version: the tag of the image. Raise it for every release; a version names one image for ever."`
-	AppsFile    string `env:"APPS_FILE, default=apps.json" flag:"apps" doc:"File with the apps of the image and their branches, tags or commits."`
-	Token       string `env:"DE_MACRS_PAT" alias:"PAT_DESIRED_EFFECT" secret:"true" doc:"GitHub access token for the private apps: the value of that placeholder in the apps file. The older name PAT_DESIRED_EFFECT works as well."`
-
-	FrappePath   string `env:"FRAPPE_PATH, default=https://github.com/frappe/frappe" group:"The image" doc:"Repository of frappe, where the apps file has none."`
-	FrappeBranch string `env:"FRAPPE_BRANCH" doc:"Branch, tag or commit of frappe, where the apps file has none. Where it has one, they must agree."`
-	Python       string `env:"PYTHON_VERSION, default=3.11.6" example:"3.11.6" doc:"Python in the image, in full."`
-	Node         string `env:"NODE_VERSION, default=18.18.2" example:"18.18.2" doc:"Node.js in the image, in full."`
-	PackagesAsOf string `env:"PACKAGES_AS_OF" doc:"Take no Python package published after this day or time (2024-03-20 or 2024-03-20T12:00:00Z). Without it a first release takes those of the day of its frappe."`
-	Platforms    string `env:"PLATFORMS" flag:"platform" doc:"Platforms of the image, separated by commas: linux/amd64, linux/arm64 or both. Without it the engine's own."`
-	ImageName    string `env:"IMAGE_NAME" need:"build push deploy" example:"desiredeffect/erpnext-custom" doc:"Name of the image, without registry and tag."`
-
-	WkhtmltopdfURL    string `env:"WKHTMLTOPDF_URL" group:"Makers of PDFs in the image" doc:"Debian package of wkhtmltopdf with patched Qt, as an https URL; {arch} in it stands for amd64 or arm64. Without it Debian's own, which is not patched. Needs WKHTMLTOPDF_SHA256."`
-	WkhtmltopdfSHA256 string `env:"WKHTMLTOPDF_SHA256" doc:"SHA-256 checksum of that package in hexadecimal; with {arch} in the URL one for each, as amd64=HEX,arm64=HEX. Needs WKHTMLTOPDF_URL."`
-	Chromium          string `env:"CHROMIUM" doc:"Chromium: debian for Debian's package, or the https URL of a .zip of chrome-headless-shell, with {arch} as above. Without it there is none. A URL needs CHROMIUM_SHA256."`
-	ChromiumSHA256    string `env:"CHROMIUM_SHA256" doc:"SHA-256 checksum of that .zip, written as WKHTMLTOPDF_SHA256 is. Needs a URL in CHROMIUM."`
-
-	PyPIIndexURL   string `env:"PYPI_INDEX_URL" group:"Mirrors for the build" secret:"true" doc:"Index in place of PyPI for pip and uv, such as https://pypi.example.com/simple. It may have user:password@ in it."`
-	NPMRegistryURL string `env:"NPM_REGISTRY_URL" secret:"true" doc:"Registry in place of npm's for yarn. It may have user:password@ in it."`
-	AptMirrorURL   string `env:"APT_MIRROR_URL" secret:"true" doc:"Server in place of http://deb.debian.org, with /debian and /debian-security below it. It may have user:password@ in it."`
-	ImageMirror    string `env:"IMAGE_MIRROR" doc:"Registry in place of Docker Hub for base images, as host or host:port, with a path or without. With mirror.example.com/hub, python comes from mirror.example.com/hub/library/python."`
-	ExtraCAFile    string `env:"EXTRA_CA_FILE" doc:"File with certificates in PEM, such as a company's own CA, that are trusted while building and don't get into the image. Without it those of this machine, /usr/local/share/ca-certificates/*.crt."`
-
-	Registry         string `env:"REGISTRY" group:"The registry" doc:"Registry to push to, as host or host:port. Without one the host pulls through the SSH connection from a registry inside the pipeline."`
-	RegistryUsername string `env:"REGISTRY_USERNAME" doc:"User name at the registry. Needs REGISTRY_PASSWORD."`
-	RegistryPassword string `env:"REGISTRY_PASSWORD" secret:"true" doc:"Password or token at the registry. Needs REGISTRY_USERNAME."`
-
-	SigningKey         string `env:"SIGNING_KEY" group:"The signature" secret:"true" doc:"Private key of cosign that signs the image, its whole text. Without this and SIGNING_KEY_FILE the image is not signed."`
-	SigningKeyFile     string `env:"SIGNING_KEY_FILE" doc:"File with that private key, readable by nobody else."`
-	SigningKeyPassword string `env:"SIGNING_KEY_PASSWORD" secret:"true" doc:"Password of that private key. An encrypted key needs it."`
-
-	GitHubAPIURL string `env:"GITHUB_API_URL, default=https://api.github.com" group:"GitHub" doc:"Where GitHub's REST API is. GitHub Actions sets it."`
-	GitHubToken  string `env:"GITHUB_TOKEN" secret:"true" doc:"Token for public repositories, which otherwise share a low rate limit."`
-
-	Host             string `env:"DEPLOY_HOST" group:"The host" flag:"host" need:"deploy host" doc:"Host that runs the site. Without one a release ends with the image."`
-	Port             string `env:"DEPLOY_PORT, default=22" doc:"Port of its SSH server."`
-	User             string `env:"DEPLOY_USER" need:"deploy host" doc:"User to log in as; it must be able to use Docker."`
-	SSHKey           string `env:"DEPLOY_SSH_KEY" secret:"true" doc:"Private key to log in with, its whole text. Reaching the host needs this, DEPLOY_SSH_KEY_FILE or an SSH agent."`
-	SSHKeyFile       string `env:"DEPLOY_SSH_KEY_FILE" doc:"File with the private key, readable by nobody else."`
-	SSHKeyPassphrase string `env:"DEPLOY_SSH_KEY_PASSPHRASE" secret:"true" doc:"Passphrase of the private key, if it has one."`
-	KnownHosts       string `env:"DEPLOY_KNOWN_HOSTS" doc:"Host keys that are accepted, in the format of known_hosts, their whole text. Used in place of DEPLOY_KNOWN_HOSTS_FILE."`
-	KnownHostsFile   string `env:"DEPLOY_KNOWN_HOSTS_FILE, default=~/.ssh/known_hosts" doc:"File with the host keys that are accepted."`
-	JumpHost         string `env:"DEPLOY_JUMP_HOST" doc:"Host to connect through, as user@host:port; user and port may be left out."`
-	Dir              string `env:"DEPLOY_DIR, default=/opt/erpnext" doc:"Folder on the host for releases, backups and journals."`
-
-	Strategy     string `env:"DEPLOY_STRATEGY, default=cycle" group:"How a release goes live" flag:"strategy" doc:"How the new release takes over: cycle takes the old bench down and then brings the new one up, as the checklist does; swap brings the new one up beside the old one. Data services and the proxy stay up where they are the same in both, which swap asks for."`
-	BackupFiles  string `env:"BACKUP_FILES, default=false" doc:"Whether the backup before a migration takes the site's public and private files too, and not the database alone: true or false."`
-	DrainSeconds string `env:"DRAIN_SECONDS, default=300" doc:"How long to wait for running and queued jobs to end, in seconds, before a release gives up with nothing changed."`
-	KeepReleases string `env:"KEEP_RELEASES, default=3" doc:"How many releases before the live one keep their image, compose files and backup on the host, for a rollback. At least 1."`
-	HooksDir     string `env:"HOOKS_DIR, default=deploy/hooks" doc:"Folder with programs that the host runs before and after parts of a release. The default one need not exist."`
-
-	Project      string `env:"COMPOSE_PROJECT_NAME" group:"The compose project" flag:"project" need:"deploy host" example:"de-erpnext" doc:"Name of the compose project. Never change it: the volumes with the data carry it."`
-	ComposeFiles string `env:"COMPOSE_FILES, default=deploy/compose/compose-main.yaml" doc:"Compose files in the order in which compose reads them, separated by commas."`
-	SiteName     string `env:"SITE_NAME" flag:"site" need:"deploy host" doc:"Name of the site: the host name under which people open it."`
-	HTTPPort     string `env:"HTTP_PORT, default=80" doc:"Port of the host on which the site answers."`
-
-	AdminPassword  string `env:"ADMIN_PASSWORD" secret:"true" need:"deploy" doc:"Password of the site's Administrator, for a new site."`
-	DBRootPassword string `env:"DB_ROOT_PASSWORD" secret:"true" need:"deploy" doc:"Password of the database's root user; restoring a backup needs it."`
-
-	GunicornWorkers   string `env:"GUNICORN_WORKERS, default=2" doc:"Worker processes of the backend."`
-	GunicornThreads   string `env:"GUNICORN_THREADS, default=4" doc:"Threads of each of these processes."`
-	ClientMaxBodySize string `env:"CLIENT_MAX_BODY_SIZE, default=50m" doc:"Largest upload, in nginx's notation."`
-	ProxyReadTimeout  string `env:"PROXY_READ_TIMEOUT, default=120" doc:"How long the frontend waits for an answer of the backend, in seconds or nginx's notation."`
-
-	ResticRepository string `env:"RESTIC_REPOSITORY" doc:"Where restic stores backups. Needs RESTIC_PASSWORD."`
-	ResticPassword   string `env:"RESTIC_PASSWORD" secret:"true" doc:"Password of restic's repository. Needs RESTIC_REPOSITORY."`
-}
-
 // Key is one entry of the schema.
 type Key struct {
 	// Name is the environment variable, Alias an older name of it.
@@ -128,101 +47,210 @@ type Key struct {
 	Doc string
 	// Default is used where there is no value.
 	Default string
-	// Example is the company's own value.
+	// Example is the company's own value in de-example.env.
 	Example string
 	// Need is what can't be done without a value.
 	Need Need
-	// Secret says that the value is a credential.
+	// Secret marks the value as a credential.
 	Secret bool
+	// Elsewhere is where a workflow has the value from, if that is neither a
+	// secret nor a variable: its env leaves the key out.
+	Elsewhere string
+	// Expression gives a workflow the value, if that is not the secret or the
+	// variable of the key's name.
+	Expression string
+
+	// parse reads the value into the field that it is for.
+	parse parser
 }
 
-// Schema gives all keys in the order in which a person reads them.
-func Schema() []Key {
-	fields := reflect.TypeFor[keys]()
-	schema := make([]Key, fields.NumField())
-	group := ""
-	for i := range schema {
-		tag := fields.Field(i).Tag
-		name, option, _ := strings.Cut(tag.Get("env"), ",")
-		if heading := tag.Get("group"); heading != "" {
-			group = heading
-		}
-		need := Need(0)
-		for _, word := range strings.Fields(tag.Get("need")) {
-			need |= map[string]Need{"build": Build, "push": Push, "deploy": Deploy, "host": HostAccess}[word]
-		}
-		schema[i] = Key{
-			Name: name, Alias: tag.Get("alias"), Flag: tag.Get("flag"), Group: group, Doc: tag.Get("doc"),
-			Default: strings.TrimPrefix(strings.TrimSpace(option), "default="),
-			Example: tag.Get("example"), Need: need, Secret: tag.Get("secret") != "",
+// Schema returns all keys in reading order.
+func Schema() []Key { return schema(newConfig()) }
+
+// schema is the one list of the keys: flags, de-example.env, the table in
+// README.md, the env of the workflows and [Load] follow it. Its parsers fill
+// the Config.
+//
+// A key is added here, and as a field of the struct that uses it.
+func schema(c *Config) []Key {
+	var all []Key
+	for _, group := range []struct {
+		heading string
+		keys    []Key
+	}{
+		{"The release", releaseKeys(c)},
+		{"The image", imageKeys(c)},
+		{"Makers of PDFs in the image", pdfKeys(c)},
+		{"Mirrors for the build", mirrorKeys(c)},
+		{"The registry", registryKeys(c)},
+		{"The signature", signatureKeys(c)},
+		{"GitHub", gitHubKeys(c)},
+		{"The host", hostKeys(c)},
+		{"How a release goes live", strategyKeys(c)},
+		{"The compose project", composeKeys(c)},
+	} {
+		for _, k := range group.keys {
+			k.Group = group.heading
+			all = append(all, k)
 		}
 	}
-	return schema
+	return all
 }
 
-// exampleWidth is the width of comments in de-example.env, in characters.
-const exampleWidth = 76
-
-// ExampleEnv gives the text of de-example.env: every key with what it is for,
-// its default and what needs it, and the company's values. A key that may
-// stay without a value is commented out.
-func ExampleEnv() string {
-	var b strings.Builder
-	comment := func(text string) {
-		line := "#"
-		for _, word := range strings.Fields(text) {
-			if len(line)+1+len(word) > exampleWidth {
-				fmt.Fprintln(&b, line)
-				line = "#"
-			}
-			line += " " + word
-		}
-		fmt.Fprintln(&b, line)
+func releaseKeys(c *Config) []Key {
+	return []Key{
+		{Name: "DE_SITE_VERSION", Flag: "version", Example: "1.1.5", Need: Build | Push, Elsewhere: "the tag or the input", parse: text(&c.Lock.SiteVersion).where(siteVersion),
+			Doc: "Site version: the tag of the image. Raise it for every release; a version names one image for ever."},
+		{Name: "APPS_FILE", Flag: "apps", Default: "apps.json", Elsewhere: "the repository", parse: text(&c.Apps.Path),
+			Doc: "File with the apps of the image and their branches, tags or commits."},
+		{Name: "DE_MACRS_PAT", Alias: "PAT_DESIRED_EFFECT", Secret: true, parse: named().where(wellCopied),
+			Doc: "GitHub access token for the private apps: the value of that placeholder in the apps file. The older name PAT_DESIRED_EFFECT works as well."},
 	}
-	comment("Configuration of the pipeline and of the compose project, with every key there is. Copy it to .env and fill it in. Values follow compose's rules for this file, because compose reads it as well: in single quotes nothing is replaced; elsewhere write $$ for a dollar sign. An empty value counts as none. Host commands are those that only reach the host, such as status, history, bench and logs.")
-	group := ""
-	for _, k := range Schema() {
-		if k.Group != group {
-			group = k.Group
-			fmt.Fprintf(&b, "\n\n# --- %s ---\n", group)
-		}
-		fmt.Fprintln(&b)
-		comment(k.Doc)
-		var facts []string
-		if k.Need != 0 {
-			facts = append(facts, "Required for: "+k.Need.String()+".")
-		} else {
-			facts = append(facts, "Optional.")
-		}
-		if k.Default != "" {
-			facts = append(facts, "Default: "+k.Default)
-		}
-		comment(strings.Join(facts, " "))
-		switch {
-		case k.Example != "":
-			fmt.Fprintf(&b, "%s=%s\n", k.Name, k.Example)
-		case k.Need != 0:
-			fmt.Fprintf(&b, "%s=\n", k.Name)
-		default:
-			fmt.Fprintf(&b, "# %s=%s\n", k.Name, k.Default)
-		}
-	}
-	return b.String()
 }
 
-// MarkdownTable gives the table of all keys for README.md.
-func MarkdownTable() string {
-	var b strings.Builder
-	b.WriteString("| key | for | default | required for |\n|---|---|---|---|\n")
-	for _, k := range Schema() {
-		name, fallback := "`"+k.Name+"`", ""
-		if k.Flag != "" {
-			name += "<br>`--" + k.Flag + "`"
-		}
-		if k.Default != "" {
-			fallback = "`" + k.Default + "`"
-		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", name, k.Doc, fallback, k.Need)
+func imageKeys(c *Config) []Key {
+	return []Key{
+		{Name: "FRAPPE_PATH", Default: "https://github.com/frappe/frappe", parse: text(&c.Apps.Frappe.URL).where(serverURL),
+			Doc: "Repository of frappe, where the apps file has none."},
+		{Name: "FRAPPE_BRANCH", parse: text(&c.Apps.Frappe.Ref),
+			Doc: "Branch, tag or commit of frappe, where the apps file has none. Where it has one, they must agree."},
+		{Name: "PYTHON_VERSION", Default: "3.11.6", Example: "3.11.6", parse: text(&c.Lock.Python).where(fullVersion("3.11.6")),
+			Doc: "Python in the image, in full."},
+		{Name: "NODE_VERSION", Default: "18.18.2", Example: "18.18.2", parse: text(&c.Lock.Node).where(fullVersion("18.18.2")),
+			Doc: "Node.js in the image, in full."},
+		{Name: "PACKAGES_AS_OF", parse: moment(&c.Image.PackagesAsOf),
+			Doc: "Take no Python package published after this day or time (2024-03-20 or 2024-03-20T12:00:00Z). Without it a first release takes those of the day of its frappe."},
+		{Name: "PLATFORMS", Flag: "platform", parse: platforms(&c.Image.Platforms),
+			Doc: "Platforms of the image, separated by commas: linux/amd64, linux/arm64 or both. Without it the engine's own."},
+		{Name: "IMAGE_NAME", Example: "desiredeffect/erpnext-custom", Need: Build | Push | Deploy, parse: text(&c.Registry.Name).where(imageName),
+			Doc: "Name of the image, without registry and tag."},
 	}
-	return b.String()
+}
+
+func pdfKeys(c *Config) []Key {
+	return []Key{
+		{Name: "WKHTMLTOPDF_URL", parse: text(&c.Lock.Wkhtmltopdf.URL),
+			Doc: "Debian package of wkhtmltopdf with patched Qt, as an https URL; {arch} in it stands for amd64 or arm64. Without it Debian's own, which is not patched. Needs WKHTMLTOPDF_SHA256."},
+		{Name: "WKHTMLTOPDF_SHA256", parse: checksums(&c.Lock.Wkhtmltopdf.SHA256),
+			Doc: "SHA-256 checksum of that package in hexadecimal; with {arch} in the URL one for each, as amd64=HEX,arm64=HEX. Needs WKHTMLTOPDF_URL."},
+		{Name: "CHROMIUM", parse: chromium(&c.Lock.Chromium.URL, &c.Lock.DebianChromium),
+			Doc: "Chromium: debian for Debian's package, or the https URL of a .zip of chrome-headless-shell, with {arch} as above. Without it there is none. A URL needs CHROMIUM_SHA256."},
+		{Name: "CHROMIUM_SHA256", parse: checksums(&c.Lock.Chromium.SHA256),
+			Doc: "SHA-256 checksum of that .zip, written as WKHTMLTOPDF_SHA256 is. Needs a URL in CHROMIUM."},
+	}
+}
+
+func mirrorKeys(c *Config) []Key {
+	return []Key{
+		{Name: "PYPI_INDEX_URL", Secret: true, parse: mirror(&c.Image.Mirrors.PyPI),
+			Doc: "Index in place of PyPI for pip and uv, such as https://pypi.example.com/simple. It may have user:password@ in it."},
+		{Name: "NPM_REGISTRY_URL", Secret: true, parse: mirror(&c.Image.Mirrors.NPM),
+			Doc: "Registry in place of npm's for yarn. It may have user:password@ in it."},
+		{Name: "APT_MIRROR_URL", Secret: true, parse: mirror(&c.Image.Mirrors.Apt),
+			Doc: "Server in place of http://deb.debian.org, with /debian and /debian-security below it. It may have user:password@ in it."},
+		{Name: "IMAGE_MIRROR", parse: trimmed(&c.Image.Mirrors.Images).where(imageMirror),
+			Doc: "Registry in place of Docker Hub for base images, as host or host:port, with a path or without. With mirror.example.com/hub, python comes from mirror.example.com/hub/library/python."},
+		{Name: "EXTRA_CA_FILE", parse: certificates(&c.Image.Mirrors.CAs),
+			Doc: "File with certificates in PEM, such as a company's own CA, that are trusted while building and don't get into the image. Without it those of this machine, /usr/local/share/ca-certificates/*.crt."},
+	}
+}
+
+func registryKeys(c *Config) []Key {
+	return []Key{
+		{Name: "REGISTRY", parse: text(&c.Registry.Host).where(registryHost),
+			Doc: "Registry to push to, as host or host:port. Without one the host pulls through the SSH connection from a registry inside the pipeline."},
+		{Name: "REGISTRY_USERNAME", parse: text(&c.Registry.Username),
+			Doc: "User name at the registry. Needs REGISTRY_PASSWORD."},
+		{Name: "REGISTRY_PASSWORD", Secret: true, parse: credential(&c.Registry.Password),
+			Doc: "Password or token at the registry. Needs REGISTRY_USERNAME."},
+	}
+}
+
+func signatureKeys(c *Config) []Key {
+	return []Key{
+		{Name: "SIGNING_KEY", Secret: true, parse: secretText(&c.SigningKey.PEM),
+			Doc: "Private key of cosign that signs the image, its whole text. Without this and SIGNING_KEY_FILE the image is not signed."},
+		{Name: "SIGNING_KEY_FILE", Elsewhere: "SIGNING_KEY", parse: signingKeyFile(&c.SigningKey.PEM),
+			Doc: "File with that private key, readable by you alone."},
+		{Name: "SIGNING_KEY_PASSWORD", Secret: true, parse: credential(&c.SigningKey.Password),
+			Doc: "Password of that private key. An encrypted key needs it."},
+	}
+}
+
+func gitHubKeys(c *Config) []Key {
+	return []Key{
+		{Name: "GITHUB_API_URL", Default: "https://api.github.com", Elsewhere: "GitHub Actions", parse: trimmed(&c.GitHubAPIURL).where(serverURL),
+			Doc: "Where GitHub's REST API is. GitHub Actions sets it."},
+		{Name: "GITHUB_TOKEN", Secret: true, Expression: "github.token", parse: credential(&c.GitHub.Token),
+			Doc: "Token for public repositories, which otherwise share a low rate limit."},
+	}
+}
+
+func hostKeys(c *Config) []Key {
+	return []Key{
+		{Name: "DEPLOY_HOST", Flag: "host", Need: Deploy | HostAccess, parse: text(&c.Host.Address).where(hostAddress),
+			Doc: "Host that runs the site. Without one a release ends with the image."},
+		{Name: "DEPLOY_PORT", Default: "22", parse: number(&c.Host.Port, 65535),
+			Doc: "Port of its SSH server."},
+		{Name: "DEPLOY_USER", Need: Deploy | HostAccess, parse: text(&c.Host.User).where(login),
+			Doc: "User to log in as; it must be able to use Docker."},
+		{Name: "DEPLOY_SSH_KEY", Secret: true, parse: secretText(&c.Host.Keys[0].PEM),
+			Doc: "Private key to log in with, its whole text. Reaching the host needs this, DEPLOY_SSH_KEY_FILE or an SSH agent."},
+		{Name: "DEPLOY_SSH_KEY_FILE", Elsewhere: "DEPLOY_SSH_KEY", parse: file(&c.Host.Keys[0].Path),
+			Doc: "File with the private key, readable by you alone."},
+		{Name: "DEPLOY_SSH_KEY_PASSPHRASE", Secret: true, parse: secretText(&c.Host.Keys[0].Passphrase),
+			Doc: "Passphrase of the private key, if it has one."},
+		{Name: "DEPLOY_KNOWN_HOSTS", parse: text(&c.Host.KnownHosts[0].Text),
+			Doc: "Host keys that are accepted, in the format of known_hosts, their whole text. Used in place of DEPLOY_KNOWN_HOSTS_FILE."},
+		{Name: "DEPLOY_KNOWN_HOSTS_FILE", Default: "~/.ssh/known_hosts", Elsewhere: "DEPLOY_KNOWN_HOSTS", parse: text(&c.Host.KnownHosts[0].Path),
+			Doc: "File with the host keys that are accepted."},
+		{Name: "DEPLOY_JUMP_HOST", parse: jumpHost(&c.Host.Jump),
+			Doc: "Host to connect through, as user@host:port; user and port may be left out."},
+		{Name: "DEPLOY_DIR", Default: "/opt/erpnext", parse: cleaned(&c.Target.Dir).where(hostFolder),
+			Doc: "Folder on the host for releases, backups and journals."},
+	}
+}
+
+func strategyKeys(c *Config) []Key {
+	return []Key{
+		{Name: "DEPLOY_STRATEGY", Flag: "strategy", Default: deploy.Cycle, parse: text(&c.Target.Strategy).where(oneOf("a strategy", deploy.Cycle, deploy.Swap)),
+			Doc: "How the new release takes over: cycle takes the old bench down and then brings the new one up, as the checklist does; swap brings the new one up beside the old one. Data services and the proxy stay up where they are the same in both, which swap asks for."},
+		{Name: "BACKUP_FILES", Default: "false", parse: truth(&c.Target.BackupFiles),
+			Doc: "Whether the backup before a migration takes the site's public and private files too, and not the database alone: true or false."},
+		{Name: "DRAIN_SECONDS", Default: "300", parse: seconds(&c.Target.DrainLimit, 24*60*60),
+			Doc: "How long to wait for running and queued jobs to end, in seconds, before a release gives up with nothing changed."},
+		{Name: "KEEP_RELEASES", Default: "3", parse: number(&c.Target.KeepReleases, 1000),
+			Doc: "How many releases before the live one keep their image, compose files and backup on the host, for a rollback. At least 1."},
+		{Name: "HOOKS_DIR", Default: "deploy/hooks", parse: hooksFolder(&c.Target.HooksDir),
+			Doc: "Folder with programs that the host runs before and after parts of a release. The default one need not exist."},
+	}
+}
+
+func composeKeys(c *Config) []Key {
+	return []Key{
+		{Name: "COMPOSE_PROJECT_NAME", Flag: "project", Example: "de-erpnext", Need: Deploy | HostAccess, parse: text(&c.Target.Project).where(projectName),
+			Doc: "Name of the compose project. Never change it: the volumes with the data carry it."},
+		{Name: "COMPOSE_FILES", Default: "deploy/compose/compose-main.yaml", parse: composeFiles(&c.Target.ComposeFiles),
+			Doc: "Compose files in the order in which compose reads them, separated by commas."},
+		{Name: "SITE_NAME", Flag: "site", Need: Deploy | HostAccess, parse: only(&c.Target.Sites).where(siteName),
+			Doc: "Name of the site: the host name under which people open it."},
+		{Name: "HTTP_PORT", Default: "80", parse: number(&c.Target.HTTPPort, 65535),
+			Doc: "Port of the host on which the site answers."},
+		{Name: "ADMIN_PASSWORD", Need: Deploy, Secret: true, parse: secretVariable(c.Target.Secrets),
+			Doc: "Password of the site's Administrator, for a new site."},
+		{Name: "DB_ROOT_PASSWORD", Need: Deploy, Secret: true, parse: secretVariable(c.Target.Secrets),
+			Doc: "Password of the database's root user; restoring a backup needs it."},
+		{Name: "GUNICORN_WORKERS", Default: "2", parse: variable(c.Target.Variables).where(upTo(1024)),
+			Doc: "Worker processes of the backend."},
+		{Name: "GUNICORN_THREADS", Default: "4", parse: variable(c.Target.Variables).where(upTo(1024)),
+			Doc: "Threads of each of these processes."},
+		{Name: "CLIENT_MAX_BODY_SIZE", Default: "50m", parse: variable(c.Target.Variables).where(nginxSize),
+			Doc: "Largest upload, in nginx's notation."},
+		{Name: "PROXY_READ_TIMEOUT", Default: "120", parse: variable(c.Target.Variables).where(nginxTime),
+			Doc: "How long the frontend waits for an answer of the backend, in seconds or nginx's notation."},
+		{Name: "RESTIC_REPOSITORY", parse: variable(c.Target.Variables),
+			Doc: "Where restic stores backups. Needs RESTIC_PASSWORD."},
+		{Name: "RESTIC_PASSWORD", Secret: true, parse: secretVariable(c.Target.Secrets),
+			Doc: "Password of restic's repository. Needs RESTIC_REPOSITORY."},
+	}
 }

@@ -28,7 +28,7 @@ func TestExampleEnvIsUpToDate(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(got) != ExampleEnv() {
-		t.Error("de-example.env is not what the schema in ci/config/schema.go says; run: go test ./ci/config -update")
+		t.Error("de-example.env is not what the schema in internal/config/schema.go says; run: go test ./internal/config -update")
 	}
 }
 
@@ -47,14 +47,14 @@ func TestReadmeIsUpToDate(t *testing.T) {
 		return
 	}
 	if !*update {
-		t.Fatal("the table of README.md is not what the schema in ci/config/schema.go says; run: go test ./ci/config -update")
+		t.Fatal("the table of README.md is not what the schema in internal/config/schema.go says; run: go test ./internal/config -update")
 	}
 	if err := os.WriteFile(readmeFile, []byte(want), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// de-example.env is what a person starts from: filled in, it must load.
+// de-example.env is what a user starts from: filled in, it must load.
 func TestExampleEnvLoadsOnceFilledIn(t *testing.T) {
 	text := regexp.MustCompile(`(?m)^([A-Z_]+)=$`).ReplaceAllString(ExampleEnv(), "$1=filled-in.example")
 	w := newWorld(t)
@@ -64,7 +64,7 @@ func TestExampleEnvLoadsOnceFilledIn(t *testing.T) {
 	if len(report) > 0 {
 		t.Fatalf("problems:\n%s", rendered(t, report))
 	}
-	if got, want := config.ImageName, "desiredeffect/erpnext-custom"; got != want {
+	if got, want := config.Registry.Name, "desiredeffect/erpnext-custom"; got != want {
 		t.Errorf("IMAGE_NAME is %q, want the company's %q", got, want)
 	}
 }
@@ -94,6 +94,12 @@ func TestSchemaIsWhole(t *testing.T) {
 		}
 		if k.Doc == "" || !strings.HasSuffix(strings.TrimSuffix(k.Doc, ")"), ".") || strings.Contains(k.Doc, "|") {
 			t.Errorf("%s: doc %q is not a sentence that fits a Markdown table", k.Name, k.Doc)
+		}
+		if k.parse == nil {
+			t.Errorf("%s is not parsed", k.Name)
+		}
+		if k.Elsewhere != "" && k.Expression != "" {
+			t.Errorf("%s: a workflow has it from elsewhere, yet from %s", k.Name, k.Expression)
 		}
 		if k.Group == "" {
 			t.Errorf("%s stands under no heading", k.Name)

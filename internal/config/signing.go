@@ -4,54 +4,52 @@ import (
 	"encoding/pem"
 	"strings"
 
+	"github.com/desiredeffect/erpnext-pipeline/ci/attest"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
 
-// Signing is how images are signed.
-type Signing struct {
-	// Key is the text of cosign's private key; unset where images are not
-	// signed. One in a file is read only where something is pushed.
-	Key secret.Secret
-	// Password opens an encrypted key.
-	Password secret.Secret
+// signingKeyFile reads the private key from a file. Only a push needs it, and
+// none where the key itself is given.
+func signingKeyFile(field *secret.Secret) parser {
+	return func(l *loader, key, file string) {
+		file = l.expand(key, file)
+		if file == "" || l.need&Push == 0 || l.isSet("SIGNING_KEY") {
+			return
+		}
+		if data, ok := l.contents(key, file, "the private key", ", or make the key with cosign generate-key-pair", true); ok {
+			*field = secret.New(string(data))
+		}
+	}
 }
 
 // signing looks, before a push, at the private key: cosign would find out
 // after the push.
-func (l *loader) signing(k keys) Signing {
+func (l *loader) signing(c *Config) {
 	const key, fileKey, passwordKey = "SIGNING_KEY", "SIGNING_KEY_FILE", "SIGNING_KEY_PASSWORD"
-	s := Signing{Key: secret.New(k.SigningKey), Password: l.credential(passwordKey, k.SigningKeyPassword)}
-	file := l.expand(fileKey, k.SigningKeyFile)
 	switch {
-	case s.Key.IsSet() && file != "":
+	case l.isSet(key) && l.isSet(fileKey):
 		l.bad(key, "keep one of them", "and %s are both set", fileKey)
-	case !s.Key.IsSet() && file == "" && s.Password.IsSet():
-		// Images would go out unsigned though somebody meant to sign them.
+	case !l.isSet(key) && !l.isSet(fileKey) && l.isSet(passwordKey):
+		// Images would go out unsigned though they are meant to be signed.
 		l.bad(passwordKey, "set "+key+" or "+fileKey+" as well, or none of them", "is set, but there is no key to sign with")
 	}
-	if l.need&Push == 0 {
-		return s
-	}
 	switch {
-	case s.Key.IsSet():
-		l.signingKey(s, key, "")
-	case file != "":
-		if data, ok := l.contents(fileKey, file, "the private key", ", or make the key with cosign generate-key-pair", true); ok {
-			s.Key = secret.New(string(data))
-			l.signingKey(s, fileKey, " names "+file+", which")
-		}
+	case l.need&Push == 0 || !c.SigningKey.PEM.IsSet():
+	case l.isSet(key):
+		l.signingKey(c.SigningKey, key, "")
+	default:
+		l.signingKey(c.SigningKey, fileKey, " names "+l.expand(fileKey, l.values[fileKey].text)+", which")
 	}
-	return s
 }
 
 // signingKey reports a private key that can't be used. which is put between
-// the name of the key and what is wrong.
-func (l *loader) signingKey(s Signing, key, which string) {
+// the name of the setting and what is wrong.
+func (l *loader) signingKey(private attest.Key, key, which string) {
 	add := func(remedy, detail string) {
 		l.report.Add(problem.Problem{Code: "config.signing-key", Subject: l.where(key), Detail: key + which + " " + detail, Remedy: remedy})
 	}
-	text := s.Key.Reveal()
+	text := private.PEM.Reveal()
 	block, _ := pem.Decode([]byte(text))
 	switch {
 	case !strings.Contains(text, "PRIVATE KEY"):
@@ -63,7 +61,7 @@ func (l *loader) signingKey(s Signing, key, which string) {
 	}
 	switch block.Type {
 	case "ENCRYPTED SIGSTORE PRIVATE KEY", "ENCRYPTED COSIGN PRIVATE KEY":
-		if !s.Password.IsSet() {
+		if !private.Password.IsSet() {
 			add("set SIGNING_KEY_PASSWORD", "is encrypted, and SIGNING_KEY_PASSWORD is not set")
 		}
 		return

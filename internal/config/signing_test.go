@@ -42,8 +42,8 @@ func TestSigningKey(t *testing.T) {
 				if got := strings.ReplaceAll(rendered(t, report), w.dir, "DIR"); got != want {
 					t.Errorf("got\n%s\nwant\n%s", got, want)
 				}
-				if got := config.Signing; got.Key.Reveal() != c.key || got.Password.Reveal() != c.password {
-					t.Errorf("the key is %q, want %q; the password %q, want %q", got.Key.Reveal(), c.key, got.Password.Reveal(), c.password)
+				if got := config.SigningKey; got.PEM.Reveal() != c.key || got.Password.Reveal() != c.password {
+					t.Errorf("the key is %q, want %q; the password %q, want %q", got.PEM.Reveal(), c.key, got.Password.Reveal(), c.password)
 				}
 				// Who only builds needs no key.
 				if _, report := w.load(Build); len(report) > 0 {

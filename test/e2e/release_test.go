@@ -197,11 +197,11 @@ func (u *user) onHostWith(input string, argv ...string) string {
 // connect logs in to the host.
 func (u *user) connect() *host.Host {
 	u.t.Helper()
-	cfg, report := config.Load(u.t.Context(), config.Sources{Environ: u.environ}, config.HostAccess, nil)
+	cfg, report := config.Load(config.Sources{Environ: u.environ}, config.HostAccess, nil)
 	if err := report.Err(); err != nil {
 		u.t.Fatal(err)
 	}
-	h, err := host.Dial(u.t.Context(), cfg.Target.SSH())
+	h, err := host.Dial(u.t.Context(), cfg.Host)
 	if err != nil {
 		u.t.Fatal(err)
 	}
@@ -401,7 +401,7 @@ func TestRelease(t *testing.T) {
 				}
 			}
 		}
-		signer, err := attest.NewSigner([]byte(key), secret.Secret{})
+		signer, err := attest.NewSigner(attest.Key{PEM: secret.New(key)})
 		if err != nil {
 			t.Fatal(err)
 		}

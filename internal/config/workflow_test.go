@@ -1,0 +1,50 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestWorkflowEnv(t *testing.T) {
+	lines := WorkflowEnv()
+	for _, want := range []string{
+		"DE_MACRS_PAT: ${{ secrets.DE_MACRS_PAT }}",
+		"PAT_DESIRED_EFFECT: ${{ secrets.PAT_DESIRED_EFFECT }}",
+		"IMAGE_NAME: ${{ vars.IMAGE_NAME }}",
+		"GITHUB_TOKEN: ${{ github.token }}",
+		"DEPLOY_SSH_KEY: ${{ secrets.DEPLOY_SSH_KEY }}",
+	} {
+		if !slices.Contains(lines, want) {
+			t.Errorf("the env has no %s", want)
+		}
+	}
+	missing := map[string]bool{}
+	for _, k := range Schema() {
+		for _, name := range []string{k.Name, k.Alias} {
+			n := 0
+			for _, line := range lines {
+				if strings.HasPrefix(line, name+": ") {
+					n++
+				}
+			}
+			switch {
+			case name == "":
+			case n == 0:
+				missing[name] = true
+			case n > 1:
+				t.Errorf("%s is there %d times", name, n)
+			}
+		}
+	}
+	elsewhere := []string{"DE_SITE_VERSION", "APPS_FILE", "GITHUB_API_URL", "DEPLOY_SSH_KEY_FILE", "DEPLOY_KNOWN_HOSTS_FILE", "SIGNING_KEY_FILE"}
+	for _, name := range elsewhere {
+		if !missing[name] {
+			t.Errorf("%s is in the env, but comes from elsewhere", name)
+		}
+		delete(missing, name)
+	}
+	for name := range missing {
+		t.Errorf("%s is missing", name)
+	}
+}
