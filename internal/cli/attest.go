@@ -36,11 +36,8 @@ func (b *build) attest(ctx context.Context, s *streams, f *flags, c *checked, re
 	if _, err := attest.Attach(ctx, reference, attest.SBOMType, attest.SBOMType, document, nil, c.target.Options(ctx)...); err != nil {
 		return fmt.Errorf("attach bill of materials: %w", err)
 	}
-	if !c.config.Signing.Key.IsSet() {
-		return nil
-	}
-	signer, err := attest.NewSigner([]byte(c.config.Signing.Key.Reveal()), c.config.Signing.Password)
-	if err != nil {
+	signer, err := newSigner(c.config)
+	if err != nil || signer == nil {
 		return err
 	}
 	return signer.Sign(ctx, reference, c.target.Repository(), c.target.Options(ctx)...)

@@ -113,30 +113,21 @@ func (s *streams) startBuild(ctx context.Context, f *flags, c *checked) (_ *buil
 	for _, target := range c.stores {
 		b.stores = append(b.stores, &registry.Stages{Target: target, Scratch: b.scratch})
 	}
-	reader, err := s.github(c.prepared)
+	reader, err := newGitHub(c.config, c.cache, s.log)
 	if err != nil {
 		return nil, err
 	}
-	platforms := make([]dagger.Platform, len(c.config.Platforms))
-	for i, platform := range c.config.Platforms {
-		platforms[i] = dagger.Platform(platform)
-	}
-	b.builder = &image.Builder{
-		Client: b.client, Reader: commits{reader, b}, Stores: b.stores, Tokens: tokens, Name: builderName(),
-		Mirrors: image.Mirrors{
-			PyPI: c.config.Mirrors.PyPI, NPM: c.config.Mirrors.NPM, Apt: c.config.Mirrors.Apt,
-			Images: c.config.Mirrors.Images, CAs: c.config.Mirrors.CAs,
-		},
-		PackagesAsOf: c.config.PackagesAsOf, Upgrade: f.upgrade, NoCache: f.noCache,
-		Platforms: platforms, Scratch: b.scratch, Observe: observe,
-	}
+	b.builder = newBuilder(c.config)
+	b.builder.Client, b.builder.Reader, b.builder.Stores, b.builder.Tokens = b.client, commits{reader, b}, b.stores, tokens
+	b.builder.Name, b.builder.Upgrade, b.builder.NoCache = builderName(), f.upgrade, f.noCache
+	b.builder.Scratch, b.builder.Observe = b.scratch, observe
 	return b, nil
 }
 
 // resolve completes the lock. before is the lock of the release before, whose
 // Python packages and base images are kept wherever they still fit.
 func (b *build) resolve(ctx context.Context, p prepared, resolved []release.App, before *release.Lock) (err error) {
-	b.lock = p.lock(resolved)
+	b.lock = newLock(p.config, resolved)
 	if before != nil && before.Python == b.lock.Python && before.Node == b.lock.Node {
 		b.lock.Bases = before.Bases
 	}
@@ -309,22 +300,17 @@ func (b *build) writeLock(path string) error {
 // before lies in.
 func (c *checked) openStores(ctx context.Context, need config.Need) (err error) {
 	p := c.prepared
-	name := p.config.ImageName
-	if name == "" {
-		name = "image"
-	}
 	if c.embedded, err = registry.Serve(ctx, filepath.Join(p.cache, "images")); err != nil {
 		return err
 	}
+	name := imageName(p.config)
 	local := registry.Target{Host: c.embedded.Address(), Name: name, PulledAs: name}
 	c.target, c.stores = local, []registry.Target{local}
-	if p.config.Registry.Host == "" {
+	remote, set := registryTarget(p.config)
+	if !set {
 		return nil
 	}
-	c.target = registry.Target{
-		Host: p.config.Registry.Host, Name: name,
-		Username: p.config.Registry.Username, Password: p.config.Registry.Password,
-	}
+	c.target = remote
 	if need&config.Push != 0 {
 		c.stores = []registry.Target{c.target, local}
 	}

@@ -15,32 +15,12 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/config"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
-	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
-
-// deployTarget is the target of the configuration.
-func (c *checked) deployTarget() deploy.Target {
-	cfg := c.config
-	t := deploy.Target{
-		Dir: cfg.Target.Dir, Project: cfg.Target.Project, Sites: cfg.Target.Sites,
-		ComposeFiles: cfg.Target.ComposeFiles, HTTPPort: cfg.Compose.HTTPPort,
-		Secrets: map[string]secret.Secret{}, Owner: c.owner,
-		Strategy: cfg.Target.Strategy, BackupFiles: cfg.Target.BackupFiles, DrainLimit: cfg.Target.DrainLimit,
-		KeepReleases: cfg.Target.KeepReleases, Hooks: c.hooks,
-		Login: deploy.Login{Host: cfg.Registry.Host, Username: cfg.Registry.Username, Password: cfg.Registry.Password},
-	}
-	for _, name := range c.variables {
-		if value, known := cfg.Secret(name); known {
-			t.Secrets[name] = value
-		}
-	}
-	return t
-}
 
 // deployer deploys with progress in the log.
 func (s *streams) deployer(c *checked) deploy.Deployer {
 	d := deploy.Deployer{
-		Dial: func(ctx context.Context) (deploy.Host, error) { return s.dial(ctx, c.config.Target) },
+		Dial: func(ctx context.Context) (deploy.Host, error) { return s.dial(ctx, c.config) },
 		Observe: func(e deploy.Event) {
 			switch e.Kind {
 			case deploy.StepBegan:
@@ -122,12 +102,12 @@ func (s *streams) onHost(ctx context.Context, f *flags, show func(h *host.Host, 
 	if err := report.Err(); err != nil {
 		return err
 	}
-	h, err := s.dial(ctx, p.config.Target)
+	h, err := s.dial(ctx, p.config)
 	if err != nil {
 		return host.Problems(err).Err()
 	}
 	defer h.Close()
-	return show(h, (&checked{prepared: p}).deployTarget())
+	return show(h, p.deployTarget())
 }
 
 // printJSON is a result for programs.

@@ -8,8 +8,6 @@ import (
 )
 
 // dial connects to the host.
-func (s *streams) dial(ctx context.Context, target config.Target) (*host.Host, error) {
-	c := target.SSH()
-	c.Log = s.log
-	return host.Dial(ctx, c)
+func (s *streams) dial(ctx context.Context, cfg config.Config) (*host.Host, error) {
+	return host.Dial(ctx, sshConfig(cfg, s.log))
 }

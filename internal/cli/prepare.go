@@ -112,15 +112,8 @@ func (s *streams) prepare(ctx context.Context, f *flags, need config.Need) (prep
 	if need&config.Build != 0 {
 		overrides, overrideReport := f.overrides()
 		report.Add(overrideReport...)
-		options := apps.Options{Path: cfg.AppsFile, Overrides: overrides, Lookup: cfg.Secret}
-		// The default repository is there for an apps file without frappe; only
-		// what somebody chose may contradict one with it.
-		options.Frappe = apps.Fallback{URL: cfg.FrappePath, Ref: cfg.FrappeBranch}
-		if cfg.FrappeBranch == "" && !cfg.Chosen("FRAPPE_PATH") {
-			options.Frappe = apps.Fallback{}
-		}
 		var appsReport problem.Report
-		p.sources, appsReport = apps.Load(options)
+		p.sources, appsReport = apps.Load(appsOptions(cfg, overrides))
 		report.Add(appsReport...)
 	}
 	return p, report
@@ -130,6 +123,11 @@ func (s *streams) prepare(ctx context.Context, f *flags, need config.Need) (prep
 func (p *prepared) readHooks() (report problem.Report) {
 	p.hooks, report = deploy.ReadHooks(p.config.Target.HooksDir, false)
 	return report
+}
+
+// deployTarget is the target of the configuration.
+func (p prepared) deployTarget() deploy.Target {
+	return deployTarget(p.config, p.variables, p.hooks, p.owner)
 }
 
 // once drops problems that two checks found alike.
@@ -145,15 +143,10 @@ func once(report problem.Report) problem.Report {
 	return distinct
 }
 
-// github is GitHub's API, with what it said before of commits.
-func (s *streams) github(p prepared) (*apps.GitHub, error) {
-	return apps.NewGitHub(p.config.GitHubAPIURL, apps.GitHubOptions{Token: p.config.GitHubToken, Log: s.log, CacheDir: filepath.Join(p.cache, "commits")})
-}
-
 // resolve turns every ref into a commit. Warnings are logged.
 func (s *streams) resolve(ctx context.Context, p prepared) ([]release.App, problem.Report) {
 	start := time.Now()
-	github, err := s.github(p)
+	github, err := newGitHub(p.config, p.cache, s.log)
 	if err != nil {
 		return nil, problem.Report{problemOf(err)}
 	}
@@ -165,21 +158,6 @@ func (s *streams) resolve(ctx context.Context, p prepared) ([]release.App, probl
 		s.log.Info().Int("apps", len(resolved)).Str("took", seconds(time.Since(start))).Msg("resolved every ref to a commit")
 	}
 	return resolved, report
-}
-
-// lock is the lock of the apps, without the Python packages.
-func (p prepared) lock(resolved []release.App) release.Lock {
-	lock := release.Lock{
-		SiteVersion: p.config.SiteVersion, Python: p.config.Python, Node: p.config.Node, Apps: resolved,
-		DebianChromium: p.config.DebianChromium,
-	}
-	if d := p.config.Wkhtmltopdf; d != nil {
-		lock.Wkhtmltopdf = &release.Download{URL: d.URL, SHA256: d.SHA256}
-	}
-	if d := p.config.Chromium; d != nil {
-		lock.Chromium = &release.Download{URL: d.URL, SHA256: d.SHA256}
-	}
-	return lock
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1fs", d.Seconds()) }

@@ -83,7 +83,7 @@ func (s *streams) probe(ctx context.Context, f *flags, need config.Need) (*check
 	report.Add(pushing...)
 	report.Add(reaching...)
 	if c.state != nil && need&config.Build != 0 {
-		_, onHost = deploy.MakePlan(ctx, *c.state, c.deployTarget(), c.lock(c.resolved))
+		_, onHost = deploy.MakePlan(ctx, *c.state, c.deployTarget(), newLock(c.config, c.resolved))
 		report.Add(onHost...)
 	}
 	return c, report, nil
@@ -91,7 +91,7 @@ func (s *streams) probe(ctx context.Context, f *flags, need config.Need) (*check
 
 // inspect looks at the host.
 func (s *streams) inspect(ctx context.Context, c *checked) problem.Report {
-	h, err := s.dial(ctx, c.config.Target)
+	h, err := s.dial(ctx, c.config)
 	if err != nil {
 		return host.Problems(err)
 	}

@@ -96,7 +96,7 @@ func (s *streams) unlock(ctx context.Context, f *flags) error {
 			s.log.Info().Msg("the deploy lock is free")
 			return nil
 		}
-		h, err := s.dial(ctx, c.config.Target)
+		h, err := s.dial(ctx, c.config)
 		if err != nil {
 			return host.Problems(err).Err()
 		}

@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// golden compares a text with a file below testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs (-update writes it anew); got\n%s", path, got)
+	}
+}
+
+// The flags of every command are what scripts and workflows rely on.
+func TestHelp(t *testing.T) {
+	commands := []string{""}
+	for _, cmd := range newRoot(newStreams(nil, strings.NewReader(""), io.Discard, io.Discard)).Commands() {
+		commands = append(commands, cmd.Name())
+	}
+	const global = "\nGlobal Flags:\n"
+	var all strings.Builder
+	everywhere := ""
+	for _, name := range commands {
+		code, out, errs := quietly(t, nil, append(strings.Fields(name), "--help")...)
+		if code != ExitDone || errs != "" {
+			t.Fatalf("%s --help: exit %d\n%s", name, code, errs)
+		}
+		all.WriteString("$ " + strings.TrimSpace("pipeline "+name) + " --help\n")
+		own, shared, found := strings.Cut(out, global)
+		all.WriteString(own + "\n")
+		switch {
+		case name == "":
+			// The root shows all flags as its own.
+		case !found:
+			t.Errorf("%s has no global flags", name)
+		case everywhere == "":
+			everywhere = shared
+		case shared != everywhere:
+			t.Errorf("the global flags of %s are\n%s\nand elsewhere\n%s", name, shared, everywhere)
+		}
+	}
+	all.WriteString(global[1:] + everywhere)
+	golden(t, "help.txt", all.String())
+}
