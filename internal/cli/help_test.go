@@ -33,7 +33,7 @@ func golden(t *testing.T, name, got string) {
 // The flags of every command are what scripts and workflows rely on.
 func TestHelp(t *testing.T) {
 	commands := []string{""}
-	for _, cmd := range newRoot(newStreams(nil, strings.NewReader(""), io.Discard, io.Discard)).Commands() {
+	for _, cmd := range newRoot(newCLI(nil, strings.NewReader(""), io.Discard, io.Discard)).Commands() {
 		commands = append(commands, cmd.Name())
 	}
 	const global = "\nGlobal Flags:\n"

@@ -92,15 +92,15 @@ func newSigner(cfg config.Config) (*attest.Signer, error) {
 }
 
 // deployTarget returns where to deploy to. variables are the names that the
-// compose files refer to.
-func deployTarget(cfg config.Config, variables []string, hooks []deploy.Hook, owner string) deploy.Target {
+// compose files refer to, owner is who deploys.
+func deployTarget(cfg config.Config, variables []string, owner string) deploy.Target {
 	t := deploy.Target{
 		Dir: cfg.Target.Dir, Project: cfg.Target.Project, Sites: cfg.Target.Sites,
 		ComposeFiles: cfg.Target.ComposeFiles, HTTPPort: cfg.Compose.HTTPPort,
 		Secrets: map[string]secret.Secret{}, Owner: owner,
 		Strategy: cfg.Target.Strategy, BackupFiles: cfg.Target.BackupFiles, DrainLimit: cfg.Target.DrainLimit,
-		KeepReleases: cfg.Target.KeepReleases, Hooks: hooks,
-		Login: deploy.Login{Host: cfg.Registry.Host, Username: cfg.Registry.Username, Password: cfg.Registry.Password},
+		KeepReleases: cfg.Target.KeepReleases,
+		Login:        deploy.Login{Host: cfg.Registry.Host, Username: cfg.Registry.Username, Password: cfg.Registry.Password},
 	}
 	for _, name := range variables {
 		if value, known := cfg.Secret(name); known {

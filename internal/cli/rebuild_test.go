@@ -117,7 +117,7 @@ func TestFlagsWithAndWithoutValue(t *testing.T) {
 	} {
 		for _, command := range []string{"", "build", "plan", "push", "release", "rebuild"} {
 			t.Run(name+" "+command, func(t *testing.T) {
-				root := newRoot(newStreams(nil, strings.NewReader(""), io.Discard, io.Discard))
+				root := newRoot(newCLI(nil, strings.NewReader(""), io.Discard, io.Discard))
 				ran := root
 				if command != "" {
 					var err error
