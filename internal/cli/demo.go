@@ -1,13 +1,11 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,44 +16,48 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine"
 )
 
-// demo is what the demo was told.
-type demo struct {
-	exit         bool
-	port         int
+type demoOptions struct {
+	*globalFlags
+	// exit ends the demo without waiting for Ctrl-C.
+	exit bool
+	port int
+	// repositories is a folder with the apps to release; empty for the demo's
+	// own. apps are those of each release, as text.
 	repositories string
 	apps         []string
 }
 
-func newDemo(s *streams, f *flags) *cobra.Command {
-	var d demo
+// newDemo returns the command that releases twice against a sandbox.
+func newDemo(c *cli, global *globalFlags) *cobra.Command {
+	o := demoOptions{globalFlags: global}
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "two releases against a sandbox on this machine; needs no account, no host, no configuration",
 		Long: "Starts an engine, a registry, a GitHub and a host on this machine, releases version 1 with a new site and version 2 over it, " +
 			"and leaves the site running until Ctrl-C. Everything is gone afterwards but a cache.",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return s.demo(cmd.Context(), f, d) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.demo(cmd.Context(), o) },
 	}
-	cmd.Flags().BoolVar(&d.exit, "exit", false, "end at once, without waiting for Ctrl-C")
-	cmd.Flags().IntVar(&d.port, "port", 8080, "port of this machine for the site, if it is free")
-	cmd.Flags().StringVar(&d.repositories, "repositories", "", "release your own apps: a folder of bare repositories OWNER/NAME.git, in place of the demo's small ones")
-	cmd.Flags().StringArrayVar(&d.apps, "release", nil, "with --repositories: OWNER/NAME=REF,… of one release, frappe first; once for each release")
+	cmd.Flags().BoolVar(&o.exit, "exit", false, "end at once, without waiting for Ctrl-C")
+	cmd.Flags().IntVar(&o.port, "port", 8080, "port of this machine for the site, if it is free")
+	cmd.Flags().StringVar(&o.repositories, "repositories", "", "release your own apps: a folder of bare repositories OWNER/NAME.git, in place of the demo's small ones")
+	cmd.Flags().StringArrayVar(&o.apps, "release", nil, "with --repositories: OWNER/NAME=REF,… of one release, frappe first; once for each release")
 	return cmd
 }
 
-// selections are the apps of each release.
-func (d demo) selections() ([]apps.Selection, error) {
-	if d.repositories == "" {
-		if len(d.apps) > 0 {
+// selections returns the apps of each release.
+func (o demoOptions) selections() ([]apps.Selection, error) {
+	if o.repositories == "" {
+		if len(o.apps) > 0 {
 			return nil, fmt.Errorf("%w: --release goes with --repositories", errUsage)
 		}
 		return []apps.Selection{apps.Version1(), apps.Version1().With("erpnext", "v15.1.1")}, nil
 	}
-	if len(d.apps) == 0 {
+	if len(o.apps) == 0 {
 		return nil, fmt.Errorf("%w: --repositories needs --release OWNER/NAME=REF,…", errUsage)
 	}
 	var all []apps.Selection
-	for _, text := range d.apps {
+	for _, text := range o.apps {
 		one, err := apps.ParseSelection(text)
 		if err != nil {
 			return nil, fmt.Errorf("%w: --release: %w", errUsage, err)
@@ -67,8 +69,8 @@ func (d demo) selections() ([]apps.Selection, error) {
 
 // demo makes a sandbox and runs the program itself against it, as a user
 // would with the same configuration.
-func (s *streams) demo(ctx context.Context, f *flags, d demo) (err error) {
-	selections, err := d.selections()
+func (c *cli) demo(ctx context.Context, o demoOptions) (err error) {
+	selections, err := o.selections()
 	if err != nil {
 		return err
 	}
@@ -77,27 +79,27 @@ func (s *streams) demo(ctx context.Context, f *flags, d demo) (err error) {
 		return err
 	}
 	var engineLog io.Writer
-	if f.verbose {
-		engineLog = s.err
+	if o.verbose {
+		engineLog = c.err
 	}
 	start := time.Now()
 	world, err := sandbox.Start(ctx, sandbox.Options{
-		CacheDir: cache, Repositories: d.repositories, Name: "demo", HTTPPort: d.port, Log: s.log, EngineLog: engineLog,
+		CacheDir: cache, Repositories: o.repositories, Name: "demo", HTTPPort: o.port, Log: c.log, EngineLog: engineLog,
 	})
 	if err != nil {
 		return fmt.Errorf("start sandbox: %w", err)
 	}
 	defer func() {
-		s.log.Info().Msg("ending the sandbox")
+		c.log.Info().Msg("ending the sandbox")
 		if closing := world.Close(context.WithoutCancel(ctx)); closing != nil {
 			err = errors.Join(err, fmt.Errorf("end sandbox: %w", closing))
 		}
 	}()
-	s.hide(world.Token, world.Key)
+	c.hide(world.Token, world.Key)
 	for _, standIn := range world.StandIns {
-		s.log.Info().Stringer("image", standIn).Msg("base image")
+		c.log.Info().Stringer("image", standIn).Msg("base image")
 	}
-	s.log.Info().Str("took", seconds(time.Since(start))).Msg("the sandbox is up")
+	c.log.Info().Str("took", seconds(time.Since(start))).Msg("the sandbox is up")
 
 	environ, err := world.Environment()
 	if err != nil {
@@ -106,27 +108,28 @@ func (s *streams) demo(ctx context.Context, f *flags, d demo) (err error) {
 	var releases []demoRelease
 	for i, selection := range selections {
 		version := fmt.Sprintf("%d.0.0", i+1)
-		one, err := s.demoRelease(ctx, f, world, environ, selection, version)
+		one, err := c.demoRelease(ctx, o.globalFlags, world, environ, selection, version)
 		if err != nil {
 			return err
 		}
 		releases = append(releases, one)
 	}
-	if err := s.demoTable(releases); err != nil {
+	if _, err := io.WriteString(c.out, renderDemo(releases)); err != nil {
 		return err
 	}
 	_, port, _ := strings.Cut(world.Host.SiteAddress(), ":")
-	fmt.Fprintf(s.out, "\nThe site runs at http://%s:%s (log in as Administrator with the password %s).\n", sandbox.Site, port, s.demoPassword(environ))
-	if d.exit {
+	fmt.Fprintf(c.out, "\nThe site runs at http://%s:%s (log in as Administrator with the password %s).\n", sandbox.Site, port, demoPassword(environ))
+	if o.exit {
 		return nil
 	}
-	fmt.Fprintln(s.out, "Ctrl-C ends it.")
-	s.flush()
+	fmt.Fprintln(c.out, "Ctrl-C ends it.")
+	c.flush()
 	<-ctx.Done()
 	return nil
 }
 
-func (s *streams) demoPassword(environ []string) string {
+// demoPassword returns the password of the site's Administrator.
+func demoPassword(environ []string) string {
 	for _, variable := range environ {
 		if value, found := strings.CutPrefix(variable, "ADMIN_PASSWORD="); found {
 			return value
@@ -150,20 +153,17 @@ type stageRow struct {
 }
 
 // demoRelease runs one release with the program's own command.
-func (s *streams) demoRelease(ctx context.Context, f *flags, world *sandbox.World, environ []string, selection apps.Selection, version string) (demoRelease, error) {
+func (c *cli) demoRelease(ctx context.Context, global *globalFlags, world *sandbox.World, environ []string, selection apps.Selection, version string) (demoRelease, error) {
 	file, err := world.WriteApps(version, selection)
 	if err != nil {
 		return demoRelease{}, err
 	}
-	fmt.Fprintf(s.err, "\n— release %s —\n", version)
-	user := newStreams(environ, bytes.NewReader(nil), s.out, s.err)
-	user.log = s.log
-	own := *f
-	own.envFile, own.yes = "", true
-	keys := map[string]*string{"DE_SITE_VERSION": &version, "APPS_FILE": &file}
-	own.keys = keys
+	fmt.Fprintf(c.err, "\n— release %s —\n", version)
+	user := c.as(environ)
+	own := *global
+	own.envFile, own.keys = "", map[string]*string{"DE_SITE_VERSION": &version, "APPS_FILE": &file}
 	start := time.Now()
-	done, err := user.releaseTo(ctx, &own)
+	done, err := user.release(ctx, releaseOptions{globalFlags: &own, yesFlag: yesFlag{yes: true}})
 	user.flush()
 	if err != nil {
 		return demoRelease{}, err
@@ -173,100 +173,4 @@ func (s *streams) demoRelease(ctx context.Context, f *flags, world *sandbox.Worl
 		one.stages = append(one.stages, stageRow{stage.Stage, stage.Took.Seconds(), stage.Cached})
 	}
 	return one, nil
-}
-
-// demoTable prints the table of all releases.
-func (s *streams) demoTable(releases []demoRelease) error {
-	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	row := func(cells ...string) { fmt.Fprintln(table, strings.Join(cells, "\t")) }
-	head := []string{""}
-	for _, r := range releases {
-		head = append(head, r.record.Version)
-	}
-	row(head...)
-	cells := func(name string, cell func(demoRelease) string) {
-		line := []string{name}
-		for _, r := range releases {
-			line = append(line, cell(r))
-		}
-		row(line...)
-	}
-	cells("image", func(r demoRelease) string { return short(r.record.Image.Digest) })
-	var names []string
-	seen := map[string]bool{}
-	for _, r := range releases {
-		for _, app := range r.record.Lock.Apps {
-			if !seen["app "+app.Name] {
-				seen["app "+app.Name] = true
-				cells("app "+app.Name, func(r demoRelease) string { return appCell(r.record.Lock, app.Name) })
-			}
-		}
-		for _, stage := range r.stages {
-			if !seen["stage "+stage.name] {
-				seen["stage "+stage.name] = true
-				names = append(names, stage.name)
-			}
-		}
-	}
-	for _, name := range names {
-		cells("build "+name, func(r demoRelease) string { return stageCell(r.stages, name) })
-	}
-	var steps []string
-	for _, r := range releases {
-		for _, step := range r.record.Steps {
-			if !seen["step "+step.Name] {
-				seen["step "+step.Name] = true
-				steps = append(steps, step.Name)
-			}
-		}
-	}
-	for _, name := range steps {
-		cells("host "+name, func(r demoRelease) string {
-			for _, step := range r.record.Steps {
-				if step.Name == name {
-					return fmt.Sprintf("%.1fs", step.Seconds)
-				}
-			}
-			return "-"
-		})
-	}
-	cells("downtime", func(r demoRelease) string {
-		if r.record.Previous == "" {
-			return "none: a new site"
-		}
-		return fmt.Sprintf("%.1fs", r.record.Downtime)
-	})
-	cells("in all", func(r demoRelease) string { return seconds(r.took) })
-	return table.Flush()
-}
-
-func appCell(lock release.Lock, name string) string {
-	for _, app := range lock.Apps {
-		if app.Name == name {
-			return app.Ref + " " + short(app.Commit)
-		}
-	}
-	return "-"
-}
-
-func stageCell(stages []stageRow, name string) string {
-	for _, stage := range stages {
-		if stage.name == name && stage.cached {
-			return "cached"
-		}
-		if stage.name == name {
-			return fmt.Sprintf("%.1fs", stage.seconds)
-		}
-	}
-	return "-"
-}
-
-// short gives the first characters of a commit or digest, enough for a person
-// to tell two apart.
-func short(sha string) string {
-	_, hex, found := strings.Cut(sha, ":")
-	if !found {
-		hex = sha
-	}
-	return hex[:min(len(hex), 12)]
 }

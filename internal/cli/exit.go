@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/smoketest"
 	"github.com/desiredeffect/erpnext-pipeline/deploy"
@@ -24,12 +25,15 @@ const (
 // errUsage marks an error of the command line itself.
 var errUsage = errors.New("usage")
 
-// errDeclined is the answer no to the plan.
-var errDeclined = errors.New("declined: nothing was changed")
+// exitError is the exit code of a command that was run for its own sake: it is
+// the program's own, and the command has said itself what there is to say.
+type exitError int
+
+func (e exitError) Error() string { return "exit code " + strconv.Itoa(int(e)) }
 
 // report renders an error in the one place where errors are rendered, and
-// gives the exit code that goes with it.
-func (s *streams) report(ctx context.Context, err error) int {
+// returns the exit code that goes with it.
+func (c *cli) report(ctx context.Context, err error) int {
 	if err == nil {
 		return ExitDone
 	}
@@ -42,8 +46,8 @@ func (s *streams) report(ctx context.Context, err error) int {
 	case errors.As(err, &command):
 		return int(command)
 	case errors.As(err, &failed):
-		fmt.Fprintf(s.err, "✗ %s\n", failed.Error())
-		s.annotate(failed.Error())
+		fmt.Fprintf(c.err, "✗ %s\n", failed.Error())
+		c.annotate(failed.Error())
 		switch failed.State {
 		case deploy.RolledBack:
 			return ExitRolledBack
@@ -53,23 +57,23 @@ func (s *streams) report(ctx context.Context, err error) int {
 			return ExitFailed
 		}
 	case errors.As(err, &problems):
-		_ = problems.Report.Render(s.err)
+		_ = problems.Report.Render(c.err)
 		for _, p := range problems.Report {
-			s.annotate(p.Error() + ". Fix: " + p.Remedy)
+			c.annotate(p.Error() + ". Fix: " + p.Remedy)
 			if p.Code == smoketest.CodeFailed {
-				return ExitFailed // nobody asked for anything wrong
+				return ExitFailed // the command and the configuration were right
 			}
 		}
 		return ExitUsage
 	case errors.Is(err, deploy.ErrInterrupted), ctx.Err() != nil:
-		fmt.Fprintln(s.err, "✗ interrupted: nothing was changed on the host")
+		fmt.Fprintln(c.err, "✗ interrupted: nothing was changed on the host")
 		return ExitInterrupted
 	case errors.Is(err, errUsage), errors.Is(err, errDeclined):
-		fmt.Fprintf(s.err, "✗ %v\n", err)
+		fmt.Fprintf(c.err, "✗ %v\n", err)
 		return ExitUsage
 	default:
-		fmt.Fprintf(s.err, "✗ %v\n", err)
-		s.annotate(err.Error())
+		fmt.Fprintf(c.err, "✗ %v\n", err)
+		c.annotate(err.Error())
 		return ExitFailed
 	}
 }

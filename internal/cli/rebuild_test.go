@@ -3,14 +3,11 @@ package cli
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
-
-	"github.com/spf13/cobra"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
@@ -100,49 +97,5 @@ func TestRebuildUsage(t *testing.T) {
 				t.Errorf("exit %d, printed %q, want %d with %q in\n%s", code, out, ExitUsage, test.want, errs)
 			}
 		})
-	}
-}
-
-func TestFlagsWithAndWithoutValue(t *testing.T) {
-	for name, test := range map[string]struct {
-		args    []string
-		noCache string
-		upgrade string
-	}{
-		"neither":             {nil, "", "[]"},
-		"no cache at all":     {[]string{"--no-cache"}, "all", "[]"},
-		"not for one app":     {[]string{"--no-cache=hrms"}, "hrms", "[]"},
-		"every package":       {[]string{"--upgrade-packages"}, "", "[all]"},
-		"two of the packages": {[]string{"--upgrade-packages=redis", "--upgrade-packages=click"}, "", "[redis,click]"},
-	} {
-		for _, command := range []string{"", "build", "plan", "push", "release", "rebuild"} {
-			t.Run(name+" "+command, func(t *testing.T) {
-				root := newRoot(newStreams(nil, strings.NewReader(""), io.Discard, io.Discard))
-				ran := root
-				if command != "" {
-					var err error
-					if ran, _, err = root.Find([]string{command}); err != nil {
-						t.Fatal(err)
-					}
-				}
-				ran.RunE = func(cmd *cobra.Command, _ []string) error {
-					if got := cmd.Flag("no-cache").Value.String(); got != test.noCache {
-						t.Errorf("--no-cache is %q, want %q", got, test.noCache)
-					}
-					if got := cmd.Flag("upgrade-packages").Value.String(); got != test.upgrade {
-						t.Errorf("--upgrade-packages is %s, want %s", got, test.upgrade)
-					}
-					return nil
-				}
-				args := test.args
-				if command != "" {
-					args = append([]string{command}, args...)
-				}
-				root.SetArgs(append([]string{}, args...))
-				if err := root.ExecuteContext(t.Context()); err != nil {
-					t.Error(err)
-				}
-			})
-		}
 	}
 }

@@ -1,0 +1,30 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+)
+
+// newCheck returns the command that finds every problem before a release.
+func newCheck(c *cli, global *globalFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "check", Short: "find every problem before a release, and change nothing", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.check(cmd.Context(), global) },
+	}
+}
+
+func (c *cli) check(ctx context.Context, global *globalFlags) error {
+	need := c.needs(global)
+	in, report := c.readInputs(ctx, global, need)
+	r, err := openRegistries(ctx, in, need)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	if _, err := c.probe(ctx, in, r.target, need, report); err != nil {
+		return err
+	}
+	c.log.Info().Msg("no problem found")
+	return nil
+}

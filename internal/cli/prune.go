@@ -1,0 +1,54 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/desiredeffect/erpnext-pipeline/deploy"
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
+)
+
+type pruneOptions struct {
+	*globalFlags
+	yesFlag
+}
+
+// newPrune returns the command that removes what no rollback needs. What goes is
+// its result.
+func newPrune(c *cli, global *globalFlags) *cobra.Command {
+	o := pruneOptions{globalFlags: global}
+	cmd := &cobra.Command{
+		Use: "prune", Short: "remove images and backups from the host that no rollback needs any more", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.prune(cmd.Context(), o) },
+	}
+	o.yesFlag.register(cmd)
+	return cmd
+}
+
+func (c *cli) prune(ctx context.Context, o pruneOptions) error {
+	in, state, err := c.hostState(ctx, o.globalFlags)
+	if err != nil {
+		return err
+	}
+	plan, report := deploy.PlanPrune(state, in.target)
+	if err := report.Err(); err != nil {
+		return err
+	}
+	if plan.Unneeded.Empty() {
+		c.log.Info().Msg("nothing to remove")
+		return nil
+	}
+	for _, version := range plan.Unneeded.Versions {
+		fmt.Fprintln(c.out, "image of "+version)
+	}
+	for _, run := range plan.Unneeded.Backups {
+		fmt.Fprintln(c.out, "backup of run "+run)
+	}
+	if err := c.approve(o.yesFlag, "Remove these?"); err != nil {
+		return err
+	}
+	_, err = c.deployer(in.config, nil).Run(ctx, plan, release.Image{})
+	return err
+}

@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
+	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
+	"github.com/desiredeffect/erpnext-pipeline/internal/config"
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
+)
+
+type pushOptions struct {
+	*globalFlags
+	pushFlags
+}
+
+// newPush returns the command that builds and pushes. The image's name is its
+// result.
+func newPush(c *cli, global *globalFlags) *cobra.Command {
+	o := pushOptions{globalFlags: global}
+	cmd := &cobra.Command{
+		Use: "push", Short: "build and push; print name:version@sha256:… on standard output", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.push(cmd.Context(), o) },
+	}
+	o.pushFlags.register(cmd)
+	return cmd
+}
+
+func (c *cli) push(ctx context.Context, o pushOptions) error {
+	var pushed release.Image
+	err := c.withCandidate(ctx, o.globalFlags, o.buildFlags, config.Build|config.Push, func(next candidate, r registries, s *session) (err error) {
+		_, pushed, err = c.buildAndPush(ctx, next.lock, s, c.newPusher(next.config, r.target, s, o.pushFlags))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(c.out, pushed)
+	return nil
+}
+
+func (c *cli) buildAndPush(ctx context.Context, lock release.Lock, s *session, p pusher) (b built, pushed release.Image, err error) {
+	err = c.group("build", func() error {
+		b, err = s.build(ctx, lock)
+		return err
+	})
+	if err != nil {
+		return b, pushed, err
+	}
+	err = c.group("push", func() error {
+		pushed, err = p.push(ctx, b)
+		return err
+	})
+	c.summarize("## Build of " + lock.SiteVersion + "\n\n" + s.watcher.timeline.Table())
+	return b, pushed, err
+}
+
+// pusher pushes what a session has built, with what is known of it.
+type pusher struct {
+	config        config.Config
+	target        registry.Target
+	session       *session
+	skipSmokeTest bool
+	log           zerolog.Logger
+}
+
+func (c *cli) newPusher(cfg config.Config, target registry.Target, s *session, flags pushFlags) pusher {
+	return pusher{config: cfg, target: target, session: s, skipSmokeTest: flags.skipSmokeTest, log: c.log}
+}
+
+// push pushes the image under its digest, smoke-tests it, attaches what is known
+// of it and gives it the version's tag.
+func (p pusher) push(ctx context.Context, b built) (release.Image, error) {
+	s := p.session
+	s.watcher.observe(progress.Event{Stage: "push", Kind: progress.Began, At: time.Now(), Needs: s.watcher.timeline.Stages()})
+	reference, err := registry.Push(ctx, b.image, p.target)
+	s.watcher.observe(progress.Event{Stage: "push", Kind: progress.Ended, At: time.Now(), Err: err})
+	if err != nil {
+		return release.Image{}, err
+	}
+	p.log.Info().Stringer("image", reference).Msg("pushed")
+	// Stages that later builds want are stored meanwhile.
+	rest := make(chan error, 1)
+	go func() { rest <- b.image.StoreStages(ctx) }()
+	smokeTest, err := p.attest(ctx, b, reference)
+	if stored := <-rest; stored != nil && ctx.Err() == nil {
+		p.log.Warn().Err(stored).Msg("some stages are not stored: the next build on an empty engine takes longer")
+	}
+	if err != nil {
+		return release.Image{}, errors.Join(err, s.writeTimeline())
+	}
+	pushed, err := registry.Tag(ctx, p.target, b.lock.SiteVersion, reference.DigestStr())
+	pushed.SmokeTest = smokeTest
+	return pushed, errors.Join(err, s.writeTimeline())
+}

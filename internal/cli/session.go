@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"dagger.io/dagger"
+
+	"github.com/desiredeffect/erpnext-pipeline/ci/image"
+	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
+	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
+	"github.com/desiredeffect/erpnext-pipeline/internal/engine"
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
+	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
+)
+
+// session is what one build runs in: the engine, the stores of stages, and what
+// shows the build while it runs.
+type session struct {
+	client  *dagger.Client
+	builder *image.Builder
+	stores  []image.Store
+	watcher *watcher
+	// page is the file for the timeline; empty for none.
+	page string
+	// scratch is a folder for what is on its way.
+	scratch string
+}
+
+// built is an image with the lock that it was built from.
+type built struct {
+	lock  release.Lock
+	image *image.Image
+}
+
+// openSession connects to the engine and puts everything in place. Nothing is
+// built yet.
+func (c *cli) openSession(ctx context.Context, in inputs, stages []registry.Target, flags buildFlags) (_ *session, err error) {
+	s := &session{page: flags.timeline, builder: newBuilder(in.config)}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.scratch, err = os.MkdirTemp("", "erpnext-pipeline-"); err != nil {
+		return nil, fmt.Errorf("make folder for layers: %w", err)
+	}
+	s.watcher = c.watch("Build of " + in.config.Lock.SiteVersion)
+	var lines io.Writer = progress.NewLines(s.watcher.line)
+	if c.verbose {
+		lines = io.MultiWriter(c.err, lines)
+	}
+	if s.client, err = engine.Connect(ctx, c.environ, lines); err != nil {
+		return nil, err
+	}
+	github, err := newGitHub(in.config, in.cache, c.log)
+	if err != nil {
+		return nil, err
+	}
+	for _, target := range stages {
+		s.stores = append(s.stores, &registry.Stages{Target: target, Scratch: s.scratch})
+	}
+	tokens := map[string]secret.Secret{}
+	for _, source := range in.sources {
+		tokens[source.URL] = source.Token
+	}
+	b := s.builder
+	b.Client, b.Reader, b.Stores, b.Tokens = s.client, commits{github, in.sources}, s.stores, tokens
+	b.Name, b.Upgrade, b.NoCache = builderName(readVersion()), flags.upgrade, flags.noCache
+	b.Scratch, b.Observe = s.scratch, s.watcher.observe
+	return s, nil
+}
+
+// close ends the session.
+func (s *session) close() {
+	if s.watcher != nil {
+		s.watcher.hide()
+	}
+	if s.client != nil {
+		_ = s.client.Close()
+	}
+	if s.scratch != "" {
+		_ = os.RemoveAll(s.scratch)
+	}
+}
+
+// resolve completes a lock. Python packages and base images that it has are kept
+// wherever they still fit.
+func (s *session) resolve(ctx context.Context, lock release.Lock) (release.Lock, error) {
+	lock, err := s.builder.Resolve(ctx, lock)
+	if err != nil {
+		return lock, err
+	}
+	names := []string{image.NoCacheAll}
+	for _, app := range lock.Apps {
+		names = append(names, app.Name)
+	}
+	if only := s.builder.NoCache; only != "" && !slices.Contains(names, only) {
+		return lock, fmt.Errorf("%w: --no-cache=%s: there is no such app; they are %s", errUsage, only, strings.Join(names[1:], ", "))
+	}
+	return lock, nil
+}
+
+// build builds the image of a lock.
+func (s *session) build(ctx context.Context, lock release.Lock) (built, error) {
+	image, err := s.builder.Build(ctx, lock)
+	return built{lock: lock, image: image}, errors.Join(err, s.writeTimeline())
+}
+
+// writeTimeline writes the page with the timeline, if one is wanted.
+func (s *session) writeTimeline() error {
+	if s.page == "" {
+		return nil
+	}
+	file, err := os.Create(s.page)
+	if err != nil {
+		return fmt.Errorf("write timeline: %w", err)
+	}
+	return errors.Join(s.watcher.timeline.WriteHTML(file), file.Close())
+}
