@@ -4,14 +4,34 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
 	"github.com/desiredeffect/erpnext-pipeline/internal/config"
 )
 
-// connect logs in to the host.
+// hostLink is a test's connection to the host, made when it is first needed.
+type hostLink struct {
+	mu   sync.Mutex
+	host *host.Host
+	// siteAddress is where the site answers for others in the host's network.
+	siteAddress string
+}
+
+// connect returns the test's connection to the host.
 func (u *user) connect() *host.Host {
+	u.t.Helper()
+	u.link.mu.Lock()
+	defer u.link.mu.Unlock()
+	if u.link.host == nil || u.link.host.Err() != nil {
+		u.link.host = u.login()
+	}
+	return u.link.host
+}
+
+// login logs in to the host until the test ends.
+func (u *user) login() *host.Host {
 	u.t.Helper()
 	cfg, report := config.Load(u.t.Context(), config.Sources{Environ: u.environ}, config.HostAccess, nil)
 	if err := report.Err(); err != nil {
@@ -21,6 +41,7 @@ func (u *user) connect() *host.Host {
 	if err != nil {
 		u.t.Fatal(err)
 	}
+	u.t.Cleanup(func() { _ = h.Close() })
 	return h
 }
 
@@ -34,9 +55,7 @@ func (u *user) onHost(argv ...string) string {
 // must not be among the arguments.
 func (u *user) onHostWith(input string, argv ...string) string {
 	u.t.Helper()
-	h := u.connect()
-	defer h.Close()
-	result, err := h.Run(u.t.Context(), argv, host.Options{Stdin: strings.NewReader(input)})
+	result, err := u.connect().Run(u.t.Context(), argv, host.Options{Stdin: strings.NewReader(input)})
 	if err != nil {
 		u.t.Fatal(err)
 	}

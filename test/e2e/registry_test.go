@@ -19,7 +19,7 @@ import (
 func (u *user) pushWithPassword(t *testing.T) {
 	const password, wrong = "open-sesame-2026", "not-the-password"
 	address := u.guardedRegistry("robot", password)
-	flags := u.command("push", "1.0.1", apps.Version1())
+	flags := u.command("push", "1.0.1", apps.Version1(), "--skip-smoke-test")
 	code, _, errs := u.withRegistry(address, "robot", wrong).run(flags...)
 	if code != cli.ExitUsage || !strings.Contains(errs, "refuses the credentials") || strings.Contains(errs, wrong) {
 		t.Errorf("exit %d\n%s", code, errs)
@@ -33,7 +33,7 @@ func (u *user) pushWithPassword(t *testing.T) {
 	if again := u.must(flags...); again != out {
 		t.Errorf("pushed again: %q, want %q", again, out)
 	}
-	u.fails(u.command("push", "1.0.1", apps.Version1().With("erpnext", "v15.1.1")), cli.ExitUsage, "is released already")
+	u.fails(u.command("push", "1.0.1", apps.Version1().With("erpnext", "v15.1.1"), "--skip-smoke-test"), cli.ExitUsage, "is released already")
 }
 
 // withRegistry is the same user with a registry that asks for a password.

@@ -16,11 +16,14 @@ import (
 // on the loopback, where Docker itself takes every connection.
 func (u *user) siteAddress() string {
 	u.t.Helper()
-	addresses := strings.Fields(u.onHost("hostname", "--all-ip-addresses"))
-	if len(addresses) == 0 {
-		u.t.Fatal("the host has no address")
+	if u.link.siteAddress == "" {
+		addresses := strings.Fields(u.onHost("hostname", "--all-ip-addresses"))
+		if len(addresses) == 0 {
+			u.t.Fatal("the host has no address")
+		}
+		u.link.siteAddress = net.JoinHostPort(addresses[0], u.env("HTTP_PORT"))
 	}
-	return net.JoinHostPort(addresses[0], u.env("HTTP_PORT"))
+	return u.link.siteAddress
 }
 
 // get asks the running site, as a visitor would.
@@ -39,9 +42,7 @@ func (u *user) ask(method, path, body string) (int, string) {
 	}
 	request.Host = sandbox.Site
 	request.Header.Set("Content-Type", "application/json")
-	host := u.connect()
-	defer host.Close()
-	client := http.Client{Transport: &http.Transport{DialContext: host.DialHost, DisableKeepAlives: true}}
+	client := http.Client{Transport: &http.Transport{DialContext: u.connect().DialHost, DisableKeepAlives: true}}
 	response, err := client.Do(request)
 	if err != nil {
 		u.t.Fatal(err)

@@ -31,6 +31,7 @@ type user struct {
 	// printed is everything that the program ever printed to the user.
 	printed *syncedBuffer
 	turn    *turn
+	link    *hostLink
 }
 
 // turn is the user's share of the machine.
@@ -43,7 +44,7 @@ type turn struct {
 // in is the same user in another test.
 func (u *user) in(t *testing.T) *user {
 	other := *u
-	other.t = t
+	other.t, other.link = t, &hostLink{}
 	return &other
 }
 
@@ -78,7 +79,7 @@ func newUser(t *testing.T, options sandbox.Options) *user {
 	if testing.Short() {
 		t.Skip("needs a sandbox: an engine, a registry and a host")
 	}
-	u := &user{t: t, printed: &syncedBuffer{}, turn: &turn{t, enginetest.Shared(t)}}
+	u := &user{t: t, printed: &syncedBuffer{}, turn: &turn{t, enginetest.Shared(t)}, link: &hostLink{}}
 	options.Log = enginetest.Log(t).Level(zerolog.InfoLevel)
 	u.world = newWorld(t, options)
 	environ, err := u.world.Environment()

@@ -61,10 +61,8 @@ func (u *user) visit() *visitor {
 	v := &visitor{t: u.t, end: end, address: u.siteAddress()}
 	// Not through the tunnel of the sandbox: once it had connections that
 	// were not accepted, it leaves others without an answer.
-	host := u.connect()
-	u.t.Cleanup(func() { _ = host.Close() })
 	v.client = &http.Client{Timeout: answerTime, Transport: &http.Transport{
-		DialContext: host.DialHost,
+		DialContext: u.login().DialHost,
 		// A new connection is what the proxy has to lead anywhere.
 		DisableKeepAlives: true,
 	}}
