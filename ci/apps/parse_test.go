@@ -11,7 +11,7 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 )
 
-// rendered is a report as a person reads it, one line per line.
+// rendered is a report as it is read, one line per line.
 func rendered(t *testing.T, report problem.Report) []string {
 	t.Helper()
 	var b strings.Builder

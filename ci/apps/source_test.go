@@ -11,7 +11,7 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
 
-// load writes a file, loads it, and gives what came of it with the file's
+// load writes a file, loads it, and returns what came of it with the file's
 // folder left out.
 func load(t *testing.T, text string, opts apps.Options, env map[string]string) (sources, problems []string) {
 	t.Helper()

@@ -65,7 +65,7 @@ func oneApp(t *testing.T, opts github.Options) (w *world, commit string) {
 	return w, githubtest.New(t, w.root, "acme/app").CommitEntries("main", everyKind...)
 }
 
-// asked gives the requests since the last n, without what they have in common.
+// asked returns the requests since the last n, without what they have in common.
 func (w *world) asked(n int) []string {
 	var asked []string
 	for _, r := range w.server.Requests()[n:] {
@@ -127,7 +127,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// read gives the list of files and the content of setup.py.
+// read returns the list of files and the content of setup.py.
 func read(ctx context.Context, g *apps.GitHub, s apps.Source, commit string) (files []string, text string, err error) {
 	tree, err := g.Tree(ctx, s, commit)
 	if err != nil {

@@ -44,7 +44,7 @@ func keyText(t *testing.T, passwords cryptoutils.PassFunc) []byte {
 	return private
 }
 
-// newKey makes a signer, and gives the text of its key.
+// newKey makes a signer, and returns the text of its key.
 func newKey(t *testing.T) (*attest.Signer, []byte) {
 	t.Helper()
 	text := keyText(t, nil)

@@ -20,7 +20,7 @@ import (
 )
 
 // commands makes a folder with commands of the test's own, to be looked into
-// first, and gives the environment for it.
+// first, and returns the environment for it.
 func commands(t *testing.T, scripts map[string]string) []string {
 	t.Helper()
 	dir := t.TempDir()

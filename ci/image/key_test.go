@@ -198,7 +198,7 @@ func TestVisible(t *testing.T) {
 
 func TestTimeOf(t *testing.T) {
 	// A file that is built anew has a time of its own, and none lies in the
-	// future of whoever reads it.
+	// future of its reader.
 	const most = epoch + 1<<24 - 1
 	for key, want := range map[string]int64{
 		"000000ffff": epoch,

@@ -73,7 +73,7 @@ func plant(t *testing.T, dir string, files []file, at time.Time, uid int) {
 	}
 }
 
-// pack runs the script that makes a layer over a folder, and gives the layer.
+// pack runs the script that makes a layer over a folder, and returns the layer.
 // What it knows as /pack is a folder of the test's.
 func pack(ctx context.Context, t *testing.T, from string, environ ...string) v1.Layer {
 	t.Helper()

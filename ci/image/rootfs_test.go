@@ -86,7 +86,7 @@ func TestEntrypointLinksAssets(t *testing.T) {
 	}
 }
 
-// Containers of one release start at once on one volume: whoever looks sees
+// Containers of one release start at once on one volume: each of them sees
 // the old assets or the new ones, never none.
 func TestEntrypointsAtOnce(t *testing.T) {
 	dir := benchWithAssets(t)

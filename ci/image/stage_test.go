@@ -27,7 +27,7 @@ func TestPrintedBefore(t *testing.T) {
 	}
 }
 
-// What a person does about a machine that emulates nothing is not what the
+// What is to be done about a machine that emulates nothing is not what the
 // kernel says.
 func TestUnemulated(t *testing.T) {
 	b := &Builder{native: "linux/amd64"}

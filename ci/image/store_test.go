@@ -27,7 +27,7 @@ import (
 
 // store is a Store in memory. No engine can fetch from it.
 type store struct {
-	// has gives what is in it from the start.
+	// has returns what is in it from the start.
 	has     func(tag string) (v1.Image, error)
 	keepErr error
 

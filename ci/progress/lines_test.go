@@ -23,7 +23,7 @@ import (
 // recording is what a session printed for the execs of TestLinesOfEngine.
 const recording = "session.txt"
 
-// read gives the lines of a session's progress that came in parts.
+// read returns the lines of a session's progress that came in parts.
 func read(parts ...string) string {
 	var b strings.Builder
 	w := NewLines(func(stage, line string) { fmt.Fprintf(&b, "%s: %s\n", stage, line) })

@@ -98,7 +98,7 @@ func (g *glass) control(sequence string) {
 	}
 }
 
-// shows gives what is to be seen, as lines.
+// shows returns what is to be seen, as lines.
 func (g *glass) shows() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()

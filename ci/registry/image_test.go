@@ -39,7 +39,7 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine/enginetest"
 )
 
-// target gives an empty registry.
+// target returns an empty registry.
 func target(t *testing.T) Target {
 	t.Helper()
 	e, err := Serve(t.Context(), t.TempDir())
@@ -54,7 +54,7 @@ func target(t *testing.T) Target {
 	return Target{Host: e.Address(), Name: "acme/site"}
 }
 
-// layerOf gives a layer with one file.
+// layerOf returns a layer with one file.
 func layerOf(t *testing.T, path, text string) v1.Layer {
 	t.Helper()
 	var archive bytes.Buffer
@@ -75,7 +75,7 @@ func layerOf(t *testing.T, path, text string) v1.Layer {
 	return layer
 }
 
-// built gives an image of these layers, with a label if there is one.
+// built returns an image of these layers, with a label if there is one.
 func built(t *testing.T, label string, layers ...v1.Layer) *image.Image {
 	t.Helper()
 	single := mutate.MediaType(mutate.ConfigMediaType(empty.Image, types.OCIConfigJSON), types.OCIManifestSchema1)
@@ -377,7 +377,7 @@ func whole(of v1.Image) error {
 	return nil
 }
 
-// unpacked gives a folder with the files of an archive.
+// unpacked returns a folder with the files of an archive.
 func unpacked(t *testing.T, text []byte) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -624,7 +624,7 @@ func TestContainer(t *testing.T) {
 			}
 		}
 	}
-	// Nobody is where this registry says that it is.
+	// Nothing answers where this registry says that it is.
 	far := &Stages{Target: Target{Host: "127.0.0.1:1", Name: "acme/site"}, Scratch: t.TempDir()}
 	three := rand.Text()
 	c, err := far.Container(t.Context(), client, built(t, "", layerOf(t, "home/three", three)).Single)

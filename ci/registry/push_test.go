@@ -13,7 +13,7 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
 
-// embedded starts a registry with one image, and gives the image's digest.
+// embedded starts a registry with one image, and returns the image's digest.
 func embedded(t *testing.T, dir, repository, tag string) (*Embedded, string) {
 	t.Helper()
 	e, err := Serve(t.Context(), dir)

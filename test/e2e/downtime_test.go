@@ -39,6 +39,7 @@ func downtimeShares() (cycle, swap float64) {
 // by hand: on one host, with the same images, seen by the same visitor. With
 // the flags above and those of [TestBenchmark] it measures real apps.
 func TestDowntime(t *testing.T) {
+	t.Parallel()
 	options := sandbox.Options{Name: "downtime", HTTPPort: 8081}
 	selection := apps.Version1()
 	patch, quiet := change("erpnext=v15.1.1"), change("frappe=v15.1.1")
@@ -55,6 +56,7 @@ func TestDowntime(t *testing.T) {
 	for i, selection := range []apps.Selection{selection, patched, quiet.in(patched)} {
 		u.must(u.command("push", fmt.Sprintf("1.%d.0", i), selection, "--skip-smoke-test")...)
 	}
+	u.giveWay()
 	cycle := u.onNewProject("cycle")
 	var m downtimes
 	u.alone(func() { m.measure(cycle, selection) })

@@ -20,7 +20,6 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
 	"github.com/desiredeffect/erpnext-pipeline/internal/cli"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine/enginetest"
 )
 
 // TestMirrors builds with everything from a company's own servers, on an
@@ -29,7 +28,7 @@ func TestMirrors(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds an image on an engine of its own")
 	}
-	enginetest.Shared(t)
+	t.Parallel()
 	list[*mirrored]{
 		{"PyPI without the CA", (*mirrored).pypiWithoutCA},
 		{"npm without the CA", (*mirrored).npmWithoutCA},
@@ -67,10 +66,12 @@ func (m *mirrored) in(t *testing.T) *mirrored {
 
 func newMirrored(t *testing.T) *mirrored {
 	t.Helper()
+	u := withTurn(t)
 	repositories, selection := locked(t)
 	prepareBaseImages(t)
 	world := emptyEngine(t, repositories)
-	m := &mirrored{user: &user{t: t, world: world, printed: &syncedBuffer{}}, server: startMirror(t, gateway(t, world)), out: new(string), errs: new(string)}
+	u.world = world
+	m := &mirrored{user: u, server: startMirror(t, gateway(t, world)), out: new(string), errs: new(string)}
 	m.base, m.baseManifests = imageMirror(t, world.Engine.Mirror())
 	store, err := registry.Serve(t.Context(), filepath.Join(t.TempDir(), "registry"))
 	if err != nil {

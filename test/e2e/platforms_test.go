@@ -175,8 +175,9 @@ func newEmulatingUser(t *testing.T) *user {
 	if testing.Short() || os.Getenv("TEST_PLATFORMS") == "" {
 		t.Skip("emulates a processor, which takes a quarter of an hour: set TEST_PLATFORMS=1")
 	}
+	u := withTurn(t)
 	log := enginetest.Log(t).Level(zerolog.InfoLevel)
-	world := newWorld(t, sandbox.Options{Name: "platforms", NoHost: true, Log: log})
+	u.world = newWorld(t, sandbox.Options{Name: "platforms", NoHost: true, Log: log})
 	start := time.Now()
 	other := map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH]
 	undo, err := emulation.Enable(t.Context(), other)
@@ -189,16 +190,17 @@ func newEmulatingUser(t *testing.T) *user {
 		}
 	})
 	for _, architecture := range []string{runtime.GOARCH, other} {
-		if _, err := images.EnsureFor(t.Context(), world.Client, world.Engine.Mirror(), architecture, bothBases, log); err != nil {
+		if _, err := images.EnsureFor(t.Context(), u.world.Client, u.world.Engine.Mirror(), architecture, bothBases, log); err != nil {
 			t.Fatal(err)
 		}
 	}
 	t.Logf("emulation and base images after %.0f s", time.Since(start).Seconds())
-	environ, err := world.Environment()
+	environ, err := u.world.Environment()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &user{t: t, world: world, environ: append(environ, "PYTHON_VERSION="+bothPython, "NODE_VERSION="+bothNode), printed: &syncedBuffer{}}
+	u.environ = append(environ, "PYTHON_VERSION="+bothPython, "NODE_VERSION="+bothNode)
+	return u
 }
 
 // imagesOf are the images of an index by their platform.

@@ -18,6 +18,7 @@ import (
 // would go it: a first release, one over it, those that fail, and what the
 // program says of them.
 func TestRelease(t *testing.T) {
+	t.Parallel()
 	u := newUser(t, sandbox.Options{Name: "e2e", HTTPPort: 8080, Jump: true})
 	list[*user]{
 		// Nothing is on the host.
@@ -44,7 +45,7 @@ func TestRelease(t *testing.T) {
 	}.run(u, t)
 }
 
-// everydayCommands work with the release that is live: what whoever is on call
+// everydayCommands work with the release that is live: what an operator on call
 // needs.
 var everydayCommands = list[*user]{
 	{"bench", (*user).benchCommands},

@@ -61,7 +61,10 @@ type subtest[U inTest[U]] struct {
 	run  func(U, *testing.T)
 }
 
-type inTest[U any] interface{ in(t *testing.T) U }
+type inTest[U any] interface {
+	in(t *testing.T) U
+	giveWay()
+}
 
 // list is a table of contents: its subtests run in this order.
 type list[U inTest[U]] []subtest[U]
@@ -69,6 +72,7 @@ type list[U inTest[U]] []subtest[U]
 func (l list[U]) run(u U, t *testing.T) {
 	for _, one := range l {
 		t.Run(one.name, func(t *testing.T) { one.run(u.in(t), t) })
+		u.giveWay()
 	}
 }
 
@@ -79,7 +83,7 @@ func newUser(t *testing.T, options sandbox.Options) *user {
 	if testing.Short() {
 		t.Skip("needs a sandbox: an engine, a registry and a host")
 	}
-	u := &user{t: t, printed: &syncedBuffer{}, turn: &turn{t, enginetest.Shared(t)}, link: &hostLink{}}
+	u := withTurn(t)
 	options.Log = enginetest.Log(t).Level(zerolog.InfoLevel)
 	u.world = newWorld(t, options)
 	environ, err := u.world.Environment()
@@ -91,7 +95,15 @@ func newUser(t *testing.T, options sandbox.Options) *user {
 		t.Fatal(err)
 	}
 	u.environ = append(environ, "COMPOSE_FILES="+u.write("compose-main.yaml", text))
+	u.giveWay()
 	return u
+}
+
+// withTurn waits until no other test measures. What the user has besides is up
+// to the caller.
+func withTurn(t *testing.T) *user {
+	t.Helper()
+	return &user{t: t, printed: &syncedBuffer{}, turn: &turn{t, enginetest.Shared(t)}, link: &hostLink{}}
 }
 
 // newWorld starts a sandbox that ends with the test.
@@ -116,6 +128,12 @@ func (u *user) alone(measure func()) {
 	u.turn.done()
 	u.turn.done = enginetest.Exclusive(u.turn.t)
 	measure()
+	u.giveWay()
+}
+
+// giveWay lets a test begin that waits to measure.
+func (u *user) giveWay() {
+	u.t.Helper()
 	u.turn.done()
 	u.turn.done = enginetest.Shared(u.turn.t)
 }

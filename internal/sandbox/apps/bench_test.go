@@ -127,7 +127,7 @@ func (b *bench) checkout(t *testing.T, app, ref string) {
 	command(t, filepath.Join(b.dir, "apps", app), nil, "git", "checkout", "--quiet", ref)
 }
 
-// run calls the bench command and gives what it printed and its exit code.
+// run calls the bench command and returns what it printed and its exit code.
 func (b *bench) run(t *testing.T, args ...string) (string, int) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(filepath.SplitList(b.path)[0], "bench"), args...)
@@ -150,7 +150,7 @@ func (b *bench) must(t *testing.T, args ...string) string {
 	return out
 }
 
-// customers gives a column of the customers, in the order of their names.
+// customers returns a column of the customers, in the order of their names.
 func (b *bench) customers(t *testing.T, field string) string {
 	t.Helper()
 	out := b.must(t, "execute", "frappe.db.get_all", "--args", fmt.Sprintf(`["Customer", [%q], None, "name"]`, field))
@@ -255,7 +255,7 @@ func start(t *testing.T, dir string, env []string, name string, args ...string) 
 	return p
 }
 
-// terminate asks the program to end and says whether it did in time.
+// terminate asks the program to end and reports whether it did in time.
 func (p *process) terminate(within time.Duration) bool {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	return p.ended(within)
@@ -601,7 +601,7 @@ func (s *socket) send(t *testing.T, text string) {
 	}
 }
 
-// receive gives the next text.
+// receive returns the next text.
 func (s *socket) receive(t *testing.T) string {
 	t.Helper()
 	head := make([]byte, 2)

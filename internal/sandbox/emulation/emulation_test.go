@@ -109,7 +109,7 @@ func binfmtMounts(t *testing.T) string {
 	return found
 }
 
-// emulated says whether another process, or the machine, has QEMU run programs
+// emulated reports whether another process, or the machine, has QEMU run programs
 // just now.
 func emulated(t *testing.T) bool {
 	t.Helper()

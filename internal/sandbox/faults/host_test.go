@@ -87,7 +87,7 @@ func (s *testHost) onHost(ctx context.Context, use func(*host.Host) error) error
 	}
 }
 
-// bash gives what a script prints on the host.
+// bash returns what a script prints on the host.
 func (s *testHost) bash(ctx context.Context, script string, arguments ...string) (out string, err error) {
 	err = s.onHost(ctx, func(h *host.Host) error {
 		result, err := h.Run(ctx, append([]string{"bash", "-c", script, "bash"}, arguments...), host.Options{})
@@ -111,7 +111,7 @@ func (s *testHost) inspect(ctx context.Context) (state deploy.State, err error) 
 const usedTime = `cd /sys/fs/cgroup
 { awk '$1 == "usage_usec" { print $2 / 1e6 }' cpu.stat || awk '{ print $1 / 1e9 }' cpuacct/cpuacct.usage; } 2>/dev/null`
 
-// used gives that time: on a busy machine the time on the wall says little.
+// used returns that time: on a busy machine the time on the wall says little.
 func (s *testHost) used(ctx context.Context) (float64, error) {
 	out, err := s.bash(ctx, usedTime)
 	if err != nil {
@@ -126,7 +126,7 @@ const awaitStep = `dir=$1 version=$2 step=$3
 until set -- "$dir"/runs/*-"$version"-*/journal && [ -e "$1" ]; do sleep 0.02; done
 grep -E -m 1 " begin [0-9]+-$step\$| run-end " < <(exec tail --pid=$$ -n +1 -f "$1")`
 
-// awaitEnd ends when nobody has the deploy lock.
+// awaitEnd ends when the deploy lock is free.
 const awaitEnd = `while [ -e "$1/lock" ]; do sleep 0.1; done`
 
 // awaitHealthy ends when Docker has looked after every container. It asks for
@@ -164,7 +164,7 @@ type attempt struct {
 // as it must be.
 func (s *testHost) try(t *testing.T, step string, f fault) (err error) {
 	t.Helper()
-	// Elsewhere somebody may be measuring.
+	// Another test may be measuring.
 	done, err := localengine.Shared(t.Context(), s.cache)
 	if err != nil {
 		return err
@@ -251,7 +251,7 @@ func (s *testHost) try(t *testing.T, step string, f fault) (err error) {
 	return err
 }
 
-// inject waits for the step and causes the fault, and gives the client's
+// inject waits for the step and causes the fault, and returns the client's
 // report.
 func (s *testHost) inject(ctx context.Context, t *testing.T, a attempt, step string, f fault, on *faultTarget, laps *laps) (report, error) {
 	if f.inject != nil {
@@ -373,7 +373,7 @@ func (s *testHost) judge(ctx context.Context, v visitor, a attempt, f fault, sai
 	expect(err == nil, "ask for versions: %w", err)
 	expect(maps.Equal(versions, versionsOf(whole.lock)), "the site has the apps %v, and %v is live", versions, versionsOf(whole.lock))
 
-	// Nothing that somebody wrote is lost.
+	// Nothing that was saved is lost.
 	if a.writer != nil {
 		a.writer.end()
 		notes, err := v.notes(ctx, a.version)

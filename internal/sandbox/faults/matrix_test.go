@@ -46,7 +46,7 @@ func (f fault) client(ctx context.Context, o order) (*client, error) {
 
 // columns are the faults. A client that is killed says nothing afterwards, and
 // one whose host was hit might help it: so the host that has lost its client
-// loses Docker as well, and gets no help from anybody. What happens to the
+// loses Docker as well, and gets no help. What happens to the
 // network and to the SSH server at the same moment is one loss to the client,
 // and nothing to the run: that release has to succeed, and so shows that the
 // ones before have left nothing behind that a next release minds.

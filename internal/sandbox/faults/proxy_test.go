@@ -39,7 +39,7 @@ func echo(t *testing.T) (address string, ended <-chan error) {
 	return listener.Addr().String(), ends
 }
 
-// says sends a line and gives what comes back within a moment.
+// says sends a line and returns what comes back within a moment.
 func says(connection net.Conn, line string, moment time.Duration) (string, error) {
 	if _, err := fmt.Fprintln(connection, line); err != nil {
 		return "", err

@@ -14,7 +14,7 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
 )
 
-// visitor uses the site through its proxy, as people do.
+// visitor uses the site through its proxy, as its users do.
 type visitor struct{ address string }
 
 // Every request is one of its own: what was before it tells nothing.
@@ -63,7 +63,7 @@ func (v visitor) versions(ctx context.Context) (map[string]string, error) {
 	return answer.Apps, err
 }
 
-// write makes a note and gives its name.
+// write makes a note and returns its name.
 func (v visitor) write(ctx context.Context, title, content string) (string, error) {
 	var answer struct{ Data struct{ Name string } }
 	err := v.ask(ctx, http.MethodPost, "/api/resource/Note", url.Values{"title": {title}, "content": {content}}, &answer)
@@ -105,7 +105,8 @@ func (v visitor) keepWriting(ctx context.Context, content string) *writer {
 	ctx, stop := context.WithCancel(ctx)
 	w := &writer{stop: stop}
 	w.ended.Go(func() {
-		pace := time.NewTicker(100 * time.Millisecond)
+		// What the site takes to answer, the release has not.
+		pace := time.NewTicker(250 * time.Millisecond)
 		defer pace.Stop()
 		for n := 0; ; n++ {
 			select {

@@ -35,7 +35,7 @@ var describedPaths = []string{
 	"/repos/{owner}/{repo}/git/blobs/{file_sha}",
 }
 
-// description gives GitHub's own OpenAPI description of those calls, from the
+// description returns GitHub's own OpenAPI description of those calls, from the
 // npm package @octokit/openapi that testdata/package.json names. The package is
 // 28 MB and its description 13 MB: what is needed of it, some 100 KB, is kept in
 // the user's cache folder under the package's hash.

@@ -23,7 +23,7 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/github/githubtest"
 )
 
-// get asks for a path of the server and gives status, header and body.
+// get asks for a path of the server and returns status, header and body.
 func get(t *testing.T, address, authorization string) (int, http.Header, string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)

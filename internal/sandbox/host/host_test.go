@@ -300,7 +300,7 @@ func ping(container string) string {
 	return "for i in $(seq 100); do docker exec " + container + " redis-cli ping 2>&1 && break; sleep 0.1; done"
 }
 
-// run gives what a command on the host prints.
+// run returns what a command on the host prints.
 func run(t *testing.T, connection *ssh.Client, command string) string {
 	t.Helper()
 	session, err := connection.NewSession()

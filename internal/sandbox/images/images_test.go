@@ -145,7 +145,7 @@ func TestFinish(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, ok := published(t.Context(), ref, "amd64", "key"); ok {
-		t.Fatal("somebody else's image was taken for a stand-in")
+		t.Fatal("another image was taken for a stand-in")
 	}
 	unfinished := ref.Context().Tag("unfinished")
 	if err := remote.Write(unfinished, image, remote.WithContext(t.Context())); err != nil {

@@ -22,8 +22,8 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian/debiantest"
 )
 
-// options gives a cache folder of the test's own, so that the engine is not
-// one that others use, with the tools of the cache that everybody shares.
+// options returns a cache folder of the test's own, so that the engine is not
+// one that others use, with the tools of the cache that all share.
 func options(t *testing.T) Options {
 	t.Helper()
 	if testing.Short() {

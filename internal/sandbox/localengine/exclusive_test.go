@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestAlone(t *testing.T) {
+func TestExclusive(t *testing.T) {
 	dir := t.TempDir()
 	begin := func(how func(context.Context, string) (func(), error)) func() {
 		t.Helper()
@@ -16,7 +16,7 @@ func TestAlone(t *testing.T) {
 		}
 		return done
 	}
-	// refused holds that nobody can begin now.
+	// refused holds that no other test can begin now.
 	refused := func(what string, how func(context.Context, string) (func(), error)) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 3*lockPoll)
@@ -37,7 +37,7 @@ func TestAlone(t *testing.T) {
 		}
 		first <- done
 	}()
-	// Who waits to be alone keeps others from beginning.
+	// What waits to be alone keeps others from beginning.
 	for begun := time.Now(); ; time.Sleep(lockPoll) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*lockPoll)
 		done, err := Shared(ctx, dir)
@@ -47,12 +47,12 @@ func TestAlone(t *testing.T) {
 		}
 		done()
 		if time.Since(begun) > 10*time.Second {
-			t.Fatal("others begin while somebody waits to be alone")
+			t.Fatal("others begin while one waits to be alone")
 		}
 	}
 	two()
 	done := <-first
-	refused("beside one who is alone", Shared)
+	refused("beside one that is alone", Shared)
 	refused("two alone", Exclusive)
 	done()
 	begin(Shared)()
