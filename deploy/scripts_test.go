@@ -2,8 +2,6 @@ package deploy
 
 import (
 	"cmp"
-	"context"
-	"errors"
 	"os"
 	"os/exec"
 	"path"
@@ -11,10 +9,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/desiredeffect/erpnext-pipeline/deploy/runner"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian/debiantest"
 )
 
 // strategies are all lists of steps.
@@ -84,26 +81,15 @@ func TestSettings(t *testing.T) {
 // TestScriptsShellcheck checks every script as it lies on the host, and that
 // other shells than the one here take them.
 func TestScriptsShellcheck(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs shellcheck")
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	if err := debian.Install(ctx, "shellcheck", "busybox", "dash"); errors.Is(err, debian.ErrUnsupported) && os.Getenv("CI") != "true" {
-		t.Skip(err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
+	debiantest.Install(t, "shellcheck", "busybox", "dash")
 	// What is quoted is meant for another shell (SC2016). Settings come from a
 	// file, and what lib.sh sets is for others (SC2154, SC2034). Lists of sites,
 	// services, containers and versions are split on purpose: no name has a blank
 	// in it (SC2012, SC2046, SC2086).
 	check := func(shell, name, text string) {
-		cmd := exec.Command("shellcheck", "--shell="+shell, "--exclude=SC1091,SC2012,SC2016,SC2154,SC2034,SC2046,SC2086", "-")
-		cmd.Stdin = strings.NewReader(text)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%s: %v\n%s", name, err, out)
-		}
+		t.Run(name, func(t *testing.T) {
+			debiantest.Shellcheck(t, text, "--shell="+shell, "--exclude=SC1091,SC2012,SC2016,SC2154,SC2034,SC2046,SC2086")
+		})
 		if shell != "sh" {
 			return
 		}

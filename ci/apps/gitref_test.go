@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/github/githubtest"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian/debiantest"
 )
 
 // gitRefs are names at the edges of git's rules.
@@ -19,10 +19,7 @@ var gitRefs = []string{
 func gitTakes(t *testing.T, ref string) bool {
 	t.Helper()
 	if _, err := exec.LookPath("git"); err != nil {
-		if err := debian.Install(t.Context(), "git"); err != nil {
-			githubtest.SkipUnsupported(t, err)
-			t.Fatal(err)
-		}
+		debiantest.Require(t, debian.Install(t.Context(), "git"))
 	}
 	// --branch refuses a leading dash as well. It takes a lone @, which is
 	// short for HEAD and names no branch.

@@ -19,6 +19,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian/debiantest"
 )
 
 // file is one of a tree that is packed: a folder where mode has no text, and a
@@ -124,17 +125,9 @@ func entriesOf(t *testing.T, layer v1.Layer) []string {
 // as well.
 func needsPacker(t *testing.T) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("installs what packs layers")
-	}
-	err := debian.Install(t.Context(), "dash", "isal", "libdeflate-tools", "openssl")
-	if err == nil && os.Geteuid() != 0 {
-		err = debian.ErrUnsupported
-	}
-	if errors.Is(err, debian.ErrUnsupported) && os.Getenv("CI") != "true" {
-		t.Skip(err)
-	} else if err != nil {
-		t.Fatal(err)
+	debiantest.Install(t, "dash", "isal", "libdeflate-tools", "openssl")
+	if os.Geteuid() != 0 {
+		debiantest.Require(t, debian.ErrUnsupported)
 	}
 }
 

@@ -14,12 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/images"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine/enginetest"
 )
 
 // recording is what a session printed for the execs of TestLinesOfEngine.
@@ -41,19 +39,7 @@ func TestLinesOfEngine(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs an engine")
 	}
-	dir, err := localengine.DefaultCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	log := zerolog.New(zerolog.NewTestWriter(t))
-	e, err := localengine.Start(t.Context(), localengine.Options{CacheDir: dir, Log: log})
-	if errors.Is(err, debian.ErrUnsupported) && os.Getenv("CI") != "true" {
-		t.Skipf("no engine here: %v", err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
+	e := enginetest.Start(t)
 
 	var printed bytes.Buffer
 	var mu sync.Mutex
@@ -68,7 +54,7 @@ func TestLinesOfEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	if _, err := images.Ensure(t.Context(), client, e.Mirror(), images.Set{"debian:bookworm-slim"}, log); err != nil {
+	if _, err := images.Ensure(t.Context(), client, e.Mirror(), images.Set{"debian:bookworm-slim"}, enginetest.Log(t)); err != nil {
 		t.Fatal(err)
 	}
 

@@ -3,7 +3,6 @@ package registry
 import (
 	"archive/tar"
 	"bytes"
-	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -32,13 +31,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-	"github.com/rs/zerolog"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/image"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine/enginetest"
 )
 
 // target returns an empty registry.
@@ -580,7 +577,7 @@ func TestContainer(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs an engine")
 	}
-	client := session(t)
+	client, _ := enginetest.Session(t)
 	s := &Stages{Target: target(t), Scratch: t.TempDir()}
 	// The engine asks no registry for what it has seen before.
 	two := rand.Text()
@@ -627,35 +624,4 @@ func TestContainer(t *testing.T) {
 	if !far.apart {
 		t.Error("the next stage is looked for in vain again")
 	}
-}
-
-// session joins this machine's engine.
-func session(t *testing.T) *dagger.Client {
-	t.Helper()
-	dir, err := localengine.DefaultCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := localengine.Start(t.Context(), localengine.Options{CacheDir: dir, Log: zerolog.New(zerolog.NewTestWriter(t))})
-	if errors.Is(err, debian.ErrUnsupported) && os.Getenv("CI") != "true" {
-		t.Skipf("no engine here: %v", err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := e.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	client, err := e.Endpoint().Connect(context.Background(), io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := client.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return client
 }

@@ -1,11 +1,8 @@
 package smoketest
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"reflect"
 	"strings"
 	"testing"
@@ -14,7 +11,7 @@ import (
 	"dagger.io/dagger"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian/debiantest"
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
 
@@ -170,14 +167,6 @@ func TestWord(t *testing.T) {
 }
 
 func TestScriptsPassShellcheck(t *testing.T) {
-	if testing.Short() {
-		t.Skip("installs shellcheck")
-	}
-	if err := debian.Install(t.Context(), "shellcheck"); errors.Is(err, debian.ErrUnsupported) && os.Getenv("CI") != "true" {
-		t.Skip(err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
 	for name, test := range map[string]struct {
 		text string
 		args []string
@@ -187,12 +176,8 @@ func TestScriptsPassShellcheck(t *testing.T) {
 		"site": {siteScript, []string{"--shell=bash", "--exclude=SC2086"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cmd := exec.CommandContext(t.Context(), "shellcheck", append(test.args, "-")...)
 			// Both run with these options.
-			cmd.Stdin = bytes.NewBufferString("set -eu\n" + test.text)
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Errorf("%v\n%s", err, out)
-			}
+			debiantest.Shellcheck(t, "set -eu\n"+test.text, test.args...)
 		})
 	}
 }

@@ -31,7 +31,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian/debiantest"
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
 
@@ -262,15 +262,7 @@ func listen(t testing.TB, serve func(net.Conn)) (address string) {
 // configuration given come before the usual ones, and the first one counts.
 func realSSHD(t testing.TB, configuration ...string) *server {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("needs an SSH server")
-	}
-	if err := debian.Install(t.Context(), "openssh-server"); err != nil {
-		if errors.Is(err, debian.ErrUnsupported) && os.Getenv("CI") != "true" {
-			t.Skipf("openssh-server: %v", err)
-		}
-		t.Fatal(err)
-	}
+	debiantest.Install(t, "openssh-server")
 	if os.Geteuid() == 0 {
 		// sshd as root puts its unprivileged half there.
 		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {

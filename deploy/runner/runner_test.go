@@ -4,7 +4,6 @@ package runner_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -16,30 +15,13 @@ import (
 	"time"
 
 	"github.com/desiredeffect/erpnext-pipeline/deploy/runner"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian/debiantest"
 )
-
-// install makes sure of what a test needs from the machine.
-func install(t *testing.T, packages ...string) {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("needs " + strings.Join(packages, ", "))
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	err := debian.Install(ctx, packages...)
-	if errors.Is(err, debian.ErrUnsupported) && os.Getenv("CI") != "true" {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 // shells are those that a host may have as sh. With busybox everything else
 // that the runner calls is busybox's as well.
 func shells(t *testing.T) map[string][]string {
-	install(t, "dash", "busybox")
+	debiantest.Install(t, "dash", "busybox")
 	tools, own := t.TempDir(), t.TempDir()
 	if out, err := exec.Command("busybox", "--install", "-s", tools).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -655,8 +637,9 @@ func TestWaitDocker(t *testing.T) {
 }
 
 func TestShellcheck(t *testing.T) {
-	install(t, "shellcheck")
-	if out, err := exec.Command("shellcheck", "--shell=sh", "runner.sh").CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
+	script, err := os.ReadFile("runner.sh")
+	if err != nil {
+		t.Fatal(err)
 	}
+	debiantest.Shellcheck(t, string(script), "--shell=sh")
 }

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -14,16 +13,16 @@ import (
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/apps"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine/enginetest"
 )
 
-// TestFiftyApps builds an image of fifty apps and looks at how much memory the
+// TestMemory builds an image of fifty apps and looks at how much memory the
 // program took for it.
-func TestFiftyApps(t *testing.T) {
+func TestMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds an image")
 	}
+	t.Parallel()
 	const many, mostMemory = 50, 150 << 20
 	root := filepath.Join(t.TempDir(), "repositories")
 	if _, err := apps.Write(t.Context(), root); err != nil {
@@ -35,23 +34,8 @@ func TestFiftyApps(t *testing.T) {
 		smallApp(t, filepath.Join(root, "acme", name+".git"), name)
 		selection = append(selection, apps.Ref{Owner: "acme", Name: name, Ref: "main"})
 	}
-	cache, err := localengine.DefaultCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	alone(t, cache)
-	world, err := sandbox.Start(t.Context(), sandbox.Options{CacheDir: cache, Name: "fifty", NoHost: true, Repositories: root})
-	if errors.Is(err, debian.ErrUnsupported) && os.Getenv("CI") != "true" {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := world.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	}()
+	enginetest.Shared(t)
+	world := newWorld(t, sandbox.Options{Name: "memory", NoHost: true, Repositories: root})
 	list, err := selection.AppsJSON(world.GitHub.URL())
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +74,7 @@ func TestFiftyApps(t *testing.T) {
 	}
 }
 
-// watchMemory looks at a process until it ends, and then gives the most memory
+// watchMemory looks at a process until it ends, and then returns the most memory
 // that it had, in bytes. What wait4 tells is no use: it begins with what the
 // process that started it had.
 func watchMemory(pid int) func() (int, error) {
@@ -139,14 +123,7 @@ func smallApp(t *testing.T, bare, name string) {
 			t.Fatal(err)
 		}
 	}
-	for _, args := range [][]string{
-		{"init", "--quiet", "--initial-branch", "main", work},
-		{"-C", work, "add", "."},
-		{"-C", work, "-c", "user.name=Test", "-c", "user.email=test@example.com", "commit", "--quiet", "--message", name},
-		{"clone", "--quiet", "--bare", work, bare},
-	} {
-		if out, err := exec.CommandContext(t.Context(), "git", args...).CombinedOutput(); err != nil {
-			t.Fatalf("git %q: %v\n%s", args, err, out)
-		}
-	}
+	git(t, "init", "--quiet", "--initial-branch", "main", work)
+	commitAll(t, work, name)
+	git(t, "clone", "--quiet", "--bare", work, bare)
 }

@@ -1,9 +1,7 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,10 +24,9 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/apps"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/emulation"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/images"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine/enginetest"
 )
 
 // TestPlatforms builds one version for two processors on this machine, which
@@ -37,20 +34,42 @@ import (
 // it runs only where TEST_PLATFORMS is set.
 func TestPlatforms(t *testing.T) {
 	u := newEmulatingUser(t)
-	const both = "linux/amd64,linux/arm64"
 	embedded, err := registry.Serve(t.Context(), filepath.Join(u.world.Dir, "platforms"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer embedded.Close()
 	u = u.with("REGISTRY=" + embedded.Address())
-	flags := append(u.apps("1.0.0", apps.Version1()), "--platform", both)
-
 	start := time.Now()
-	pushed := strings.TrimSpace(u.must(append([]string{"push", "--skip-smoke-test"}, flags...)...))
-	t.Logf("built and pushed for %s in %.0f s", both, time.Since(start).Seconds())
+	pushed := strings.TrimSpace(u.must(u.forBoth("push", "--skip-smoke-test")...))
+	t.Logf("built and pushed for two platforms in %.0f s", time.Since(start).Seconds())
+	list[twoPlatforms]{
+		{"it has an image for each platform", twoPlatforms.images},
+		{"it runs on linux/amd64", twoPlatforms.runsOnAMD64},
+		{"it runs on linux/arm64", twoPlatforms.runsOnARM64},
+		{"it is smoke-tested on this machine's", twoPlatforms.smokeTested},
+		{"a file of it", twoPlatforms.file},
+		{"Docker takes one platform", twoPlatforms.loaded},
+		{"a mirror with one platform", twoPlatforms.mirrorWithOne},
+	}.run(twoPlatforms{u, pushed}, t)
+}
 
-	reference, err := name.ParseReference(pushed)
+// twoPlatforms is a user who pushed an image for two platforms.
+type twoPlatforms struct {
+	*user
+	pushed string
+}
+
+func (p twoPlatforms) in(t *testing.T) twoPlatforms { return twoPlatforms{p.user.in(t), p.pushed} }
+
+// forBoth returns the arguments of a command that makes 1.0.0 for both.
+func (u *user) forBoth(name string, flags ...string) []string {
+	u.t.Helper()
+	return u.command(name, "1.0.0", apps.Version1(), append(flags, "--platform", "linux/amd64,linux/arm64")...)
+}
+
+func (p twoPlatforms) images(t *testing.T) {
+	reference, err := name.ParseReference(p.pushed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,68 +79,62 @@ func TestPlatforms(t *testing.T) {
 	}
 	byPlatform := imagesOf(t, index)
 	if len(byPlatform) != 2 || byPlatform["linux/amd64"] == nil || byPlatform["linux/arm64"] == nil {
-		t.Fatalf("%s is for %v", pushed, byPlatform)
+		t.Fatalf("%s is for %v", p.pushed, byPlatform)
 	}
 	sameAndOther(t, byPlatform["linux/amd64"], byPlatform["linux/arm64"])
-	for platform, machine := range map[dagger.Platform]string{"linux/amd64": "x86-64", "linux/arm64": "ARM aarch64"} {
-		t.Run("it runs on "+string(platform), func(t *testing.T) {
-			out, err := u.world.Client.Container(dagger.ContainerOpts{Platform: platform}).From(pushed).
-				WithExec([]string{"sh", "-euc", `
+}
+
+func (p twoPlatforms) runsOnAMD64(t *testing.T) { p.runsOn(t, "linux/amd64", "x86-64") }
+func (p twoPlatforms) runsOnARM64(t *testing.T) { p.runsOn(t, "linux/arm64", "ARM aarch64") }
+
+func (p twoPlatforms) runsOn(t *testing.T, platform dagger.Platform, machine string) {
+	out, err := p.world.Client.Container(dagger.ContainerOpts{Platform: platform}).From(p.pushed).
+		WithExec([]string{"sh", "-euc", `
 id -u
 env/bin/python -c 'import frappe; print(frappe.__version__)'
 node --version
 file --brief --dereference env/bin/python /usr/local/bin/node /usr/sbin/nginx | cut -d , -f 2`}).
-				Stdout(t.Context())
-			if want := "1000\n15.1.0\nv" + bothNode + "\n" + strings.Repeat(" "+machine+"\n", 3); err != nil || out != want {
-				t.Errorf("printed\n%s%v, want\n%s", out, err, want)
-			}
-		})
+		Stdout(t.Context())
+	if want := "1000\n15.1.0\nv" + bothNode + "\n" + strings.Repeat(" "+machine+"\n", 3); err != nil || out != want {
+		t.Errorf("printed\n%s%v, want\n%s", out, err, want)
 	}
+}
 
-	t.Run("it is smoke-tested on this machine's", func(t *testing.T) {
-		u.t = t
-		code, out, errs := u.run(append([]string{"push"}, flags...)...)
-		if code != 0 || strings.TrimSpace(out) != pushed || !strings.Contains(errs, "smoke test: ") {
-			t.Errorf("exit %d, printed %q\n%s", code, out, errs)
-		}
-	})
+func (p twoPlatforms) smokeTested(t *testing.T) {
+	code, out, errs := p.run(p.forBoth("push")...)
+	if code != 0 || strings.TrimSpace(out) != p.pushed || !strings.Contains(errs, "smoke test: ") {
+		t.Errorf("exit %d, printed %q\n%s", code, out, errs)
+	}
+}
 
-	t.Run("a file of it", func(t *testing.T) {
-		u.t = t
-		archive, lock := filepath.Join(u.world.Dir, "image.tar"), filepath.Join(u.world.Dir, "lock.json")
-		start := time.Now()
-		u.must(append([]string{"build", "--output", archive, "--lock", lock}, flags...)...)
-		t.Logf("built again in %.0f s", time.Since(start).Seconds())
-		fromArchive(t, archive, reference.(name.Digest).DigestStr())
-		u.basesAreIndexes(lock)
-	})
+func (p twoPlatforms) file(t *testing.T) {
+	archive, lock := filepath.Join(p.world.Dir, "image.tar"), filepath.Join(p.world.Dir, "lock.json")
+	start := time.Now()
+	p.must(p.forBoth("build", "--output", archive, "--lock", lock)...)
+	t.Logf("built again in %.0f s", time.Since(start).Seconds())
+	_, digest, _ := strings.Cut(p.pushed, "@")
+	fromArchive(t, archive, digest)
+	p.basesAreIndexes(lock)
+}
 
-	t.Run("Docker takes one platform", func(t *testing.T) {
-		u.t = t
-		code, _, errs := u.run(append([]string{"build", "--load"}, flags...)...)
-		if code != cli.ExitUsage || !strings.Contains(errs, "several platforms can't be loaded into Docker: choose one with --platform") {
-			t.Errorf("exit %d\n%s", code, errs)
-		}
-	})
+func (p twoPlatforms) loaded(*testing.T) {
+	p.fails(p.forBoth("build", "--load"), cli.ExitUsage, "several platforms can't be loaded into Docker: choose one with --platform")
+}
 
-	t.Run("a mirror with one platform", func(t *testing.T) {
-		u.t = t
-		single, err := registry.Serve(t.Context(), filepath.Join(u.world.Dir, "single"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer single.Close()
-		for _, base := range append(images.Set{"debian:bookworm-slim"}, bothBases...) {
-			copyNative(t, u.world.Engine.Mirror()+"/library/"+base, single.Address()+"/library/"+base)
-		}
-		flags := append([]string{"build"}, flags...)
-		code, _, errs := u.with("IMAGE_MIRROR=" + single.Address()).run(flags...)
-		for _, base := range bothBases {
-			if want := "base image " + base + ": is there for linux/amd64 and not for linux/arm64"; code != cli.ExitUsage || !strings.Contains(errs, want) {
-				t.Errorf("exit %d, want %q in\n%s", code, want, errs)
-			}
-		}
-	})
+func (p twoPlatforms) mirrorWithOne(t *testing.T) {
+	single, err := registry.Serve(t.Context(), filepath.Join(p.world.Dir, "single"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer single.Close()
+	for _, base := range append(images.Set{"debian:bookworm-slim"}, bothBases...) {
+		copyNative(t, p.world.Engine.Mirror()+"/library/"+base, single.Address()+"/library/"+base)
+	}
+	var wants []string
+	for _, base := range bothBases {
+		wants = append(wants, "base image "+base+": is there for linux/amd64 and not for linux/arm64")
+	}
+	p.with("IMAGE_MIRROR="+single.Address()).fails(p.forBoth("build"), cli.ExitUsage, wants...)
 }
 
 // copyNative copies from an image what this machine runs.
@@ -144,8 +157,8 @@ func copyNative(t *testing.T, from, to string) {
 	}
 }
 
-// Versions of which npm has Node for both processors. They are nobody else's:
-// what is built on other base images stays as it is.
+// Versions of which npm has Node for both processors. No other test has
+// them: what is built on other base images stays as it is.
 const (
 	bothPython = "3.11.9"
 	bothNode   = "18.20.8"
@@ -155,30 +168,16 @@ const (
 // are packed with runs natively.
 var bothBases = images.Set{"python:" + bothPython + "-slim-bookworm", "node:" + bothNode + "-bookworm-slim"}
 
-// newEmulatingUser is somebody who builds on this machine for both processors,
+// newEmulatingUser is a user who builds on this machine for both processors,
 // and deploys nothing.
 func newEmulatingUser(t *testing.T) *user {
 	t.Helper()
 	if testing.Short() || os.Getenv("TEST_PLATFORMS") == "" {
 		t.Skip("emulates a processor, which takes a quarter of an hour: set TEST_PLATFORMS=1")
 	}
-	cache, err := localengine.DefaultCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.InfoLevel)
-	world, err := sandbox.Start(t.Context(), sandbox.Options{CacheDir: cache, Name: "platforms", NoHost: true, Log: log})
-	if errors.Is(err, debian.ErrUnsupported) && os.Getenv("CI") != "true" {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := world.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	u := withTurn(t)
+	log := enginetest.Log(t).Level(zerolog.InfoLevel)
+	u.world = newWorld(t, sandbox.Options{Name: "platforms", NoHost: true, Log: log})
 	start := time.Now()
 	other := map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH]
 	undo, err := emulation.Enable(t.Context(), other)
@@ -191,16 +190,17 @@ func newEmulatingUser(t *testing.T) *user {
 		}
 	})
 	for _, architecture := range []string{runtime.GOARCH, other} {
-		if _, err := images.EnsureFor(t.Context(), world.Client, world.Engine.Mirror(), architecture, bothBases, log); err != nil {
+		if _, err := images.EnsureFor(t.Context(), u.world.Client, u.world.Engine.Mirror(), architecture, bothBases, log); err != nil {
 			t.Fatal(err)
 		}
 	}
 	t.Logf("emulation and base images after %.0f s", time.Since(start).Seconds())
-	environ, err := world.Environment()
+	environ, err := u.world.Environment()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &user{t: t, world: world, environ: append(environ, "PYTHON_VERSION="+bothPython, "NODE_VERSION="+bothNode)}
+	u.environ = append(environ, "PYTHON_VERSION="+bothPython, "NODE_VERSION="+bothNode)
+	return u
 }
 
 // imagesOf are the images of an index by their platform.

@@ -22,7 +22,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian/debiantest"
 )
 
 const (
@@ -46,7 +46,7 @@ func newBench(t *testing.T) *bench {
 	if testing.Short() {
 		t.Skip("installs and starts MariaDB, Redis and the bench command")
 	}
-	install(t, "git", "mariadb-server", "redis-server", "python3-venv")
+	debiantest.Install(t, "git", "mariadb-server", "redis-server", "python3-venv")
 	root := t.TempDir()
 	b := &bench{dir: filepath.Join(root, "frappe-bench"), webPort: freePort(t), socketPort: freePort(t)}
 	b.python = filepath.Join(b.dir, "env", "bin", "python")
@@ -86,17 +86,6 @@ func newBench(t *testing.T) *bench {
 	}
 	b.write(t, "sites/common_site_config.json", string(content))
 	return b
-}
-
-func install(t *testing.T, packages ...string) {
-	t.Helper()
-	err := debian.Install(t.Context(), packages...)
-	if errors.Is(err, debian.ErrUnsupported) && os.Getenv("CI") != "true" {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // installPython makes the virtualenv of the apps, and another one of the bench

@@ -1,13 +1,10 @@
 package baseline
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"log"
 	"net/http/httptest"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -15,13 +12,11 @@ import (
 
 	"dagger.io/dagger"
 	"github.com/google/go-containerregistry/pkg/registry"
-	"github.com/rs/zerolog"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/apps"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/github"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/images"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine/enginetest"
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
 
@@ -32,8 +27,8 @@ func TestBuild(t *testing.T) {
 		t.Skip("builds an image")
 	}
 	ctx := t.Context()
-	client, mirror := sandbox(t)
-	test := zerolog.New(zerolog.NewTestWriter(t))
+	client, mirror := enginetest.Session(t)
+	test := enginetest.Log(t)
 	if _, err := images.Ensure(ctx, client, mirror, images.Set{"python:3.11.6-slim-bookworm", "node:18.18.2-bookworm-slim"}, test); err != nil {
 		t.Fatal(err)
 	}
@@ -160,36 +155,4 @@ func TestErrorsNameNoToken(t *testing.T) {
 	if want := "exit 128\nGetting app\nno access to http://x-access-token:***@git/app"; got != want {
 		t.Errorf("error is %q, want %q", got, want)
 	}
-}
-
-// sandbox joins this machine's engine and returns a session with it and its
-// mirror.
-func sandbox(t *testing.T) (client *dagger.Client, mirror string) {
-	t.Helper()
-	dir, err := localengine.DefaultCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := localengine.Start(t.Context(), localengine.Options{CacheDir: dir, Log: zerolog.New(zerolog.NewTestWriter(t))})
-	if errors.Is(err, debian.ErrUnsupported) && os.Getenv("CI") != "true" {
-		t.Skipf("no engine here: %v", err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := e.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	client, err = e.Endpoint().Connect(context.Background(), io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := client.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return client, e.Mirror()
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -22,9 +21,9 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/apps"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian/debiantest"
 	sandboxhost "github.com/desiredeffect/erpnext-pipeline/internal/sandbox/host"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine/enginetest"
 )
 
 // Hosts of this package's own, and the disk that they all begin with.
@@ -56,20 +55,12 @@ type suite struct {
 // begins with it. It logs what a release costs that nothing disturbs.
 func newSuite(t *testing.T) *suite {
 	t.Helper()
-	cache, err := localengine.DefaultCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
+	cache := enginetest.CacheDir(t)
 	world, err := sandbox.Start(t.Context(), sandbox.Options{
 		CacheDir: cache, Name: hostName, HTTPPort: 8080,
-		Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.InfoLevel),
+		Log: enginetest.Log(t).Level(zerolog.InfoLevel),
 	})
-	if errors.Is(err, debian.ErrUnsupported) && os.Getenv("CI") != "true" {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	debiantest.Require(t, err)
 	t.Cleanup(func() {
 		err := errors.Join(
 			sandboxhost.EmptyDisk(context.Background(), world.Client, preparedDisk),
@@ -84,6 +75,10 @@ func newSuite(t *testing.T) *suite {
 
 	begun := time.Now()
 	first := &testHost{suite: s, name: hostName, host: world.Host, kept: true}
+	// quick.yaml has containers write to it, which run as other users.
+	if _, err := first.bash(t.Context(), "mkdir -m 777 bytecode"); err != nil {
+		t.Fatal(err)
+	}
 	for range s.images {
 		if err := first.try(t, "", fault{name: "prepared"}); err != nil {
 			t.Fatal(err)

@@ -106,7 +106,8 @@ func (u siteUser) keepWriting(ctx context.Context, content string) *writer {
 	ctx, stop := context.WithCancel(ctx)
 	w := &writer{stop: stop}
 	w.ended.Go(func() {
-		pace := time.NewTicker(100 * time.Millisecond)
+		// What the site takes to answer, the release has not.
+		pace := time.NewTicker(250 * time.Millisecond)
 		defer pace.Stop()
 		for n := 0; ; n++ {
 			select {

@@ -20,7 +20,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/github/githubtest"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian/debiantest"
 )
 
 // describedPaths are the calls that the stand-in answers.
@@ -42,10 +42,7 @@ var describedPaths = []string{
 func description(t *testing.T) *openapi3.T {
 	t.Helper()
 	pruned, err := cachedDescription(t.Context(), t.TempDir())
-	if err != nil {
-		githubtest.SkipUnsupported(t, err)
-		t.Fatal(err)
-	}
+	debiantest.Require(t, err)
 	loader := openapi3.NewLoader()
 	described, err := loader.LoadFromData(pruned)
 	if err != nil {

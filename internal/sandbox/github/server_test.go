@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian/debiantest"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/github"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/github/githubtest"
 )
@@ -462,10 +463,7 @@ func TestServerEnds(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			server, err := github.Start(ctx, github.Options{Root: t.TempDir()})
-			if err != nil {
-				githubtest.SkipUnsupported(t, err)
-				t.Fatal(err)
-			}
+			debiantest.Require(t, err)
 			address := strings.TrimPrefix(server.URL(), "http://")
 			end(server, cancel)
 			if err := server.Close(); err != nil {

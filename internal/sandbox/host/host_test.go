@@ -4,24 +4,20 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
-	"dagger.io/dagger"
-	"github.com/rs/zerolog"
 	"golang.org/x/crypto/ssh"
 
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/host"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/images"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine/enginetest"
 )
 
 // TestHost takes a host through its life: a login, containers from the
@@ -30,9 +26,12 @@ func TestHost(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a deploy host")
 	}
-	client, mirror, compose := sandbox(t)
-	ctx := t.Context()
-	log := zerolog.New(zerolog.NewTestWriter(t))
+	client, mirror := enginetest.Session(t)
+	ctx, log := t.Context(), enginetest.Log(t)
+	compose, err := localengine.ComposePlugin(ctx, enginetest.CacheDir(t), log)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := images.Ensure(ctx, client, mirror, images.Set{"debian:bookworm-slim", "redis:7.2", "python:3.11.6-slim-bookworm"}, log); err != nil {
 		t.Fatal(err)
 	}
@@ -339,41 +338,4 @@ func get(t *testing.T, address, want string) {
 		last = fmt.Errorf("%s: %q (%v)", response.Status, body, err)
 	}
 	t.Fatalf("get http://%s/: %v, want %q", address, last, want)
-}
-
-// sandbox starts an engine and returns a session with it, its mirror, and the
-// compose plugin.
-func sandbox(t *testing.T) (client *dagger.Client, mirror, compose string) {
-	t.Helper()
-	dir, err := localengine.DefaultCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := localengine.Start(t.Context(), localengine.Options{CacheDir: dir, Log: zerolog.New(zerolog.NewTestWriter(t))})
-	if errors.Is(err, debian.ErrUnsupported) && os.Getenv("CI") != "true" {
-		t.Skipf("no engine here: %v", err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := e.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	// The session outlives the test's context: clean-up needs it.
-	client, err = e.Endpoint().Connect(context.Background(), io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := client.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	compose, err = localengine.ComposePlugin(t.Context(), dir, zerolog.New(zerolog.NewTestWriter(t)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return client, e.Mirror(), compose
 }

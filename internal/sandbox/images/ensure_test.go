@@ -1,20 +1,16 @@
 package images
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
-	"io"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"dagger.io/dagger"
-	"github.com/rs/zerolog"
 
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine/enginetest"
 )
 
 // TestEnsure makes all stand-ins and uses each the way its users do, by the
@@ -23,8 +19,8 @@ func TestEnsure(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds images")
 	}
-	client, mirror := sandbox(t)
-	log := zerolog.New(zerolog.NewTestWriter(t))
+	client, mirror := enginetest.Session(t)
+	log := enginetest.Log(t)
 	made, err := Ensure(t.Context(), client, mirror, All(), log)
 	if err != nil {
 		t.Fatal(err)
@@ -189,8 +185,8 @@ func TestEntrypoints(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds images")
 	}
-	client, mirror := sandbox(t)
-	if _, err := Ensure(t.Context(), client, mirror, All(), zerolog.New(zerolog.NewTestWriter(t))); err != nil {
+	client, mirror := enginetest.Session(t)
+	if _, err := Ensure(t.Context(), client, mirror, All(), enginetest.Log(t)); err != nil {
 		t.Fatal(err)
 	}
 	for _, test := range []struct {
@@ -216,35 +212,4 @@ func TestEntrypoints(t *testing.T) {
 			}
 		})
 	}
-}
-
-// sandbox starts an engine and returns a session with it and its mirror.
-func sandbox(t *testing.T) (client *dagger.Client, mirror string) {
-	t.Helper()
-	dir, err := localengine.DefaultCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := localengine.Start(t.Context(), localengine.Options{CacheDir: dir, Log: zerolog.New(zerolog.NewTestWriter(t))})
-	if errors.Is(err, debian.ErrUnsupported) && os.Getenv("CI") != "true" {
-		t.Skipf("no engine here: %v", err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := e.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	client, err = e.Endpoint().Connect(context.Background(), io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := client.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return client, e.Mirror()
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/rs/zerolog"
 
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian/debiantest"
 )
 
 // options has a cache folder of the test's own, so that the engine is not one
@@ -48,12 +48,7 @@ func options(t *testing.T) Options {
 func startEngine(t *testing.T, options Options) *Engine {
 	t.Helper()
 	e, err := Start(t.Context(), options)
-	if errors.Is(err, debian.ErrUnsupported) && os.Getenv("CI") != "true" {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	debiantest.Require(t, err)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("end of the engine's log:\n%s", lastLinesOf(e.LogFile(), 40))

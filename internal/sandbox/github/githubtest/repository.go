@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian/debiantest"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/github"
 )
 
@@ -24,10 +25,7 @@ func Start(t testing.TB, opts github.Options) *github.Server {
 		t.Skip("needs git")
 	}
 	server, err := github.Start(context.Background(), opts)
-	if err != nil {
-		SkipUnsupported(t, err)
-		t.Fatal(err)
-	}
+	debiantest.Require(t, err)
 	t.Cleanup(func() {
 		if err := server.Close(); err != nil {
 			t.Error(err)

@@ -1,0 +1,50 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/cli"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/apps"
+)
+
+func (s liveSite) fullAtBackup(*testing.T) {
+	s.withHooks("before-deploy", `cd "$RELEASE_DIR/../../backups"; mkdir "$RELEASE_RUN"; ln -s /dev/full "$RELEASE_RUN/$RELEASE_SITES-database.sql.gz.part"`).
+		fails(deploy("3.1.0"), cli.ExitFailed, "step backup failed", "o space left on device", "nothing was changed")
+	s.asBefore()
+}
+
+func (s liveSite) fullAtMigration(t *testing.T) {
+	s.must(s.command("push", "3.4.0", apps.Version1().With("erpnext", "v15.1.3"), "--skip-smoke-test")...)
+	// To change all of these at once, the database needs room.
+	for n := range 30 {
+		s.query(fmt.Sprintf("insert into tabCustomer (name, customer_name, territory) select concat('c', seq), 'Customer', 'denmark' from seq_%d_to_%d", n*10_000+1, (n+1)*10_000))
+	}
+	if err := s.world.Host.ShrinkVolumes(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually("ping", func() error {
+		if code, body := s.get("/api/method/ping"); code != http.StatusOK {
+			return fmt.Errorf("%d %s", code, body)
+		}
+		return nil
+	})
+	const sum = "checksum table tabCustomer, tabNote, `tabPatch Log`"
+	before := s.query(sum)
+	// MariaDB makes room for undo logs 64 MB at a time. There is none for the
+	// backup either, until the operator makes some.
+	s.fails(deploy("3.4.0"), cli.ExitNeedsPerson,
+		"patch erpnext.patches.v15_1.recount_stock on erp.localhost failed", "held in maintenance mode", "next: make room on the host", "pipeline unlock --undo")
+	if err := s.world.Host.GrowVolumes(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.must("unlock", "--undo")
+	if status := s.must("status"); !strings.Contains(status, "version         3.3.0") || !strings.Contains(status, "The deploy lock is free") {
+		t.Errorf("status:\n%s", status)
+	}
+	if after := s.query(sum); after != before {
+		t.Errorf("the data were\n%s\nand are\n%s", before, after)
+	}
+}

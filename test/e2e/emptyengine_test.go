@@ -1,0 +1,42 @@
+package e2e
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine/enginetest"
+)
+
+// prepareBaseImages makes sure of the tools and base images that a world with
+// an empty engine borrows.
+func prepareBaseImages(t *testing.T) {
+	t.Helper()
+	if err := newWorld(t, sandbox.Options{NoHost: true}).Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// emptyEngine starts a world whose engine has an empty cache, with the tools
+// and base images that there are already, and a GitHub.
+func emptyEngine(t *testing.T, repositories string) *sandbox.World {
+	t.Helper()
+	usual := enginetest.CacheDir(t)
+	// An engine's socket has a short path, which a test's folder has not.
+	cache, err := os.MkdirTemp("", "empty-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(cache) })
+	if err := os.MkdirAll(filepath.Join(cache, "engine"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, shared := range []string{"tools", "engine/images"} {
+		if err := os.Symlink(filepath.Join(usual, shared), filepath.Join(cache, shared)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return newWorld(t, sandbox.Options{CacheDir: cache, NoHost: true, Repositories: repositories})
+}

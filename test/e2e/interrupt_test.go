@@ -1,0 +1,40 @@
+package e2e
+
+import (
+	"context"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/cli"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
+)
+
+func (s liveSite) jobsDoNotEnd(*testing.T) {
+	s.must("bench", "--", "--site", sandbox.Site, "execute", "frappe.enqueue",
+		"--kwargs", "{'method': 'frappe.utils.background_jobs.test_job', 's': 15}")
+	s.with("DRAIN_SECONDS=2").fails(deploy("3.2.0"), cli.ExitFailed,
+		"step drain failed", "jobs have not ended in 2 s", "site: 2.0.0 is live, as it was: nothing was changed")
+	s.asBefore()
+}
+
+func (s liveSite) hookStops(*testing.T) {
+	s.withHooks("before-deploy", `echo "no releases on a Friday: $RELEASE_VERSION over $RELEASE_PREVIOUS"; exit 1`).
+		fails(deploy("3.2.0"), cli.ExitFailed, "step before-deploy failed", "no releases on a Friday: 3.2.0 over 2.0.0", "nothing was changed")
+	s.asBefore()
+}
+
+func (s liveSite) interrupted(t *testing.T) {
+	u := s.withHooks("before-deploy", `touch "$HOME/in-hook"; while :; do sleep 0.1; done`)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		s.awaitFile("in-hook")
+		cancel()
+	}()
+	var errs strings.Builder
+	if code := u.started(ctx, strings.NewReader(""), io.Discard, &errs, deploy("3.2.0")...); code != cli.ExitInterrupted {
+		t.Errorf("exit %d\n%s", code, errs.String())
+	}
+	s.asBefore()
+}

@@ -1,0 +1,44 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/cli"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
+)
+
+// untilGo is a hook that waits to be let go on, and then has another migrate
+// hold its lock.
+const untilGo = `touch "$HOME/waiting"; until [ -e "$HOME/go" ]; do sleep 0.1; done
+` + backendOnHost + `
+	docker exec -d "$id" /home/frappe/frappe-bench/env/bin/python -c 'import filelock, time
+with filelock.FileLock("sites/` + sandbox.Site + `/locks/bench_migrate.lock"):
+    open("/tmp/held", "w").close()
+    time.sleep(4)'
+	until docker exec "$id" test -e /tmp/held; do sleep 0.1; done`
+
+func (s liveSite) twoAtOnce(t *testing.T) {
+	s.must("bench", "--", "--site", sandbox.Site, "set-config", "-p", "slow_patch_seconds", "1")
+	first := s.withHooks("before-migrate", untilGo, "after-deploy", `echo "the chat did not take $RELEASE_VERSION"; exit 1`)
+	done := make(chan string, 1)
+	go func() {
+		defer close(done)
+		if code, _, errs := first.run(deploy("3.1.0")...); code != 0 {
+			done <- errs
+		}
+	}()
+	s.awaitFile("waiting")
+	s.fails(deploy("3.2.0"), cli.ExitUsage, "is under way since", "3.1.0")
+	if status := s.must("status"); !strings.Contains(status, "(running)") || !strings.Contains(status, "(at before-migrate)") {
+		t.Errorf("status:\n%s", status)
+	}
+	s.fails([]string{"unlock", "--undo"}, cli.ExitUsage, "is under way")
+	s.onHost("touch", "go")
+	if errs := <-done; errs != "" {
+		t.Fatal(errs)
+	}
+	s.has(s.onHost("sh", "-c", "cat "+sandbox.Project+"/runs/*3.1.0*/log | tail -n 200"),
+		"another migrate runs on "+sandbox.Site+": waiting for it", "warning: the hook after-deploy ended with 1")
+	s.hasVersion("erpnext", "15.1.3")
+}

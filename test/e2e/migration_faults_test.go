@@ -1,0 +1,45 @@
+package e2e
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/cli"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
+)
+
+func (s liveSite) patchFails(*testing.T) {
+	s.fails(deploy("3.0.0"), cli.ExitRolledBack,
+		"patch erpnext.patches.v15_1.merge_customers on erp.localhost failed", "Unknown column 'no_such_column'",
+		"site: 2.0.0 is live again and answers", "next: correct erpnext/patches/v15_1/merge_customers.py in the app erpnext", "log: ")
+	s.asBefore()
+}
+
+func (s liveSite) migrationKilled(*testing.T) {
+	// As the kernel does when memory runs out.
+	s.withHooks("before-migrate", backendOnHost+`
+		docker exec -d "$id" bash -c 'until found=$(grep -la "m[i]grate" /proc/[0-9]*/cmdline); do sleep 0.05; done
+			for one in $found; do one=${one#/proc/}; kill -9 "${one%/cmdline}"; done'`).
+		fails(deploy("3.1.0"), cli.ExitRolledBack, "release 3.1.0 did not go live", "site: 2.0.0 is live again")
+	s.asBefore()
+}
+
+func (s liveSite) held(t *testing.T) {
+	s.withHooks("before-migrate", `cd "$RELEASE_DIR/../../backups/$RELEASE_RUN"; cp "$RELEASE_SITES-database.sql.gz" "$HOME/good.sql.gz"; echo broken >"$RELEASE_SITES-database.sql.gz"`).
+		fails(deploy("3.0.0"), cli.ExitNeedsPerson, "held in maintenance mode", "pipeline unlock --undo", "runner undo", "log: ")
+	code := 0
+	for deadline := time.Now().Add(time.Minute); code != http.StatusServiceUnavailable && time.Now().Before(deadline); {
+		if code, _ = s.get("/api/method/ping"); code == http.StatusOK {
+			break
+		}
+	}
+	if code != http.StatusServiceUnavailable {
+		t.Errorf("half a migration is live, or nothing: ping answers %d", code)
+	}
+	s.fails(deploy("3.2.0"), cli.ExitUsage, "has not come to an end: it is held", "pipeline unlock --undo")
+	s.fails([]string{"unlock"}, cli.ExitUsage, "is held, while step migrate was undone", "--resume")
+	s.onHost("sh", "-c", `cp good.sql.gz "$(ls -d `+sandbox.Project+`/backups/*3.0.0* | tail -n 1)/`+sandbox.Site+`-database.sql.gz"`)
+	s.must("unlock", "--undo")
+	s.asBefore()
+}

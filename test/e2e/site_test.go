@@ -1,0 +1,129 @@
+package e2e
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
+)
+
+// siteAddress is where the site answers for others in the host's network: not
+// on the loopback, where Docker itself takes every connection.
+func (u *user) siteAddress() string {
+	u.t.Helper()
+	if u.link.siteAddress == "" {
+		addresses := strings.Fields(u.onHost("hostname", "--all-ip-addresses"))
+		if len(addresses) == 0 {
+			u.t.Fatal("the host has no address")
+		}
+		u.link.siteAddress = net.JoinHostPort(addresses[0], u.env("HTTP_PORT"))
+	}
+	return u.link.siteAddress
+}
+
+// get asks the running site, as a visitor would.
+func (u *user) get(path string) (int, string) {
+	u.t.Helper()
+	return u.ask(http.MethodGet, path, "")
+}
+
+// ask makes a request to the running site through the host's SSH server: the
+// sandbox's own tunnel to the site does not come back from every outage.
+func (u *user) ask(method, path, body string) (int, string) {
+	u.t.Helper()
+	request, err := http.NewRequestWithContext(u.t.Context(), method, "http://"+u.siteAddress()+path, strings.NewReader(body))
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	request.Host = sandbox.Site
+	request.Header.Set("Content-Type", "application/json")
+	client := http.Client{Transport: &http.Transport{DialContext: u.connect().DialHost, DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	return response.StatusCode, string(text)
+}
+
+// webSocket opens the connection over which a page gets live updates.
+func (u *user) webSocket() net.Conn {
+	u.t.Helper()
+	connection, err := net.Dial("tcp", u.world.Host.SiteAddress())
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	_, err = fmt.Fprintf(connection, "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", sandbox.Site)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	response, err := http.ReadResponse(bufio.NewReader(connection), nil)
+	if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
+		u.t.Fatalf("open a WebSocket: %v, %v", response, err)
+	}
+	return connection
+}
+
+// hasVersion holds that the site says that it has an app in a version.
+func (u *user) hasVersion(app, version string) {
+	u.t.Helper()
+	if _, body := u.get("/api/method/version"); !strings.Contains(body, `"`+app+`": "`+version+`"`) {
+		u.t.Errorf("versions: %s", body)
+	}
+}
+
+// note writes a document.
+func (u *user) note(title string) {
+	u.t.Helper()
+	if code, body := u.ask(http.MethodPost, "/api/resource/Note", `{"title": "`+title+`"}`); code != http.StatusOK {
+		u.t.Fatalf("a note was answered with %d: %s", code, body)
+	}
+}
+
+// data is everything in the site's database, but for what the scheduler notes
+// every minute.
+func (u *user) data() string {
+	u.t.Helper()
+	return u.withDatabase(`mariadb-dump --host=db --user="$name" --skip-dump-date --skip-extended-insert --ignore-table="$name.tabScheduled Job Log" "$name"`)
+}
+
+// query asks the site's database.
+func (u *user) query(sql string) string {
+	u.t.Helper()
+	return u.withDatabase(`mariadb --host=db --user="$name" --batch "$name" --execute "$1"`, sql)
+}
+
+// withDatabase runs a script that knows the site's database by $name.
+func (u *user) withDatabase(script string, arguments ...string) string {
+	u.t.Helper()
+	return u.onHost(append([]string{"docker", "exec", u.container("backend"), "sh", "-euc", `
+		config=sites/$0/site_config.json
+		name=$(jq --raw-output .db_name "$config")
+		MYSQL_PWD=$(jq --raw-output .db_password "$config")
+		export MYSQL_PWD
+		` + script, sandbox.Site}, arguments...)...)
+}
+
+// eventually waits until there is no error, for up to a minute.
+func (u *user) eventually(what string, try func() error) {
+	u.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
+		err := try()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			u.t.Fatalf("%s: %v", what, err)
+		}
+	}
+}
