@@ -81,7 +81,7 @@ func unpackRecords(archive io.Reader) ([]release.Record, error) {
 	reader := tar.NewReader(archive)
 	for {
 		header, err := reader.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

@@ -290,7 +290,7 @@ func (n *noting) RoundTrip(r *http.Request) (*http.Response, error) {
 	n.mutex.Lock()
 	defer n.mutex.Unlock()
 	n.sent = append(n.sent, r.URL.String()+" "+r.Header.Get("Authorization"))
-	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(someCommit)), Request: r}, nil
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(someCommit)), Request: r}, nil
 }
 
 func TestWhichAPI(t *testing.T) {

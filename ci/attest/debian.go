@@ -31,7 +31,8 @@ func (c Contents) system() ([]cdx.Component, error) {
 	stanzas := textproto.NewReader(bufio.NewReader(strings.NewReader(c.DpkgStatus)))
 	for {
 		stanza, err := stanzas.ReadMIMEHeader()
-		if err != nil && !errors.Is(err, io.EOF) {
+		end := errors.Is(err, io.EOF)
+		if err != nil && !end {
 			return nil, fmt.Errorf("read dpkg status: %w", err)
 		}
 		// Status is what is wanted, whether that is out of order, and what
@@ -46,7 +47,7 @@ func (c Contents) system() ([]cdx.Component, error) {
 			}
 			components = append(components, made)
 		}
-		if err != nil {
+		if end {
 			return components, nil
 		}
 	}

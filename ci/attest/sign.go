@@ -31,7 +31,7 @@ import (
 // signature of it in base64.
 const (
 	payloadType         types.MediaType = "application/vnd.dev.cosign.simplesigning.v1+json"
-	signatureAnnotation                 = "dev.cosignproject.cosign/signature"
+	signatureAnnotation string          = "dev.cosignproject.cosign/signature"
 )
 
 // maxPayload is the most that is read of what was signed, in bytes: it is a

@@ -244,7 +244,7 @@ func TestKeysOfAGraph(t *testing.T) {
 		all = append(all, name)
 	}
 	file := func(name, path string) func(*testing.T, *Builder, *release.Lock) {
-		return func(t *testing.T, b *Builder, _ *release.Lock) {
+		return func(_ *testing.T, b *Builder, _ *release.Lock) {
 			a := &b.apps[slices.Index(exampleApps, name)]
 			at := slices.IndexFunc(a.files, func(f apps.File) bool { return f.Path == path })
 			if at < 0 {

@@ -33,7 +33,8 @@ func (b *Builder) script(c *dagger.Container, s *stage, text string) *dagger.Con
 // to be used.
 const freshVariable = "PIPELINE_BUILD"
 
-// What NoCache may hold besides an app's name.
+// NoCacheAll is what NoCache may hold besides the name of an app: every stage is
+// built anew.
 const NoCacheAll = "all"
 
 // fresh makes what follows run anew where that was asked for.

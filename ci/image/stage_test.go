@@ -38,12 +38,12 @@ func TestUnemulated(t *testing.T) {
 		t.Errorf("a foreign stage failed with %v", err)
 	}
 	for _, s := range []*stage{{platform: "linux/amd64"}, {}} {
-		if err := b.unemulated(s, failed); err != failed {
+		if err := b.unemulated(s, failed); !errors.Is(err, failed) {
 			t.Errorf("a native stage failed with %v", err)
 		}
 	}
 	other := errors.New("exit 1")
-	if err := b.unemulated(&stage{platform: "linux/arm64"}, other); err != other {
+	if err := b.unemulated(&stage{platform: "linux/arm64"}, other); !errors.Is(err, other) {
 		t.Errorf("a foreign stage failed with %v for another reason", err)
 	}
 }

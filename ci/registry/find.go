@@ -100,7 +100,7 @@ func LockOf(ctx context.Context, t Target, version string) (release.Lock, error)
 func Before(ctx context.Context, t Target, version string) (string, error) {
 	limit, err := semver.StrictNewVersion(version)
 	if err != nil {
-		return "", nil
+		return "", nil //nolint:nilerr // Nothing is older than what has no place among versions.
 	}
 	repository, err := name.NewRepository(t.Repository())
 	if err != nil {

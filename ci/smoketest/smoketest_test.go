@@ -148,7 +148,7 @@ func TestFailedNamesTheCheck(t *testing.T) {
 		})
 	}
 	other := errors.New("the engine is gone")
-	if got := failed(other); got != other {
+	if got := failed(other); !errors.Is(got, other) {
 		t.Errorf("got %v, want %v", got, other)
 	}
 	if got := failed(nil); got != nil {

@@ -22,7 +22,7 @@ import (
 //
 // What is wrong comes back as problems, see [Problems]: with the configuration
 // all of it at once, with the connection the one thing that stopped it. An
-// [*UnknownHostKeyError] or [*HostKeyMismatchError] can be had by errors.As.
+// [*UnknownHostKeyError] or [*KeyMismatchError] can be had by errors.As.
 // For a cancelled context it returns the context's error instead.
 func Dial(ctx context.Context, c Config) (*Host, error) {
 	var report problem.Report

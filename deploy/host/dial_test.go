@@ -247,7 +247,7 @@ func TestHostKey(t *testing.T) {
 				}
 			}
 			var unknown *UnknownHostKeyError
-			var mismatch *HostKeyMismatchError
+			var mismatch *KeyMismatchError
 			if !errors.As(err, &unknown) && !errors.As(err, &mismatch) {
 				t.Errorf("%T is no host key error", err)
 			}

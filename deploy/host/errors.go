@@ -112,10 +112,10 @@ func (k KnownKey) String() string {
 	return text
 }
 
-// HostKeyMismatchError says that a host showed another key than the ones
+// KeyMismatchError says that a host showed another key than the ones
 // known for it, or one that was revoked. The connection was closed before
 // anything was authenticated.
-type HostKeyMismatchError struct {
+type KeyMismatchError struct {
 	// Address is the host, as name:port.
 	Address string
 	// Type and Fingerprint are those of the key that the host showed.
@@ -126,7 +126,7 @@ type HostKeyMismatchError struct {
 	Reason string
 }
 
-func (e *HostKeyMismatchError) detail() string {
+func (e *KeyMismatchError) detail() string {
 	known := make([]string, len(e.Known))
 	for i, k := range e.Known {
 		known[i] = k.String()
@@ -138,11 +138,11 @@ func (e *HostKeyMismatchError) detail() string {
 	return text
 }
 
-func (e *HostKeyMismatchError) Error() string {
+func (e *KeyMismatchError) Error() string {
 	return fmt.Sprintf("host key of %s is not the known one: %s", e.Address, e.detail())
 }
 
-func (e *HostKeyMismatchError) problem() problem.Problem {
+func (e *KeyMismatchError) problem() problem.Problem {
 	p := problem.Problem{Code: "host.key-mismatch", Subject: e.Address, Err: e, Detail: "its host key is not the known one: " + e.detail()}
 	if slices.ContainsFunc(e.Known, func(k KnownKey) bool { return k.Marker == "@revoked" }) {
 		p.Code = "host.key-revoked"

@@ -184,7 +184,7 @@ func TestLoopback(t *testing.T) {
 }
 
 func TestDialHost(t *testing.T) {
-	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "pong") }))
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "pong") }))
 	defer web.Close()
 	address := web.Listener.Addr().String()
 	s := realSSHD(t)

@@ -181,7 +181,7 @@ func (k *knownKeys) verify(address string, remote net.Addr, key ssh.PublicKey) e
 	if err == nil {
 		return nil
 	}
-	mismatch := &HostKeyMismatchError{Address: address, Type: key.Type(), Fingerprint: ssh.FingerprintSHA256(key)}
+	mismatch := &KeyMismatchError{Address: address, Type: key.Type(), Fingerprint: ssh.FingerprintSHA256(key)}
 	var (
 		keyErr  *knownhosts.KeyError
 		revoked *knownhosts.RevokedError

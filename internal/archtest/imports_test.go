@@ -14,6 +14,9 @@ import (
 	"testing"
 )
 
+// root is the folder of the module.
+const root = "../.."
+
 const (
 	module = "github.com/desiredeffect/erpnext-pipeline/"
 	dagger = "dagger.io/dagger"
@@ -34,7 +37,6 @@ type source struct {
 
 func readSources(t *testing.T) []source {
 	t.Helper()
-	const root = "../.."
 	var sources []source
 	err := filepath.WalkDir(root, func(file string, entry fs.DirEntry, err error) error {
 		if err != nil {

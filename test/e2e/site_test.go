@@ -71,6 +71,7 @@ func (u *user) webSocket() net.Conn {
 	if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
 		u.t.Fatalf("open a WebSocket: %v, %v", response, err)
 	}
+	_ = response.Body.Close() // It has none: what follows is the WebSocket.
 	return connection
 }
 

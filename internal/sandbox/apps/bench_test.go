@@ -578,6 +578,7 @@ func openSocket(t *testing.T, address string) *socket {
 	if err != nil {
 		t.Fatal(err)
 	}
+	_ = response.Body.Close() // It has none: what follows is the WebSocket.
 	if got := response.Header.Get("Sec-WebSocket-Accept"); response.StatusCode != http.StatusSwitchingProtocols || got != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
 		t.Fatalf("asked for a WebSocket: %s, Sec-WebSocket-Accept %q", response.Status, got)
 	}

@@ -230,7 +230,7 @@ func (th *testHost) try(t *testing.T, step string, f fault) (err error) {
 	if err != nil {
 		return err
 	}
-	said, err := th.inject(ctx, t, a, step, f, &faultTarget{host: th.host, network: network, client: c}, laps)
+	said, err := th.inject(ctx, a, step, f, &faultTarget{host: th.host, network: network, client: c}, laps)
 	if err != nil {
 		return err
 	}
@@ -251,7 +251,7 @@ func (th *testHost) try(t *testing.T, step string, f fault) (err error) {
 }
 
 // inject waits for the step, causes the fault, and returns the client's report.
-func (th *testHost) inject(ctx context.Context, t *testing.T, a attempt, step string, f fault, on *faultTarget, laps *laps) (report, error) {
+func (th *testHost) inject(ctx context.Context, a attempt, step string, f fault, on *faultTarget, laps *laps) (report, error) {
 	if f.inject != nil {
 		type answer struct {
 			line string

@@ -454,7 +454,7 @@ func TestGitClients(t *testing.T) {
 func TestServerEnds(t *testing.T) {
 	for name, end := range map[string]func(*github.Server, context.CancelFunc){
 		"by Close":       func(s *github.Server, _ context.CancelFunc) { _ = s.Close() },
-		"by its context": func(s *github.Server, cancel context.CancelFunc) { cancel() },
+		"by its context": func(_ *github.Server, cancel context.CancelFunc) { cancel() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			if testing.Short() {

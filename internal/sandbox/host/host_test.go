@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -335,7 +336,7 @@ func get(t *testing.T, address, want string) {
 		if err == nil && strings.Contains(string(body), want) {
 			return
 		}
-		last = fmt.Errorf("%s: %q (%v)", response.Status, body, err)
+		last = errors.Join(fmt.Errorf("%s: %q", response.Status, body), err)
 	}
 	t.Fatalf("get http://%s/: %v, want %q", address, last, want)
 }
