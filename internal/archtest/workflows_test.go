@@ -3,6 +3,7 @@ package archtest
 import (
 	"flag"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -357,6 +358,38 @@ func TestTagsReleaseEitherSiteOrTool(t *testing.T) {
 		}
 		if want := startedBy[name]; want != nil && !slices.Equal(events, want) {
 			t.Errorf("%s is started by %v, want %v", name, events, want)
+		}
+	}
+}
+
+// What is chosen when a run is started by hand reaches the called workflow; a
+// tag releases to production.
+func TestDeployGetsTheInputs(t *testing.T) {
+	handed := map[string]map[string]string{
+		"hotfix.yml":   {"command": "hotfix"},
+		"rollback.yml": {"command": "rollback"},
+		"release.yml":  {"command": "release", "version": "${{ github.ref_name }}", "environment": "production"},
+	}
+	workflows := readWorkflows(t)
+	for _, name := range changing {
+		want := handed[name]
+		for _, event := range workflows[name].On {
+			if dispatch, ok := event.(*actionlint.WorkflowDispatchEvent); ok {
+				for input := range dispatch.Inputs {
+					want[input] = "${{ inputs." + input + " }}"
+				}
+			}
+		}
+		for id, job := range workflows[name].Jobs {
+			got := map[string]string{}
+			if job.WorkflowCall != nil {
+				for key, input := range job.WorkflowCall.Inputs {
+					got[key] = input.Value.Value
+				}
+			}
+			if !maps.Equal(got, want) {
+				t.Errorf("%s: job %s hands over %v, want %v", name, id, got, want)
+			}
 		}
 	}
 }
