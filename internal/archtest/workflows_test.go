@@ -1,10 +1,13 @@
 package archtest
 
 import (
+	"flag"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,9 +16,21 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/config"
 )
 
-const workflowDir = "../../.github/workflows"
+var update = flag.Bool("update", false, "write the env of deploy.yml anew")
 
-// readWorkflows gives the workflows by the names of their files.
+const (
+	workflowDir = "../../.github/workflows"
+	// deployWorkflow changes a host; the others call it as deployCall.
+	deployWorkflow = "deploy.yml"
+	deployCall     = "./.github/workflows/" + deployWorkflow
+	// toolWorkflow releases the tool.
+	toolWorkflow = "tool-release.yml"
+)
+
+// changing are the workflows that change a host.
+var changing = []string{"hotfix.yml", "release.yml", "rollback.yml"}
+
+// readWorkflows returns the workflows by the names of their files.
 func readWorkflows(t *testing.T) map[string]*actionlint.Workflow {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(workflowDir, "*.yml"))
@@ -34,20 +49,13 @@ func readWorkflows(t *testing.T) map[string]*actionlint.Workflow {
 		}
 		workflows[filepath.Base(path)] = workflow
 	}
-	for _, name := range []string{"ci.yml", "hotfix.yml", "release.yml", "rollback.yml"} {
+	for _, name := range append([]string{"ci.yml", deployWorkflow, toolWorkflow}, changing...) {
 		if workflows[name] == nil {
 			t.Fatalf("%s is missing", name)
 		}
 	}
 	return workflows
 }
-
-// releasing are the workflows that release, and changing all that change a
-// host.
-var (
-	releasing = []string{"hotfix.yml", "release.yml"}
-	changing  = append([]string{"rollback.yml"}, releasing...)
-)
 
 func TestWorkflowsPassActionlint(t *testing.T) {
 	linter, err := actionlint.NewLinter(io.Discard, &actionlint.LinterOptions{})
@@ -76,7 +84,7 @@ func TestWorkflowsPinActions(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, line := range strings.Split(string(data), "\n") {
-			if !uses.MatchString(line) {
+			if !uses.MatchString(line) || strings.TrimSpace(line) == "uses: "+deployCall {
 				continue
 			}
 			if !pinned.MatchString(line) {
@@ -100,20 +108,28 @@ func TestWorkflowsMayOnlyRead(t *testing.T) {
 			t.Errorf("%s has no permissions, so it gets the repository's default", name)
 			continue
 		}
-		all := []*actionlint.Permissions{workflow.Permissions}
-		for _, job := range workflow.Jobs {
-			if job.Permissions != nil {
-				all = append(all, job.Permissions)
-			}
-		}
-		for _, p := range all {
+		check := func(p *actionlint.Permissions, want string) {
 			if p.All != nil {
 				t.Errorf("%s:%d: permissions %s: name the scopes", name, p.Pos.Line, p.All.Value)
 			}
 			for scope, permission := range p.Scopes {
-				if scope != "contents" || permission.Value.Value != "read" {
-					t.Errorf("%s:%d: permission %s: %s, want contents: read and nothing else", name, p.Pos.Line, scope, permission.Value.Value)
+				if scope != "contents" || permission.Value.Value != want {
+					t.Errorf("%s:%d: permission %s: %s, want contents: %s and nothing else", name, p.Pos.Line, scope, permission.Value.Value, want)
 				}
+			}
+		}
+		check(workflow.Permissions, "read")
+		for id, job := range workflow.Jobs {
+			switch {
+			case name == toolWorkflow && id == "release":
+				// It makes a release of the repository.
+				if job.Permissions == nil {
+					t.Errorf("%s: job %s may not make a release", name, id)
+					continue
+				}
+				check(job.Permissions, "write")
+			case job.Permissions != nil:
+				check(job.Permissions, "read")
 			}
 		}
 	}
@@ -145,46 +161,82 @@ func TestWorkflowScriptsHaveNoExpressions(t *testing.T) {
 func TestWorkflowJobsEnd(t *testing.T) {
 	for name, workflow := range readWorkflows(t) {
 		for id, job := range workflow.Jobs {
-			if job.TimeoutMinutes == nil {
+			// A job that calls deploy.yml ends when the jobs of that one do.
+			if job.TimeoutMinutes == nil && job.WorkflowCall == nil {
 				t.Errorf("%s: job %s has no timeout-minutes", name, id)
 			}
 		}
 	}
 }
 
-// changes is what a step runs that changes a host.
-var changes = regexp.MustCompile(`^go run \./cmd/pipeline (release|rollback) --yes `)
+// changes is all that a step may run that changes a host: the program takes
+// the shell's place, so that its exit code and a cancelled run arrive.
+var changes = regexp.MustCompile(`^version=\$\{VERSION#site-v\}
+case "\$COMMAND" in
+(  [a-z]+\) exec "\$RUNNER_TEMP/pipeline" (release|rollback) --yes [^;&|\n]* ;;\n)+` +
+	`  \*\) echo "unknown command: \$COMMAND" >&2; exit 2 ;;
+esac
+$`)
+
+// secret reports whether the text has credentials in it.
+func secret(text string) bool {
+	return regexp.MustCompile(`\bsecrets\b|\bgithub\.token\b|\btoJSON\b`).MatchString(text)
+}
+
+// secretEnv reports whether the environment has credentials in it.
+func secretEnv(env *actionlint.Env) bool {
+	if env == nil {
+		return false
+	}
+	for _, v := range env.Vars {
+		if secret(v.Value.Value) {
+			return true
+		}
+	}
+	return env.Expression != nil
+}
 
 // Only the step that changes a host sees secrets, and checkout leaves no token.
 func TestWorkflowSecretsReachOneStep(t *testing.T) {
-	secret := func(env *actionlint.Env) bool {
-		if env == nil {
-			return false
-		}
-		for _, v := range env.Vars {
-			if strings.Contains(v.Value.Value, "secrets.") || strings.Contains(v.Value.Value, "github.token") {
-				return true
-			}
-		}
-		return env.Expression != nil
-	}
+	steps := map[string]int{}
 	for name, workflow := range readWorkflows(t) {
-		if secret(workflow.Env) {
+		if secretEnv(workflow.Env) {
 			t.Errorf("%s: secrets in the environment of the workflow", name)
 		}
 		for id, job := range workflow.Jobs {
-			if secret(job.Env) {
+			if secretEnv(job.Env) {
 				t.Errorf("%s: secrets in the environment of job %s", name, id)
 			}
+			if call := job.WorkflowCall; call != nil {
+				if call.Uses.Value != deployCall || !slices.Contains(changing, name) {
+					t.Errorf("%s: job %s calls %s", name, id, call.Uses.Value)
+				}
+				if !call.InheritSecrets {
+					t.Errorf("%s: job %s does not hand over the secrets", name, id)
+				}
+				for key, input := range call.Inputs {
+					if secret(input.Value.Value) {
+						t.Errorf("%s: job %s: secrets in the input %s", name, id, key)
+					}
+				}
+			}
 			for _, step := range job.Steps {
+				if secretEnv(step.Env) {
+					steps[name]++
+				}
 				switch exec := step.Exec.(type) {
 				case *actionlint.ExecRun:
-					if secret(step.Env) && !changes.MatchString(exec.Run.Value) {
+					if secretEnv(step.Env) && !changes.MatchString(exec.Run.Value) {
 						t.Errorf("%s:%d: secrets in a step that neither releases nor goes back", name, step.Pos.Line)
 					}
 				case *actionlint.ExecAction:
-					if secret(step.Env) {
+					if secretEnv(step.Env) && !releasesTool(name, id, step) {
 						t.Errorf("%s:%d: secrets in the environment of an action", name, step.Pos.Line)
+					}
+					for key, input := range exec.Inputs {
+						if secret(input.Value.Value) {
+							t.Errorf("%s:%d: secrets in the input %s of an action", name, step.Pos.Line, key)
+						}
 					}
 					if strings.HasPrefix(exec.Uses.Value, "actions/checkout@") {
 						if keep := exec.Inputs["persist-credentials"]; keep == nil || keep.Value.Value != "false" {
@@ -195,25 +247,148 @@ func TestWorkflowSecretsReachOneStep(t *testing.T) {
 			}
 		}
 	}
+	if len(steps) != 2 || steps[deployWorkflow] != 1 || steps[toolWorkflow] != 1 {
+		t.Errorf("steps with secrets: %v, want one in %s and one in %s", steps, deployWorkflow, toolWorkflow)
+	}
+}
+
+// releasesTool reports whether the step is the one that makes a release of the
+// tool, with the job's own token and no other secret.
+func releasesTool(name, job string, step *actionlint.Step) bool {
+	exec, ok := step.Exec.(*actionlint.ExecAction)
+	if !ok || name != toolWorkflow || job != "release" || step.Env.Expression != nil ||
+		!strings.HasPrefix(exec.Uses.Value, "goreleaser/goreleaser-action@") {
+		return false
+	}
+	for _, v := range step.Env.Vars {
+		if secret(v.Value.Value) && (v.Name.Value != "GITHUB_TOKEN" || v.Value.Value != "${{ github.token }}") {
+			return false
+		}
+	}
+	return true
 }
 
 // Two releases of one environment must not overlap, and none may be cut off.
+// The group stands in the one workflow that all of them call; a caller in the
+// same group would wait for itself.
 func TestReleasesRunOneAtATime(t *testing.T) {
 	workflows := readWorkflows(t)
-	for _, name := range changing {
-		c := workflows[name].Concurrency
+	deploy := workflows[deployWorkflow]
+	if deploy.Concurrency != nil {
+		t.Errorf("%s: want the concurrency group at the job", deployWorkflow)
+	}
+	for id, job := range deploy.Jobs {
+		c := job.Concurrency
 		if c == nil || c.CancelInProgress == nil || c.CancelInProgress.Value || c.CancelInProgress.Expression != nil {
-			t.Errorf("%s: want a concurrency group with cancel-in-progress: false", name)
+			t.Errorf("%s: job %s: want a concurrency group with cancel-in-progress: false", deployWorkflow, id)
 			continue
 		}
+		if job.Environment == nil {
+			t.Errorf("%s: job %s has no environment", deployWorkflow, id)
+			continue
+		}
+		environment := job.Environment.Name.Value
+		if want := "${{ inputs.environment }}"; environment != want {
+			t.Errorf("%s: job %s: the environment is %q, want %q", deployWorkflow, id, environment, want)
+		}
+		if got, want := c.Group.Value, "release-"+environment; got != want {
+			t.Errorf("%s: job %s: the concurrency group is %q, want %q, so that all releases of the environment share it", deployWorkflow, id, got, want)
+		}
+	}
+	for _, name := range changing {
+		if workflows[name].Concurrency != nil {
+			t.Errorf("%s: a concurrency group: it stands in %s", name, deployWorkflow)
+		}
+		if len(workflows[name].Jobs) != 1 {
+			t.Errorf("%s has %d jobs, want the one that calls %s", name, len(workflows[name].Jobs), deployWorkflow)
+		}
 		for id, job := range workflows[name].Jobs {
-			if job.Environment == nil {
-				t.Errorf("%s: job %s has no environment", name, id)
+			switch call := job.WorkflowCall; {
+			case job.Concurrency != nil:
+				t.Errorf("%s: job %s: a concurrency group: it stands in %s", name, id, deployWorkflow)
+			case call == nil || call.Uses.Value != deployCall:
+				t.Errorf("%s: job %s does not call %s", name, id, deployWorkflow)
+			case call.Inputs["environment"] == nil:
+				t.Errorf("%s: job %s names no environment", name, id)
+			case call.Inputs["command"] == nil || call.Inputs["command"].Value.Value+".yml" != name:
+				t.Errorf("%s: job %s: want the command of the workflow's name", name, id)
+			}
+		}
+	}
+}
+
+// A tag either releases the site or the tool: a pattern has to match the whole
+// name of a tag, and no name begins both with "site-v" and with "v".
+func TestTagsReleaseEitherSiteOrTool(t *testing.T) {
+	startedBy := map[string][]string{
+		deployWorkflow: {"workflow_call"},
+		"hotfix.yml":   {"workflow_dispatch"},
+		"rollback.yml": {"workflow_dispatch"},
+		"release.yml":  {"push"},
+		toolWorkflow:   {"push"},
+	}
+	// What follows must be no quantifier of the last letter.
+	patterns := map[string]*regexp.Regexp{
+		"release.yml": regexp.MustCompile(`^site-v[^?+]`),
+		toolWorkflow:  regexp.MustCompile(`^v[^?+]`),
+	}
+	for name, workflow := range readWorkflows(t) {
+		var events []string
+		for _, event := range workflow.On {
+			events = append(events, event.EventName())
+			push, ok := event.(*actionlint.WebhookEvent)
+			if !ok || push.EventName() != "push" {
 				continue
 			}
-			environment := job.Environment.Name.Value
-			if got, want := c.Group.Value, "release-"+environment; got != want {
-				t.Errorf("%s: job %s: the concurrency group is %q, want %q, so that all releases of the environment share it", name, id, got, want)
+			if pattern := patterns[name]; pattern == nil {
+				if push.Branches.IsEmpty() || !push.Tags.IsEmpty() || !push.TagsIgnore.IsEmpty() {
+					t.Errorf("%s runs for pushed tags", name)
+				}
+			} else {
+				if push.Tags.IsEmpty() || !push.Branches.IsEmpty() || !push.BranchesIgnore.IsEmpty() || !push.TagsIgnore.IsEmpty() {
+					t.Errorf("%s does not run for tags alone", name)
+					continue
+				}
+				for _, tag := range push.Tags.Values {
+					if !pattern.MatchString(tag.Value) {
+						t.Errorf("%s runs for tags %q, want only such as %s", name, tag.Value, pattern)
+					}
+				}
+			}
+		}
+		if want := startedBy[name]; want != nil && !slices.Equal(events, want) {
+			t.Errorf("%s is started by %v, want %v", name, events, want)
+		}
+	}
+}
+
+// What is chosen when a run is started by hand reaches the called workflow; a
+// tag releases to production.
+func TestDeployGetsTheInputs(t *testing.T) {
+	handed := map[string]map[string]string{
+		"hotfix.yml":   {"command": "hotfix"},
+		"rollback.yml": {"command": "rollback"},
+		"release.yml":  {"command": "release", "version": "${{ github.ref_name }}", "environment": "production"},
+	}
+	workflows := readWorkflows(t)
+	for _, name := range changing {
+		want := handed[name]
+		for _, event := range workflows[name].On {
+			if dispatch, ok := event.(*actionlint.WorkflowDispatchEvent); ok {
+				for input := range dispatch.Inputs {
+					want[input] = "${{ inputs." + input + " }}"
+				}
+			}
+		}
+		for id, job := range workflows[name].Jobs {
+			got := map[string]string{}
+			if job.WorkflowCall != nil {
+				for key, input := range job.WorkflowCall.Inputs {
+					got[key] = input.Value.Value
+				}
+			}
+			if !maps.Equal(got, want) {
+				t.Errorf("%s: job %s hands over %v, want %v", name, id, got, want)
 			}
 		}
 	}
@@ -226,48 +401,78 @@ func TestReleasesGetTheWholeConfiguration(t *testing.T) {
 		"DE_SITE_VERSION":         "comes from the tag or the input",
 		"APPS_FILE":               "is the repository's",
 		"GITHUB_API_URL":          "is set by GitHub Actions",
-		"DEPLOY_SSH_KEY_FILE":     "is a file on a person's machine",
-		"DEPLOY_KNOWN_HOSTS_FILE": "is a file on a person's machine",
-		"SIGNING_KEY_FILE":        "is a file on a person's machine",
+		"DEPLOY_SSH_KEY_FILE":     "is a file on the user's machine",
+		"DEPLOY_KNOWN_HOSTS_FILE": "is a file on the user's machine",
+		"SIGNING_KEY_FILE":        "is a file on the user's machine",
 	}
-	workflows := readWorkflows(t)
-	for _, name := range releasing {
-		for _, job := range workflows[name].Jobs {
-			env := map[string]string{}
-			for _, step := range job.Steps {
-				if step.Env != nil {
-					for _, v := range step.Env.Vars {
-						env[v.Name.Value] = v.Value.Value
-					}
-				}
-			}
-			known := map[string]bool{}
-			for _, k := range config.Schema() {
-				names := []string{k.Name}
-				if k.Alias != "" {
-					names = append(names, k.Alias)
-				}
-				for _, key := range names {
-					known[key] = true
-					want := "${{ vars." + key + " }}"
-					switch {
-					case elsewhere[key] != "":
-						want = ""
-					case key == "GITHUB_TOKEN":
-						want = "${{ github.token }}"
-					case k.Secret:
-						want = "${{ secrets." + key + " }}"
-					}
-					if env[key] != want {
-						t.Errorf("%s: %s is %q, want %q", name, key, env[key], want)
-					}
-				}
-			}
-			for key, value := range env {
-				if !known[key] && !strings.HasPrefix(value, "${{ inputs.") {
-					t.Errorf("%s: %s is no key of the configuration", name, key)
+	for _, job := range readWorkflows(t)[deployWorkflow].Jobs {
+		env := map[string]string{}
+		for _, step := range job.Steps {
+			if step.Env != nil {
+				for _, v := range step.Env.Vars {
+					env[v.Name.Value] = v.Value.Value
 				}
 			}
 		}
+		known := map[string]bool{}
+		for _, k := range config.Schema() {
+			names := []string{k.Name}
+			if k.Alias != "" {
+				names = append(names, k.Alias)
+			}
+			for _, key := range names {
+				known[key] = true
+				want := "${{ vars." + key + " }}"
+				switch {
+				case elsewhere[key] != "":
+					want = ""
+				case key == "GITHUB_TOKEN":
+					want = "${{ github.token }}"
+				case k.Secret:
+					want = "${{ secrets." + key + " }}"
+				}
+				if env[key] != want {
+					t.Errorf("%s: %s is %q, want %q", deployWorkflow, key, env[key], want)
+				}
+			}
+		}
+		for key, value := range env {
+			if !known[key] && !strings.HasPrefix(value, "${{ inputs.") {
+				t.Errorf("%s: %s is no key of the configuration", deployWorkflow, key)
+			}
+		}
+	}
+}
+
+// The schema in internal/config writes the env of the step that changes a host.
+func TestDeployEnvIsUpToDate(t *testing.T) {
+	const (
+		indent = "          "
+		begin  = indent + "# config:begin, written by: go test ./internal/archtest -update\n"
+		end    = indent + "# config:end\n"
+	)
+	path := filepath.Join(workflowDir, deployWorkflow)
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, begins := strings.Cut(string(got), begin)
+	_, after, ends := strings.Cut(rest, end)
+	if !begins || !ends {
+		t.Fatalf("%s has not the lines %q and %q, between which the configuration stands", deployWorkflow, strings.TrimSpace(begin), strings.TrimSpace(end))
+	}
+	var env strings.Builder
+	for _, line := range config.WorkflowEnv() {
+		env.WriteString(indent + line + "\n")
+	}
+	want := before + begin + env.String() + end + after
+	if string(got) == want {
+		return
+	}
+	if !*update {
+		t.Fatalf("the env of %s is not what the schema in internal/config/schema.go says; run: go test ./internal/archtest -update", deployWorkflow)
+	}
+	if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
