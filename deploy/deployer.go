@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
@@ -19,8 +20,12 @@ type Deployer struct {
 	// from through the SSH connection. Nil where the host reaches the registry
 	// by itself.
 	Registry func(ctx context.Context) (net.Conn, error)
-	// Observe is told what happens, in order; it may be nil.
+	// Observe is told what happens, one event at a time and in order; it may be
+	// nil.
 	Observe func(Event)
+	// Detach, when it is closed, ends the following of a run after the context
+	// is done: the host carries on by itself. Nil never does.
+	Detach <-chan struct{}
 	// ReconnectTimeout is how long to try to get a lost connection back. Zero means
 	// five minutes.
 	ReconnectTimeout time.Duration
@@ -57,7 +62,8 @@ const (
 
 // Run carries a plan out for a pushed image, and returns the record of the
 // release. When the context is done, a run that has not come to its critical
-// part is undone, and one that has goes on without being followed.
+// part is undone; one that has goes on, and is followed to its end unless Detach
+// is closed.
 //
 // A release that did not go live is a [*FailedError]; one that was stopped by
 // request before anything was changed is [ErrInterrupted].
@@ -86,19 +92,25 @@ type session struct {
 	conn    *connection
 	output  *output
 	observe func(Event)
+	detach  <-chan struct{}
 }
 
 func (d Deployer) newSession(p Plan, id string) *session {
-	observe := d.Observe
-	if observe == nil {
-		observe = func(Event) {}
+	// What the run says and what a signal brings about come side by side.
+	var oneByOne sync.Mutex
+	observe := func(e Event) {
+		oneByOne.Lock()
+		defer oneByOne.Unlock()
+		if d.Observe != nil {
+			d.Observe(e)
+		}
 	}
 	timeout := d.ReconnectTimeout
 	if timeout <= 0 {
 		timeout = defaultReconnectTimeout
 	}
 	return &session{
-		plan: p, at: layout{p.Target.Dir}, id: id, observe: observe,
+		plan: p, at: layout{p.Target.Dir}, id: id, observe: observe, detach: d.Detach,
 		conn:   &connection{dial: d.Dial, registry: d.Registry, observe: observe, timeout: timeout},
 		output: &output{observe: observe, firstCritical: firstCritical(p.runSpec("", "").steps()), began: map[string]float64{}},
 	}

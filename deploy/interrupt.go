@@ -11,39 +11,50 @@ import (
 // stopLimit is how long a run that was asked to stop has to undo what it did.
 const stopLimit = 2 * time.Minute
 
-// awaitInterrupt waits until the context is done, asks the run to stop then, and
-// leaves it when it can't be stopped any more or takes too long. It returns at
-// once when the run has ended.
+// awaitInterrupt waits until the context is done, and asks the run to stop then.
+// It leaves a run that takes too long to be undone, and any when it is told to
+// detach; one that can't be stopped any more is followed to its end. It returns
+// at once when the run has ended.
 func (r *session) awaitInterrupt(ctx, following context.Context, leave func(), ended <-chan struct{}) {
 	select {
 	case <-ended:
 		return
 	case <-ctx.Done():
 	}
-	r.stop(following)
+	stopped := r.stop(following)
 	limit := time.NewTimer(stopLimit)
 	defer limit.Stop()
 	look := time.NewTicker(100 * time.Millisecond)
 	defer look.Stop()
-	for !r.output.critical() {
+	for {
 		select {
 		case <-ended:
 			return
-		case <-limit.C:
+		case <-r.detach:
 			leave()
 			return
+		case <-limit.C:
+			if stopped && !r.output.critical() {
+				leave()
+				return
+			}
 		case <-look.C:
+			if stopped && r.output.critical() {
+				// It was at that part when it was asked.
+				r.observe(Event{Kind: CarryingOn})
+				stopped = false
+			}
 		}
 	}
-	leave()
 }
 
-// stop asks the run to stop. Only the runner knows whether that is still
-// possible; it says so in its output.
-func (r *session) stop(ctx context.Context) {
+// stop asks the run to stop, and reports whether it did: not where it is too
+// late. Only the runner knows whether stopping is still possible; it says so in
+// its output.
+func (r *session) stop(ctx context.Context) bool {
 	if r.output.critical() {
 		r.observe(Event{Kind: CarryingOn})
-		return
+		return false
 	}
 	r.observe(Event{Kind: Stopping})
 	if h := r.conn.get(); h != nil {
@@ -51,4 +62,5 @@ func (r *session) stop(ctx context.Context) {
 		defer cancel()
 		_, _ = h.Run(ctx, runner.Command(r.at.run(r.id), "stop"), host.Options{})
 	}
+	return true
 }

@@ -219,7 +219,7 @@ func lockOf(version string) release.Lock {
 var testImage = release.Image{Repository: "registry.example/desired/erp", Digest: "sha256:" + strings.Repeat("1", 64)}
 
 // release releases a version, from a look at the host to the end.
-func (m *machine) release(ctx context.Context, version string, change func(*Deployer)) (release.Record, []Event, error) {
+func (m *machine) release(ctx context.Context, version string, change ...func(*Deployer)) (release.Record, []Event, error) {
 	m.t.Helper()
 	state, err := Inspect(ctx, m, m.target())
 	if err != nil {
@@ -231,18 +231,18 @@ func (m *machine) release(ctx context.Context, version string, change func(*Depl
 	}
 	image := testImage
 	image.Tag = version
-	return m.carryOut(ctx, plan, image, change)
+	return m.carryOut(ctx, plan, image, change...)
 }
 
 // carryOut carries a plan out and returns what was told of it.
-func (m *machine) carryOut(ctx context.Context, plan Plan, image release.Image, change func(*Deployer)) (release.Record, []Event, error) {
+func (m *machine) carryOut(ctx context.Context, plan Plan, image release.Image, change ...func(*Deployer)) (release.Record, []Event, error) {
 	var events []Event
 	d := Deployer{
 		Dial:    func(context.Context) (Host, error) { return m, nil },
 		Observe: func(e Event) { events = append(events, e) },
 	}
-	if change != nil {
-		change(&d)
+	for _, one := range change {
+		one(&d)
 	}
 	record, err := d.Run(ctx, plan, image)
 	return record, events, err
@@ -262,7 +262,7 @@ func (m *machine) current() string {
 
 func (m *machine) mustRelease(version string) release.Record {
 	m.t.Helper()
-	record, _, err := m.release(m.t.Context(), version, nil)
+	record, _, err := m.release(m.t.Context(), version)
 	if err != nil {
 		m.t.Fatal(err)
 	}

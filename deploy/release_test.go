@@ -154,7 +154,7 @@ func TestReleaseFails(t *testing.T) {
 			if tc.state == NeedsPerson {
 				m.when("load", " load erp.example.com", "exit 1")
 			}
-			_, events, err := m.release(t.Context(), "1.0.1", nil)
+			_, events, err := m.release(t.Context(), "1.0.1")
 			var failed *FailedError
 			if !errors.As(err, &failed) {
 				t.Fatalf("got %v", err)
@@ -207,7 +207,7 @@ func TestConnectionLost(t *testing.T) {
 	short(t)
 	m := newMachine(t)
 	m.cuts = 2
-	record, events, err := m.release(t.Context(), "1.0.0", nil)
+	record, events, err := m.release(t.Context(), "1.0.0")
 	if err != nil || record.Version != "1.0.0" || len(record.Steps) == 0 {
 		t.Fatalf("%v, %+v", err, record)
 	}
@@ -245,6 +245,17 @@ func TestInterrupt(t *testing.T) {
 			}
 		}
 	}
+	// detachAtOnce detaches when it is said that the host carries on.
+	detachAtOnce := func(d *Deployer) {
+		detach := make(chan struct{})
+		observe := d.Observe
+		d.Detach, d.Observe = detach, func(e Event) {
+			observe(e)
+			if e.Kind == CarryingOn {
+				close(detach)
+			}
+		}
+	}
 	t.Run("before the critical part", func(t *testing.T) {
 		m := newMachine(t)
 		m.mustRelease("1.0.0")
@@ -259,12 +270,24 @@ func TestInterrupt(t *testing.T) {
 			t.Errorf("left behind: %v, %+v", err, state)
 		}
 	})
-	t.Run("in the critical part", func(t *testing.T) {
+	t.Run("in the critical part it is followed to its end", func(t *testing.T) {
+		m := newMachine(t)
+		m.mustRelease("1.0.0")
+		ctx, up := interrupt(t, "up")
+		record, events, err := m.release(ctx, "1.0.1", up)
+		if err != nil || record.Version != "1.0.1" || m.current() != "releases/1.0.1" {
+			t.Errorf("got %+v, %v, and %s is current", record, err, m.current())
+		}
+		if !slices.ContainsFunc(events, func(e Event) bool { return e.Kind == CarryingOn }) {
+			t.Error("it is not said that the host carries on")
+		}
+	})
+	t.Run("detached in the critical part", func(t *testing.T) {
 		m := newMachine(t)
 		m.mustRelease("1.0.0")
 		m.when("wait", "/releases/1.0.1/.env up ", waits)
 		ctx, up := interrupt(t, "up")
-		_, events, err := m.release(ctx, "1.0.1", up)
+		_, events, err := m.release(ctx, "1.0.1", up, detachAtOnce)
 		var failed *FailedError
 		if !errors.As(err, &failed) || failed.State != NeedsPerson || !strings.Contains(err.Error(), "the host carries on by itself") {
 			t.Fatalf("got %v", err)

@@ -25,7 +25,7 @@ func (m *machine) rollback(version string, data bool) (release.Record, []Event, 
 	if len(report) > 0 {
 		m.t.Fatal(report.Err())
 	}
-	return m.carryOut(m.t.Context(), plan, release.Image{}, nil)
+	return m.carryOut(m.t.Context(), plan, release.Image{})
 }
 
 func TestRollback(t *testing.T) {

@@ -68,7 +68,7 @@ func TestEveryStrategyRuns(t *testing.T) {
 				if fails {
 					m.when("fail", tc.fail, "exit 1")
 				}
-				record, events, err := m.carryOut(t.Context(), plan, image, nil)
+				record, events, err := m.carryOut(t.Context(), plan, image)
 				if !slices.ContainsFunc(events, func(e Event) bool { return e.Text == tc.said }) {
 					t.Errorf("the hook did not say %q", tc.said)
 				}
@@ -136,7 +136,7 @@ func TestPruneRuns(t *testing.T) {
 		t.Fatalf("%v, unneeded %+v", report, plan.Unneeded)
 	}
 	before := len(m.calls())
-	_, events, err := m.carryOut(t.Context(), plan, release.Image{}, nil)
+	_, events, err := m.carryOut(t.Context(), plan, release.Image{})
 	if err != nil {
 		t.Fatal(err)
 	}

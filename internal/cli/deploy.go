@@ -57,7 +57,7 @@ func (c *cli) deploy(ctx context.Context, o deployOptions, version string) error
 	if err := c.approve(o.yesFlag, "Deploy "+version+"?"); err != nil {
 		return err
 	}
-	record, err := c.deployer(in.config, r.embedded).Run(ctx, plan, image)
+	record, err := c.deployer(ctx, in.config, r.embedded).Run(ctx, plan, image)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,9 @@ package cli
 import (
 	"context"
 	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
 	"github.com/desiredeffect/erpnext-pipeline/deploy"
@@ -11,15 +14,30 @@ import (
 
 // deployer returns what deploys, with progress in the log. The host pulls from
 // the embedded registry where no other is set; it is nil where nothing is pulled.
-func (c *cli) deployer(cfg config.Config, embedded *registry.Embedded) deploy.Deployer {
+// A second Ctrl-C, after the one that ended the context, ends the following.
+func (c *cli) deployer(ctx context.Context, cfg config.Config, embedded *registry.Embedded) deploy.Deployer {
 	d := deploy.Deployer{
 		Dial:    func(ctx context.Context) (deploy.Host, error) { return c.dial(ctx, cfg) },
 		Observe: c.logDeploy,
+		Detach:  secondInterrupt(ctx),
 	}
 	if _, set := registryTarget(cfg); !set && embedded != nil {
 		d.Registry = embedded.Dial
 	}
 	return d
+}
+
+// secondInterrupt returns a channel that is closed at the first signal to end
+// that comes after the context is done.
+func secondInterrupt(ctx context.Context) <-chan struct{} {
+	second := make(chan struct{})
+	context.AfterFunc(ctx, func() {
+		signals := make(chan os.Signal, 1)
+		signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+		<-signals
+		close(second)
+	})
+	return second
 }
 
 // logDeploy logs what happens during a deploy.
@@ -46,6 +64,6 @@ func (c *cli) logDeploy(e deploy.Event) {
 	case deploy.Stopping:
 		c.log.Warn().Msg("stopping: the host puts everything back")
 	case deploy.CarryingOn:
-		c.log.Warn().Msg("too late to stop: the host carries on by itself")
+		c.log.Warn().Msg("too late to stop: the host carries on by itself; Ctrl-C once more ends watching it")
 	}
 }

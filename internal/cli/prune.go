@@ -49,6 +49,6 @@ func (c *cli) prune(ctx context.Context, o pruneOptions) error {
 	if err := c.approve(o.yesFlag, "Remove these?"); err != nil {
 		return err
 	}
-	_, err = c.deployer(in.config, nil).Run(ctx, plan, release.Image{})
+	_, err = c.deployer(ctx, in.config, nil).Run(ctx, plan, release.Image{})
 	return err
 }

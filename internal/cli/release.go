@@ -65,7 +65,7 @@ func (c *cli) release(ctx context.Context, o releaseOptions) (done released, err
 			return nil
 		}
 		err = c.group("deploy", func() (err error) {
-			done.record, err = c.deployer(next.config, r.embedded).Run(ctx, *next.plan, image)
+			done.record, err = c.deployer(ctx, next.config, r.embedded).Run(ctx, *next.plan, image)
 			return err
 		})
 		if err != nil {

@@ -47,7 +47,7 @@ func (c *cli) rollback(ctx context.Context, o rollbackOptions, version string) e
 	if err := c.approve(o.yesFlag, "Go back to "+plan.Version+"?"); err != nil {
 		return err
 	}
-	record, err := c.deployer(in.config, nil).Run(ctx, plan, release.Image{})
+	record, err := c.deployer(ctx, in.config, nil).Run(ctx, plan, release.Image{})
 	if err != nil {
 		return err
 	}

@@ -74,7 +74,6 @@ func TestBenchmark(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds images on several engines")
 	}
-	t.Parallel()
 	done := enginetest.Shared(t)
 	b := newBenchmark(t)
 	prepareBaseImages(t)

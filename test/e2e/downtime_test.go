@@ -39,7 +39,6 @@ func downtimeShares() (cycle, swap float64) {
 // by hand: on one host, with the same images, seen by the same visitor. With
 // the flags above and those of [TestBenchmark] it measures real apps.
 func TestDowntime(t *testing.T) {
-	t.Parallel()
 	options := sandbox.Options{Name: "downtime", HTTPPort: 8081}
 	selection := apps.Version1()
 	patch, quiet := change("erpnext=v15.1.1"), change("frappe=v15.1.1")

@@ -22,7 +22,6 @@ func TestMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds an image")
 	}
-	t.Parallel()
 	const many, mostMemory = 50, 150 << 20
 	root := filepath.Join(t.TempDir(), "repositories")
 	if _, err := apps.Write(t.Context(), root); err != nil {

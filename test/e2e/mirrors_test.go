@@ -28,7 +28,7 @@ func TestMirrors(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds an image on an engine of its own")
 	}
-	t.Parallel()
+	t.Parallel() // beside TestRelease, which waits more than it works
 	list[*mirrored]{
 		{"PyPI without the CA", (*mirrored).pypiWithoutCA},
 		{"npm without the CA", (*mirrored).npmWithoutCA},

@@ -18,7 +18,7 @@ import (
 // would go it: a first release, one over it, those that fail, and what the
 // program says of them.
 func TestRelease(t *testing.T) {
-	t.Parallel()
+	t.Parallel() // beside TestMirrors
 	u := newUser(t, sandbox.Options{Name: "e2e", HTTPPort: 8080, Jump: true})
 	list[*user]{
 		// Nothing is on the host.
