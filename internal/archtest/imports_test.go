@@ -22,8 +22,8 @@ const (
 	dagger = "dagger.io/dagger"
 )
 
-// leaves are the packages that everybody may import, and that import nothing
-// of ours.
+// leaves are the packages that every other may import, and that import none of
+// this module.
 var leaves = []string{"internal/problem", "internal/release", "internal/secret"}
 
 // source is a Go file with its imports.
@@ -74,24 +74,24 @@ func readSources(t *testing.T) []source {
 	return sources
 }
 
-// in says whether a package is one of the folders or below it.
+// in reports whether a package is one of the folders or below it.
 func in(dir string, folders ...string) bool {
 	return slices.ContainsFunc(folders, func(folder string) bool { return dir == folder || strings.HasPrefix(dir, folder+"/") })
 }
 
-// ruling is a rule about one import of one package.
-type ruling struct {
+// rule is about one import of one package.
+type rule struct {
 	name, why string
 	// forbids takes the importing package's folder and what it imports: a
-	// folder of ours, or a path of somebody else's.
+	// folder of this module, or the path of another module's package.
 	forbids func(importer, imported string, test bool) bool
 }
 
-var rulings = []ruling{
+var rules = []rule{
 	{"ci and deploy don't know each other", "hand plain values of internal/release over", func(importer, imported string, _ bool) bool {
 		return in(importer, "ci") && in(imported, "deploy") || in(importer, "deploy") && in(imported, "ci")
 	}},
-	{"leaves import nothing of ours", "a leaf is what all others may import", func(importer, imported string, test bool) bool {
+	{"leaves import no other package of this module", "a leaf is what all others may import", func(importer, imported string, test bool) bool {
 		return slices.Contains(leaves, importer) && in(imported, "ci", "deploy", "internal", "cmd") && (!test || imported != importer)
 	}},
 	{"Dagger stays where images are made", "take it from ci/image or internal/engine", func(importer, imported string, _ bool) bool {
@@ -109,12 +109,12 @@ var rulings = []ruling{
 	}},
 }
 
-// imported gives an import as the rules take it.
+// imported returns an import as the rules take it.
 func imported(path string) string { return strings.TrimPrefix(path, module) }
 
 func TestImports(t *testing.T) {
 	sources := readSources(t)
-	for _, rule := range rulings {
+	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) {
 			for _, s := range sources {
 				for _, path := range s.imports {
@@ -154,8 +154,8 @@ func TestRulesForbid(t *testing.T) {
 		{5, "ci/apps", module + "internal/cli", false, true},
 		{5, "cmd/pipeline", module + "internal/cli", false, false},
 	} {
-		if got := rulings[c.rule].forbids(c.importer, imported(c.imported), c.test); got != c.want {
-			t.Errorf("%s: %s importing %s (test: %v) is forbidden: %v, want %v", rulings[c.rule].name, c.importer, c.imported, c.test, got, c.want)
+		if got := rules[c.rule].forbids(c.importer, imported(c.imported), c.test); got != c.want {
+			t.Errorf("%s: %s importing %s (test: %v) is forbidden: %v, want %v", rules[c.rule].name, c.importer, c.imported, c.test, got, c.want)
 		}
 	}
 }
