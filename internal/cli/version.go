@@ -89,9 +89,16 @@ func renderVersion(v version) string {
 }
 
 // builderName returns the name and version of this program, for the manifest.
+// Only a released version is named: the manifest is in the image, and the same
+// lock has to make the same image at every commit of this repository, which is
+// where apps.json is too.
 func builderName(v version) string {
+	const name = "erpnext-pipeline"
 	if v.Version == "" {
-		return "erpnext-pipeline"
+		return name
 	}
-	return "erpnext-pipeline " + v.Version
+	if strings.ContainsAny(v.Version, "-+") { // a commit after a release, or before one
+		return name + " (devel)"
+	}
+	return name + " " + v.Version
 }

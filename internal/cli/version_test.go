@@ -39,6 +39,18 @@ func TestVersion(t *testing.T) {
 			`{"version":"(devel)","commit":"c40c5381d8f8aa163174cc514c505648d97eb0a1","committed_at":"2026-11-25T16:37:43Z","modified":true,"go":"go1.26.8"}`,
 			"erpnext-pipeline (devel)",
 		},
+		"built at a commit without a tag": {
+			debug.BuildInfo{GoVersion: "go1.26.8", Main: debug.Module{Version: "v0.0.0-20261125163743-c40c5381d8f8"}, Settings: vcs("false")},
+			"version    v0.0.0-20261125163743-c40c5381d8f8\ncommit     c40c5381d8f8aa163174cc514c505648d97eb0a1\ncommitted  2026-11-25T16:37:43Z\ngo         go1.26.8\n",
+			`{"version":"v0.0.0-20261125163743-c40c5381d8f8","commit":"c40c5381d8f8aa163174cc514c505648d97eb0a1","committed_at":"2026-11-25T16:37:43Z","modified":false,"go":"go1.26.8"}`,
+			"erpnext-pipeline (devel)",
+		},
+		"built at a tag, with changes": {
+			debug.BuildInfo{GoVersion: "go1.26.8", Main: debug.Module{Version: "v1.2.3+dirty"}, Settings: vcs("true")},
+			"version    v1.2.3+dirty\ncommit     c40c5381d8f8aa163174cc514c505648d97eb0a1, with changes that are not committed\ncommitted  2026-11-25T16:37:43Z\ngo         go1.26.8\n",
+			`{"version":"v1.2.3+dirty","commit":"c40c5381d8f8aa163174cc514c505648d97eb0a1","committed_at":"2026-11-25T16:37:43Z","modified":true,"go":"go1.26.8"}`,
+			"erpnext-pipeline (devel)",
+		},
 		"nothing is known": {
 			debug.BuildInfo{GoVersion: "go1.26.8"},
 			"version  (devel)\ncommit   not known\ngo       go1.26.8\n",
