@@ -52,7 +52,8 @@ type mirrored struct {
 	baseManifests func() int
 	target        registry.Target
 	deb, archive  []byte
-	// public is the environment without the mirrors.
+	// public is the environment without the mirrors. Downloads by address are
+	// part of a lock, so they stay.
 	public []string
 	// out and errs are what the push of 1.0.0 printed.
 	out, errs *string
@@ -90,12 +91,13 @@ func newMirrored(t *testing.T) *mirrored {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.public = append(environ, "APPS_FILE="+m.write("apps.json", content), "REGISTRY="+store.Address())
 	files := m.server.downloads.URL + "/files/"
-	m.environ = append(m.public[:len(m.public):len(m.public)],
-		"PYPI_INDEX_URL="+m.server.at("/pypi/simple"), "NPM_REGISTRY_URL="+m.server.at("/npm/"), "APT_MIRROR_URL="+m.server.at(""), "IMAGE_MIRROR="+m.base,
+	m.public = append(environ, "APPS_FILE="+m.write("apps.json", content), "REGISTRY="+store.Address(),
 		"WKHTMLTOPDF_URL="+files+"wkhtmltopdf-{arch}.deb", fmt.Sprintf("WKHTMLTOPDF_SHA256=%s=%x", runtime.GOARCH, sha256.Sum256(m.deb)),
 		"CHROMIUM="+files+"chrome-headless-shell.zip", fmt.Sprintf("CHROMIUM_SHA256=%x", sha256.Sum256(m.archive)),
+	)
+	m.environ = append(m.public[:len(m.public):len(m.public)],
+		"PYPI_INDEX_URL="+m.server.at("/pypi/simple"), "NPM_REGISTRY_URL="+m.server.at("/npm/"), "APT_MIRROR_URL="+m.server.at(""), "IMAGE_MIRROR="+m.base,
 	)
 	return m
 }
@@ -199,7 +201,8 @@ func (m *mirrored) noTraces(t *testing.T) {
 }
 
 // sameLock has the Python packages resolved once more, from the public servers:
-// a limit that limits nothing is one that nothing was resolved with.
+// nothing was resolved yet with this limit, which limits nothing. All else is
+// as it was, so nothing else is made again.
 func (m *mirrored) sameLock(t *testing.T) {
 	lock, err := registry.LockOf(t.Context(), m.target, "1.0.0")
 	if err != nil {
