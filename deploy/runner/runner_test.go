@@ -387,7 +387,7 @@ func TestKilled(t *testing.T) {
 				if exit, out := h.do(tc.verb); exit != runner.ExitRefused || !strings.Contains(out, "still runs as process ") {
 					t.Errorf("exit code %d: %s", exit, out)
 				}
-				// Somebody else's run does not get the lock.
+				// Another run does not get the lock.
 				other := filepath.Join(h.dir, "runs", "0002-1.0.1")
 				h.add(other, steps{"10-a.do": "true"})
 				if out, err := h.command(other, "start").CombinedOutput(); exitCode(err) != runner.ExitRefused {
