@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -78,7 +79,8 @@ func readHook(place string, report *problem.Report) ([]byte, bool) {
 		return nil, false
 	}
 	before := len(*report)
-	if info.Mode().Perm()&0o111 == 0 {
+	// Windows has no such bit. On the host every hook is executable.
+	if info.Mode().Perm()&0o111 == 0 && runtime.GOOS != "windows" {
 		report.Addf("hooks.not-executable", place, "chmod +x "+place, "is not executable")
 	}
 	if info.Size() > maxHookBytes {

@@ -21,7 +21,11 @@ func (r *session) awaitInterrupt(ctx, following context.Context, leave func(), e
 		return
 	case <-ctx.Done():
 	}
-	stopped := r.stop(following)
+	// Asking takes as long as the connection does; a wish to detach does not wait
+	// for it.
+	asked := make(chan bool, 1)
+	go func() { asked <- r.stop(following) }()
+	stopped := false
 	limit := time.NewTimer(stopLimit)
 	defer limit.Stop()
 	look := time.NewTicker(100 * time.Millisecond)
@@ -30,6 +34,7 @@ func (r *session) awaitInterrupt(ctx, following context.Context, leave func(), e
 		select {
 		case <-ended:
 			return
+		case stopped = <-asked:
 		case <-r.detach:
 			leave()
 			return

@@ -118,7 +118,7 @@ func nameRemedy(ref string, versions []tagVersion, tags, branches []string) stri
 	// Among names that are equally alike, the newer version comes first.
 	names := slices.Concat(branches, tags)
 	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(b, a) })
-	if near := problem.NearestOf(ref, names, 3); len(near) > 0 && !isHex(ref) {
+	if near := problem.NearestOf(ref, names, 3, 2); len(near) > 0 && !isHex(ref) {
 		return nearestAre(near)
 	}
 	var parts []string

@@ -24,7 +24,11 @@ type requirements struct{ Dependencies []string }
 // parsePyproject reads the text of a pyproject.toml, which may be empty.
 func parsePyproject(text string) (pyproject, error) {
 	p := pyproject{text: text}
-	err := toml.Unmarshal([]byte(text), &p)
+	var tables map[string]any
+	err := toml.Unmarshal([]byte(text), &tables)
+	if err == nil {
+		err = toml.Unmarshal([]byte(text), &p)
+	}
 	var invalid *toml.DecodeError
 	if errors.As(err, &invalid) {
 		line, column := invalid.Position()
@@ -33,7 +37,21 @@ func parsePyproject(text string) (pyproject, error) {
 	if err != nil {
 		return p, fmt.Errorf("read pyproject.toml: %w", err)
 	}
+	// The decoder takes names in any case, and a [project.urls] for a [project].
+	if project, _ := tables["project"].(map[string]any); project == nil || len(project) > 0 && onlyTables(project) {
+		p.Project = nil
+	}
 	return p, nil
+}
+
+// onlyTables reports whether a table has nothing but tables in it.
+func onlyTables(table map[string]any) bool {
+	for _, value := range table {
+		if _, ok := value.(map[string]any); !ok {
+			return false
+		}
+	}
+	return true
 }
 
 // dependencies returns what the app needs to run.

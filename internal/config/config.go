@@ -175,12 +175,10 @@ func (c Config) Secrets() []secret.Secret {
 }
 
 // addVariables has the target know the values of names that compose files may
-// refer to.
+// refer to. What they hold is for the company to know, so none of them prints.
 func (c *Config) addVariables(names []string) {
 	for _, name := range names {
-		if text, ok := c.Lookup(name); ok {
-			c.Target.Variables[name] = text
-		} else if value, ok := c.Secret(name); ok {
+		if value, ok := c.Secret(name); ok {
 			c.Target.Secrets[name] = value
 		}
 	}

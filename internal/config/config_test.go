@@ -199,11 +199,10 @@ RESTIC_PASSWORD=restic-pw
 			HTTPPort: 80, Login: deploy.Login{Host: "registry.example.com:5000", Username: "bot", Password: secret.New("registry-pw")},
 			Variables: map[string]string{
 				"GUNICORN_WORKERS": "2", "GUNICORN_THREADS": "4", "CLIENT_MAX_BODY_SIZE": "50m", "PROXY_READ_TIMEOUT": "120",
-				"RESTIC_REPOSITORY": "/backup", "TRAEFIK_LEVEL": "INFO",
 			},
 			Secrets: map[string]secret.Secret{
 				"ADMIN_PASSWORD": secret.New("adm$in pw"), "DB_ROOT_PASSWORD": secret.New("root-pw"), "RESTIC_PASSWORD": secret.New("restic-pw"),
-				"WIKI_TOKEN": secret.New("wiki-token"),
+				"WIKI_TOKEN": secret.New("wiki-token"), "TRAEFIK_LEVEL": secret.New("INFO"), "RESTIC_REPOSITORY": secret.New("/backup"),
 			},
 		},
 	}

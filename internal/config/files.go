@@ -1,9 +1,11 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"runtime"
 	"strings"
 )
 
@@ -18,7 +20,7 @@ func (l *loader) expand(key, file string) string {
 	if !ok {
 		return file
 	}
-	home := l.environ["HOME"]
+	home := cmp.Or(l.environ["HOME"], l.environ["USERPROFILE"])
 	if home == "" {
 		l.bad(key, "write the whole path", "begins with ~/, and there is no HOME")
 		return file
@@ -39,7 +41,8 @@ func (l *loader) contents(key, file, what, other string, private bool) ([]byte, 
 		l.bad(key, "name "+what+" itself", "names %s, which is not a file", file)
 		return nil, false
 	}
-	if mode := info.Mode().Perm(); private && mode&0o077 != 0 {
+	// Windows has no such modes: Go makes them up there.
+	if mode := info.Mode().Perm(); private && mode&0o077 != 0 && runtime.GOOS != "windows" {
 		l.bad(key, "chmod 600 "+file, "names %s, which others can get at (mode %04o)", file, mode)
 	}
 	data, err := l.sources.ReadFile(file)

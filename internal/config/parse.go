@@ -72,13 +72,18 @@ func variable(variables map[string]string) parser {
 	}
 }
 
-// secretVariable takes a password or token that compose files refer to.
-func secretVariable(secrets map[string]secret.Secret) parser {
-	return parser(func(_ *loader, key, value string) {
+// hiddenVariable is [variable] for a value that may have a password in it.
+func hiddenVariable(secrets map[string]secret.Secret) parser {
+	return func(_ *loader, key, value string) {
 		if value != "" {
 			secrets[key] = secret.New(value)
 		}
-	}).where(wellCopied)
+	}
+}
+
+// secretVariable takes a password or token that compose files refer to.
+func secretVariable(secrets map[string]secret.Secret) parser {
+	return hiddenVariable(secrets).where(wellCopied)
 }
 
 // whole reads a whole number from 1 up to most, and stores no other.

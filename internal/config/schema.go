@@ -248,7 +248,7 @@ func composeKeys(c *Config) []Key {
 			Doc: "Largest upload, in nginx's notation."},
 		{Name: "PROXY_READ_TIMEOUT", Default: "120", parse: variable(c.Target.Variables).where(nginxTime),
 			Doc: "How long the frontend waits for an answer of the backend, in seconds or nginx's notation."},
-		{Name: "RESTIC_REPOSITORY", parse: variable(c.Target.Variables),
+		{Name: "RESTIC_REPOSITORY", parse: hiddenVariable(c.Target.Secrets),
 			Doc: "Where restic stores backups. Needs RESTIC_PASSWORD."},
 		{Name: "RESTIC_PASSWORD", Secret: true, parse: secretVariable(c.Target.Secrets),
 			Doc: "Password of restic's repository. Needs RESTIC_REPOSITORY."},

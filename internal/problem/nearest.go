@@ -10,9 +10,10 @@ import (
 )
 
 // Nearest returns the known name that a name was most likely meant to be, for a
-// remedy, or "" where none is near.
+// remedy, or "" where none is near: where more than a third of its letters are
+// others.
 func Nearest(name string, known []string) string {
-	for _, near := range NearestOf(name, known, 1) {
+	for _, near := range NearestOf(name, known, 1, 3) {
 		return near
 	}
 	return ""
@@ -20,15 +21,15 @@ func Nearest(name string, known []string) string {
 
 // NearestOf returns at most n of the known names that a name may have been
 // meant to be, the most alike first, among equals in the order of known. To be
-// near, at most a third of the name's letters may have been put in, left out,
+// near, at most one of share letters of the name may have been put in, left out,
 // replaced or swapped with a neighbour, one in any case. Upper and lower case
 // count as the same.
-func NearestOf(name string, known []string, n int) []string {
+func NearestOf(name string, known []string, n, share int) []string {
 	type candidate struct {
 		name     string
 		distance int
 	}
-	least := max(1, utf8.RuneCountInString(name)/3)
+	least := max(1, utf8.RuneCountInString(name)/share)
 	var near []candidate
 	for _, k := range known {
 		distance := edlib.OSADamerauLevenshteinDistance(strings.ToLower(name), strings.ToLower(k))
