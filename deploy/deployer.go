@@ -23,8 +23,9 @@ type Deployer struct {
 	// Observe is told what happens, one event at a time and in order; it may be
 	// nil.
 	Observe func(Event)
-	// Detach, when it is closed, ends the following of a run after the context
-	// is done: the host carries on by itself. Nil never does.
+	// Detach, when it is closed after the context is done, ends the following
+	// of a run that can't be stopped any more: the host carries on by itself.
+	// Nil never does.
 	Detach <-chan struct{}
 	// ReconnectTimeout is how long to try to get a lost connection back. Zero means
 	// five minutes.

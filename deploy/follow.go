@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
@@ -18,17 +19,8 @@ const wakeLimit = 90 * time.Second
 
 // follow follows the run to its end.
 func (r *session) follow(ctx context.Context) (release.Record, error) {
-	// The context that was given ends the following only after the run had its
-	// chance to stop.
-	following, leave := context.WithCancel(context.WithoutCancel(ctx))
-	defer leave()
-	ended := make(chan struct{})
-	interrupted := make(chan struct{})
-	go func() {
-		defer close(interrupted)
-		r.awaitInterrupt(ctx, following, leave, ended)
-	}()
-
+	following, end := r.following(ctx, r.awaitInterrupt)
+	defer end()
 	log := r.at.log(r.id)
 	var state host.JobState
 	err := r.conn.do(following, func(h Host) error {
@@ -40,12 +32,30 @@ func (r *session) follow(ctx context.Context) (release.Record, error) {
 	if err == nil && outcome == "" {
 		outcome, err = r.catchUp(following)
 	}
-	close(ended)
-	<-interrupted
+	end()
 	if err != nil {
-		return r.record, r.unknown(ctx, err)
+		return r.record, r.unknown(following, err)
 	}
 	return r.ended(ctx, outcome)
+}
+
+// errLeft is why a run is not followed any more, where that was asked for.
+var errLeft = errors.New("no longer watched, by request")
+
+// following returns the context in which a run is followed. That which is given
+// does not end it; await may, and runs until the end is called.
+func (r *session) following(ctx context.Context, await func(ctx, following context.Context, leave func(), ended <-chan struct{})) (context.Context, func()) {
+	following, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	ended, awaited := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(awaited)
+		await(ctx, following, func() { cancel(errLeft) }, ended)
+	}()
+	return following, sync.OnceFunc(func() {
+		close(ended)
+		<-awaited
+		cancel(nil)
+	})
 }
 
 // outcomeUnknown returns an error that is not taken for the end of the run where

@@ -12,44 +12,44 @@ import (
 const stopLimit = 2 * time.Minute
 
 // awaitInterrupt waits until the context is done, and asks the run to stop then.
-// It leaves a run that takes too long to be undone, and any when it is told to
-// detach; one that can't be stopped any more is followed to its end. It returns
-// at once when the run has ended.
+// One that can't be stopped any more is followed to its end, or until it is told
+// to detach; one that takes too long to be undone is left. It returns at once
+// when the run has ended.
 func (r *session) awaitInterrupt(ctx, following context.Context, leave func(), ended <-chan struct{}) {
 	select {
 	case <-ended:
 		return
 	case <-ctx.Done():
 	}
-	// Asking takes as long as the connection does; a wish to detach does not wait
-	// for it.
-	asked := make(chan bool, 1)
-	go func() { asked <- r.stop(following) }()
-	stopped := false
+	stopped := r.stop(following)
 	limit := time.NewTimer(stopLimit)
 	defer limit.Stop()
 	look := time.NewTicker(100 * time.Millisecond)
 	defer look.Stop()
-	for {
+	for stopped && !r.output.critical() {
 		select {
 		case <-ended:
 			return
-		case stopped = <-asked:
-		case <-r.detach:
+		case <-limit.C:
 			leave()
 			return
-		case <-limit.C:
-			if stopped && !r.output.critical() {
-				leave()
-				return
-			}
 		case <-look.C:
-			if stopped && r.output.critical() {
-				// It was at that part when it was asked.
-				r.observe(Event{Kind: CarryingOn})
-				stopped = false
-			}
 		}
+	}
+	if stopped {
+		// It was at that part when it was asked.
+		r.observe(Event{Kind: CarryingOn})
+	}
+	r.awaitDetach(leave, ended)
+}
+
+// awaitDetach leaves a run that goes on when it is told to detach. It returns at
+// once when the run has ended.
+func (r *session) awaitDetach(leave func(), ended <-chan struct{}) {
+	select {
+	case <-ended:
+	case <-r.detach:
+		leave()
 	}
 }
 

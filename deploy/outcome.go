@@ -183,13 +183,14 @@ func (r *session) interrupted() error {
 	return f
 }
 
-// unknown returns the error of a run that goes on without being followed.
-func (r *session) unknown(ctx context.Context, err error) error {
+// unknown returns the error of a run that goes on without being followed any
+// more in a context of [session.following].
+func (r *session) unknown(following context.Context, err error) error {
 	f := r.failed(NeedsPerson, "the host carries on by itself, and finishes or puts everything back")
 	f.Step, f.Exit, f.Detail = "", 0, ""
 	f.Err = err
-	if ctx.Err() != nil {
-		f.Err = errors.New("no longer watched, by request")
+	if errors.Is(context.Cause(following), errLeft) {
+		f.Err = errLeft
 	}
 	f.Next = []string{"see what became of it: pipeline status, or on the host: " + r.byHand("status")}
 	return f

@@ -153,3 +153,45 @@ func TestPruneRuns(t *testing.T) {
 		t.Errorf("%v, backups %v", err, state.Backups)
 	}
 }
+
+// TestPruneFails: what can't be removed undoes no release, but is the failure of
+// a prune.
+func TestPruneFails(t *testing.T) {
+	short(t)
+	m := newMachine(t)
+	for _, version := range []string{"1.0.0", "1.0.1", "1.0.2"} {
+		m.mustRelease(version)
+	}
+	m.write("paste", "#!/bin/sh\nexit 1\n", 0o755)
+	target := m.target()
+	target.KeepReleases = 1
+	state, err := Inspect(t.Context(), m, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, report := MakePlan(t.Context(), state, target, lockOf("1.0.3"))
+	if len(report) > 0 || plan.Steps[len(plan.Steps)-1].Name != "prune" {
+		t.Fatalf("%v, steps %v", report, plan.Steps)
+	}
+	image := testImage
+	image.Tag = "1.0.3"
+	_, events, err := m.carryOut(t.Context(), plan, image)
+	if err != nil || m.current() != "releases/1.0.3" {
+		t.Errorf("%v, and %s is current", err, m.current())
+	}
+	if !slices.ContainsFunc(events, func(e Event) bool { return strings.HasPrefix(e.Text, "warning: not everything") }) {
+		t.Error("it is not said that something was left")
+	}
+
+	if state, err = Inspect(t.Context(), m, target); err != nil {
+		t.Fatal(err)
+	}
+	plan, report = PlanPrune(state, target)
+	if len(report) > 0 || plan.Unneeded.Empty() {
+		t.Fatalf("%v, unneeded %+v", report, plan.Unneeded)
+	}
+	var failed *FailedError
+	if _, _, err := m.carryOut(t.Context(), plan, release.Image{}); !errors.As(err, &failed) || failed.Step != "prune" {
+		t.Errorf("got %v", err)
+	}
+}

@@ -44,16 +44,26 @@ func (d Deployer) TakeOver(ctx context.Context, s State, t Target, verb string) 
 	if err != nil {
 		return r.record, fmt.Errorf("%s run %s: %w", verb, id, err)
 	}
-	err = r.conn.do(ctx, func(h Host) error {
-		_, err := h.Run(ctx, script(awaitRunnerScript, dir, strconv.Itoa(lines), strconv.Itoa(job.PID)), host.Options{})
+	following, end := r.following(ctx, func(ctx, _ context.Context, leave func(), ended <-chan struct{}) {
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			r.observe(Event{Kind: CarryingOn})
+			r.awaitDetach(leave, ended)
+		}
+	})
+	defer end()
+	err = r.conn.do(following, func(h Host) error {
+		_, err := h.Run(following, script(awaitRunnerScript, dir, strconv.Itoa(lines), strconv.Itoa(job.PID)), host.Options{})
 		return err
 	})
-	if err != nil {
-		return r.record, r.unknown(ctx, err)
+	var outcome RunStatus
+	if err == nil {
+		outcome, err = r.catchUp(following)
 	}
-	outcome, err := r.catchUp(ctx)
+	end()
 	if err != nil {
-		return r.record, r.unknown(ctx, err)
+		return r.record, r.unknown(following, err)
 	}
 	return r.ended(ctx, outcome)
 }

@@ -26,6 +26,7 @@ func TestJournalIsReadAlike(t *testing.T) {
 				{"held, tried again, and interrupted", "run-begin start 1 b, begin 10-a, end 10-a 0, begin 20-b, end 20-b 1, undoing, undo-begin 20-b, undo-end 20-b 1, run-end held 20-b, run-begin resume 2 b", "interrupted", "20-b 30-c"},
 				{"held", "run-begin start 1 b, begin 10-a, end 10-a 0, begin 20-b, end 20-b 1, undoing, undo-begin 20-b, undo-end 20-b 1, run-end held 20-b", "held", "20-b 30-c"},
 				{"held, with a step undone", "run-begin start 1 b, begin 10-a, end 10-a 0, begin 20-b, end 20-b 1, undoing, undo-begin 20-b, undo-end 20-b 0, undo-begin 10-a, undo-end 10-a 0, run-end held 10-a", "held", "10-a 20-b 30-c"},
+				{"held, with a step half undone", "run-begin start 1 b, begin 10-a, end 10-a 0, begin 20-b, end 20-b 1, undoing, undo-begin 20-b, undo-end 20-b 0, undo-begin 10-a, undo-end 10-a 1, run-end held 10-a", "held", "10-a 20-b 30-c"},
 				{"undone", "run-begin start 1 b, begin 10-a, end 10-a 1, undoing, run-end undone 10-a", "undone", ""},
 				{"done", "run-begin start 1 b, begin 10-a, end 10-a 0, begin 20-b, end 20-b 0, begin 30-c, end 30-c 0, run-end done", "done", ""},
 			} {

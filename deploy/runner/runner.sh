@@ -142,8 +142,11 @@ state() {
 	awk -v step="$1" '
 		$4 != step { next }
 		$3 == "begin" { state = "begun" }
-		$3 == "end" { state = $5 == 0 ? "ok" : "failed" }
-		$3 == "undo-end" && $5 == 0 { state = "undone" }
+		# A line that a power cut has cut off has no code.
+		$3 == "end" { state = $5 == "0" ? "ok" : "failed" }
+		# What is half undone is not done.
+		$3 == "undo-begin" { state = "failed" }
+		$3 == "undo-end" && $5 == "0" { state = "undone" }
 		END { print state }' journal
 }
 
