@@ -52,8 +52,8 @@ type mirrored struct {
 	baseManifests func() int
 	target        registry.Target
 	deb, archive  []byte
-	// public is the environment without the mirrors. Downloads by address are
-	// part of a lock, so they stay.
+	// public is the environment without the mirrors of packages. Base images
+	// and downloads are part of a lock, so they stay.
 	public []string
 	// out and errs are what the push of 1.0.0 printed.
 	out, errs *string
@@ -92,12 +92,12 @@ func newMirrored(t *testing.T) *mirrored {
 		t.Fatal(err)
 	}
 	files := m.server.downloads.URL + "/files/"
-	m.public = append(environ, "APPS_FILE="+m.write("apps.json", content), "REGISTRY="+store.Address(),
+	m.public = append(environ, "APPS_FILE="+m.write("apps.json", content), "REGISTRY="+store.Address(), "IMAGE_MIRROR="+m.base,
 		"WKHTMLTOPDF_URL="+files+"wkhtmltopdf-{arch}.deb", fmt.Sprintf("WKHTMLTOPDF_SHA256=%s=%x", runtime.GOARCH, sha256.Sum256(m.deb)),
 		"CHROMIUM="+files+"chrome-headless-shell.zip", fmt.Sprintf("CHROMIUM_SHA256=%x", sha256.Sum256(m.archive)),
 	)
 	m.environ = append(m.public[:len(m.public):len(m.public)],
-		"PYPI_INDEX_URL="+m.server.at("/pypi/simple"), "NPM_REGISTRY_URL="+m.server.at("/npm/"), "APT_MIRROR_URL="+m.server.at(""), "IMAGE_MIRROR="+m.base,
+		"PYPI_INDEX_URL="+m.server.at("/pypi/simple"), "NPM_REGISTRY_URL="+m.server.at("/npm/"), "APT_MIRROR_URL="+m.server.at(""),
 	)
 	return m
 }
