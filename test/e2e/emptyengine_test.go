@@ -4,11 +4,22 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine/enginetest"
 )
+
+// removals are the caches on their way out. They have so many files that the
+// next test does not wait for it.
+var removals sync.WaitGroup
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	removals.Wait()
+	os.Exit(code)
+}
 
 // prepareBaseImages makes sure of the tools and base images that a world with
 // an empty engine borrows.
@@ -29,7 +40,7 @@ func emptyEngine(t *testing.T, repositories string) *sandbox.World {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(cache) })
+	t.Cleanup(func() { removals.Go(func() { _ = os.RemoveAll(cache) }) })
 	if err := os.MkdirAll(filepath.Join(cache, "engine"), 0o700); err != nil {
 		t.Fatal(err)
 	}

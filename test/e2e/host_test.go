@@ -1,11 +1,11 @@
 package e2e
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
 	"github.com/desiredeffect/erpnext-pipeline/internal/config"
@@ -74,9 +74,13 @@ func (u *user) container(service string) string {
 
 // awaitFile waits until a hook made a file in the home folder.
 func (u *user) awaitFile(name string) {
-	for u.onHost("sh", "-c", "ls "+name+" 2>/dev/null || true") == "" {
-		time.Sleep(100 * time.Millisecond)
-	}
+	u.t.Helper()
+	u.eventually(name, func() error {
+		if u.onHost("sh", "-c", "ls "+name+" 2>/dev/null || true") == "" {
+			return errors.New("is not there")
+		}
+		return nil
+	})
 }
 
 // backendOnHost puts the id of the running backend into $id of a hook.

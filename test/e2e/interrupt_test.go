@@ -30,12 +30,12 @@ func (s liveSite) interrupted(t *testing.T) {
 	u := s.withHooks("before-deploy", `touch "$HOME/in-hook"; while :; do sleep 0.1; done`)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	go func() {
-		s.awaitFile("in-hook")
-		cancel()
-	}()
 	var errs strings.Builder
-	if code := u.started(ctx, strings.NewReader(""), io.Discard, &errs, deploy("3.2.0")...); code != cli.ExitInterrupted {
+	ended := make(chan int, 1)
+	go func() { ended <- u.started(ctx, strings.NewReader(""), io.Discard, &errs, deploy("3.2.0")...) }()
+	s.awaitFile("in-hook")
+	cancel()
+	if code := <-ended; code != cli.ExitInterrupted {
 		t.Errorf("exit %d\n%s", code, errs.String())
 	}
 	s.asBefore()

@@ -115,10 +115,11 @@ func (u *user) withDatabase(script string, arguments ...string) string {
 		` + script, sandbox.Site}, arguments...)...)
 }
 
-// eventually waits until there is no error, for up to a minute.
+// eventually waits until there is no error, for up to three minutes: the machine
+// may be busy.
 func (u *user) eventually(what string, try func() error) {
 	u.t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
 		err := try()
 		if err == nil {
 			return
