@@ -169,14 +169,47 @@ func TestWorkflowJobsEnd(t *testing.T) {
 	}
 }
 
-// changes is all that a step may run that changes a host: the program takes
-// the shell's place, so that its exit code and a cancelled run arrive.
-var changes = regexp.MustCompile(`^version=\$\{VERSION#site-v\}
+// The steps of deploy.yml that change a host, by their names.
+const (
+	releaseStep  = "Release"
+	rollbackStep = "Go back"
+)
+
+// changes is all that these steps may run: the program takes the shell's place,
+// so that its exit code and a cancelled run arrive.
+var changes = map[string]*regexp.Regexp{
+	releaseStep: regexp.MustCompile(`^version=\$\{VERSION#site-v\}
 case "\$COMMAND" in
-(  [a-z]+\) exec "\$RUNNER_TEMP/pipeline" (release|rollback) --yes [^;&|\n]* ;;\n)+` +
-	`  \*\) echo "unknown command: \$COMMAND" >&2; exit 2 ;;
+(  [a-z]+\) exec "\$RUNNER_TEMP/pipeline" release --yes [^;&|\n]* ;;\n)+` +
+		`  \*\) echo "unknown command: \$COMMAND" >&2; exit 2 ;;
 esac
-$`)
+$`),
+	rollbackStep: regexp.MustCompile(`^version=\$\{VERSION#site-v\}
+if \[ -n "\$VERSION" \] && \[ -z "\$version" \]; then echo "no version in: \$VERSION" >&2; exit 2; fi
+exec "\$RUNNER_TEMP/pipeline" rollback --yes [^;&|\n]* -- [^;&|\n]*
+$`),
+}
+
+// deployStep returns the step of deploy.yml that has the name, and its env.
+func deployStep(t *testing.T, name string) (*actionlint.Step, map[string]string) {
+	t.Helper()
+	var found []*actionlint.Step
+	for _, job := range readWorkflows(t)[deployWorkflow].Jobs {
+		for _, step := range job.Steps {
+			if step.Name != nil && step.Name.Value == name {
+				found = append(found, step)
+			}
+		}
+	}
+	if len(found) != 1 || found[0].Env == nil {
+		t.Fatalf("%s has %d steps %q, want one, with an env", deployWorkflow, len(found), name)
+	}
+	env := map[string]string{}
+	for _, v := range found[0].Env.Vars {
+		env[v.Name.Value] = v.Value.Value
+	}
+	return found[0], env
+}
 
 // secret reports whether the text has credentials in it.
 func secret(text string) bool {
@@ -196,9 +229,10 @@ func secretEnv(env *actionlint.Env) bool {
 	return env.Expression != nil
 }
 
-// Only the step that changes a host sees secrets, and checkout leaves no token.
-func TestWorkflowSecretsReachOneStep(t *testing.T) {
-	steps := map[string]int{}
+// Only the steps that change a host see secrets, and the one that releases the
+// tool its token; checkout leaves none.
+func TestWorkflowSecretsReachFewSteps(t *testing.T) {
+	var steps []string
 	for name, workflow := range readWorkflows(t) {
 		if secretEnv(workflow.Env) {
 			t.Errorf("%s: secrets in the environment of the workflow", name)
@@ -221,12 +255,16 @@ func TestWorkflowSecretsReachOneStep(t *testing.T) {
 				}
 			}
 			for _, step := range job.Steps {
+				called := ""
+				if step.Name != nil {
+					called = step.Name.Value
+				}
 				if secretEnv(step.Env) {
-					steps[name]++
+					steps = append(steps, name+": "+called)
 				}
 				switch exec := step.Exec.(type) {
 				case *actionlint.ExecRun:
-					if secretEnv(step.Env) && !changes.MatchString(exec.Run.Value) {
+					if secretEnv(step.Env) && !changesHost(name, called, exec.Run.Value) {
 						t.Errorf("%s:%d: secrets in a step that neither releases nor goes back", name, step.Pos.Line)
 					}
 				case *actionlint.ExecAction:
@@ -247,8 +285,34 @@ func TestWorkflowSecretsReachOneStep(t *testing.T) {
 			}
 		}
 	}
-	if len(steps) != 2 || steps[deployWorkflow] != 1 || steps[toolWorkflow] != 1 {
-		t.Errorf("steps with secrets: %v, want one in %s and one in %s", steps, deployWorkflow, toolWorkflow)
+	slices.Sort(steps)
+	if want := []string{deployWorkflow + ": " + rollbackStep, deployWorkflow + ": " + releaseStep, toolWorkflow + ": Release"}; !slices.Equal(steps, want) {
+		t.Errorf("steps with secrets: %q, want %q", steps, want)
+	}
+}
+
+// changesHost reports whether the script is that of the step that changes a
+// host, and nothing else.
+func changesHost(workflow, step, script string) bool {
+	return workflow == deployWorkflow && changes[step] != nil && changes[step].MatchString(script)
+}
+
+// A run either releases or goes back, and no other step is handed anything.
+func TestDeployReleasesOrGoesBack(t *testing.T) {
+	for _, job := range readWorkflows(t)[deployWorkflow].Jobs {
+		for _, step := range job.Steps {
+			if step.Env != nil && (step.Name == nil || changes[step.Name.Value] == nil) {
+				t.Errorf("%s:%d: the step has an env", deployWorkflow, step.Pos.Line)
+			}
+		}
+	}
+	for name, want := range map[string]string{
+		releaseStep:  "inputs.command != 'rollback'",
+		rollbackStep: "inputs.command == 'rollback'",
+	} {
+		if step, _ := deployStep(t, name); step.If == nil || step.If.Value != want {
+			t.Errorf("%s: step %q does not have if: %s", deployWorkflow, name, want)
+		}
 	}
 }
 
@@ -405,67 +469,62 @@ func TestReleasesGetTheWholeConfiguration(t *testing.T) {
 		"DEPLOY_KNOWN_HOSTS_FILE": "is a file on the user's machine",
 		"SIGNING_KEY_FILE":        "is a file on the user's machine",
 	}
-	for _, job := range readWorkflows(t)[deployWorkflow].Jobs {
-		env := map[string]string{}
-		for _, step := range job.Steps {
-			if step.Env != nil {
-				for _, v := range step.Env.Vars {
-					env[v.Name.Value] = v.Value.Value
-				}
+	_, env := deployStep(t, releaseStep)
+	known := map[string]bool{}
+	for _, k := range config.Schema() {
+		names := []string{k.Name}
+		if k.Alias != "" {
+			names = append(names, k.Alias)
+		}
+		for _, key := range names {
+			known[key] = true
+			want := "${{ vars." + key + " }}"
+			switch {
+			case elsewhere[key] != "":
+				want = ""
+			case key == "GITHUB_TOKEN":
+				want = "${{ github.token }}"
+			case k.Secret:
+				want = "${{ secrets." + key + " }}"
+			}
+			if env[key] != want {
+				t.Errorf("%s: %s is %q, want %q", deployWorkflow, key, env[key], want)
 			}
 		}
-		known := map[string]bool{}
-		for _, k := range config.Schema() {
-			names := []string{k.Name}
-			if k.Alias != "" {
-				names = append(names, k.Alias)
-			}
-			for _, key := range names {
-				known[key] = true
-				want := "${{ vars." + key + " }}"
-				switch {
-				case elsewhere[key] != "":
-					want = ""
-				case key == "GITHUB_TOKEN":
-					want = "${{ github.token }}"
-				case k.Secret:
-					want = "${{ secrets." + key + " }}"
-				}
-				if env[key] != want {
-					t.Errorf("%s: %s is %q, want %q", deployWorkflow, key, env[key], want)
-				}
-			}
-		}
-		for key, value := range env {
-			if !known[key] && !strings.HasPrefix(value, "${{ inputs.") {
-				t.Errorf("%s: %s is no key of the configuration", deployWorkflow, key)
-			}
+	}
+	for key, value := range env {
+		if !known[key] && !strings.HasPrefix(value, "${{ inputs.") {
+			t.Errorf("%s: %s is no key of the configuration", deployWorkflow, key)
 		}
 	}
 }
 
-// The schema in internal/config writes the env of the step that changes a host.
+// A rollback gets what it reads and no more: neither another secret, nor what
+// would keep it from going back where only half of it is set.
+func TestRollbacksGetWhatTheyRead(t *testing.T) {
+	want := map[string]string{
+		"VERSION":      "${{ inputs.version }}",
+		"RESTORE_DATA": "${{ inputs.restore-data && '--restore-data' || '' }}",
+	}
+	for _, line := range config.RollbackEnv() {
+		key, value, _ := strings.Cut(line, ": ")
+		want[key] = value
+	}
+	step, got := deployStep(t, rollbackStep)
+	if !maps.Equal(got, want) || step.Env.Expression != nil {
+		t.Errorf("%s: step %q gets %v, want %v", deployWorkflow, rollbackStep, got, want)
+	}
+}
+
+// The schema in internal/config writes the env of the steps that change a host.
 func TestDeployEnvIsUpToDate(t *testing.T) {
-	const (
-		indent = "          "
-		begin  = indent + "# config:begin, written by: go test ./internal/archtest -update\n"
-		end    = indent + "# config:end\n"
-	)
 	path := filepath.Join(workflowDir, deployWorkflow)
 	got, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, rest, begins := strings.Cut(string(got), begin)
-	_, after, ends := strings.Cut(rest, end)
-	if !begins || !ends {
-		t.Fatalf("%s has not the lines %q and %q, between which the configuration stands", deployWorkflow, strings.TrimSpace(begin), strings.TrimSpace(end))
-	}
-	var env strings.Builder
-	for _, line := range config.WorkflowEnv() {
-		env.WriteString(indent + line + "\n")
-	}
-	want := before + begin + env.String() + end + after
+	want := writeEnv(t, string(got), "release", config.WorkflowEnv())
+	want = writeEnv(t, want, "rollback", config.RollbackEnv())
 	if string(got) == want {
 		return
 	}
@@ -475,4 +534,22 @@ func TestDeployEnvIsUpToDate(t *testing.T) {
 	if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// writeEnv returns the workflow with these lines between the marks of the name.
+func writeEnv(t *testing.T, workflow, name string, lines []string) string {
+	t.Helper()
+	const indent = "          "
+	begin := indent + "# " + name + ":begin, written by: go test ./internal/archtest -update\n"
+	end := indent + "# " + name + ":end\n"
+	before, rest, begins := strings.Cut(workflow, begin)
+	_, after, ends := strings.Cut(rest, end)
+	if !begins || !ends {
+		t.Fatalf("%s has not the lines %q and %q, between which the configuration stands", deployWorkflow, strings.TrimSpace(begin), strings.TrimSpace(end))
+	}
+	var env strings.Builder
+	for _, line := range lines {
+		env.WriteString(indent + line + "\n")
+	}
+	return before + begin + env.String() + end + after
 }

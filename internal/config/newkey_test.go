@@ -28,6 +28,8 @@ func TestNewKey(t *testing.T) {
 	}
 	if want := "WARM_UP_SECONDS: ${{ vars.WARM_UP_SECONDS }}"; !slices.Contains(workflowEnv(keys), want) {
 		t.Errorf("the env of the workflows has no %s", want)
+	} else if !slices.Contains(workflowEnv(forRollback(extended(newConfig()))), want) {
+		t.Errorf("the env of a rollback has no %s", want)
 	}
 
 	for _, c := range []struct {

@@ -53,6 +53,9 @@ type Key struct {
 	Need Need
 	// Secret marks the value as a credential.
 	Secret bool
+	// ReleaseOnly marks what a rollback does not read: it takes the image and
+	// the files of the earlier release as they are on the host.
+	ReleaseOnly bool
 	// Elsewhere is where a workflow has the value from, if that is neither a
 	// secret nor a variable: its env leaves the key out.
 	Elsewhere string
@@ -75,22 +78,24 @@ func Schema() []Key { return schema(newConfig()) }
 func schema(c *Config) []Key {
 	var all []Key
 	for _, group := range []struct {
-		heading string
-		keys    []Key
+		heading     string
+		keys        []Key
+		releaseOnly bool
 	}{
-		{"The release", releaseKeys(c)},
-		{"The image", imageKeys(c)},
-		{"Makers of PDFs in the image", pdfKeys(c)},
-		{"Mirrors for the build", mirrorKeys(c)},
-		{"The registry", registryKeys(c)},
-		{"The signature", signatureKeys(c)},
-		{"GitHub", gitHubKeys(c)},
-		{"The host", hostKeys(c)},
-		{"How a release goes live", strategyKeys(c)},
-		{"The compose project", composeKeys(c)},
+		{"The release", releaseKeys(c), true},
+		{"The image", imageKeys(c), true},
+		{"Makers of PDFs in the image", pdfKeys(c), true},
+		{"Mirrors for the build", mirrorKeys(c), true},
+		{"The registry", registryKeys(c), true},
+		{"The signature", signatureKeys(c), true},
+		{"GitHub", gitHubKeys(c), true},
+		{"The host", hostKeys(c), false},
+		{"How a release goes live", strategyKeys(c), false},
+		{"The compose project", composeKeys(c), false},
 	} {
 		for _, k := range group.keys {
 			k.Group = group.heading
+			k.ReleaseOnly = k.ReleaseOnly || group.releaseOnly
 			all = append(all, k)
 		}
 	}
@@ -230,27 +235,27 @@ func composeKeys(c *Config) []Key {
 	return []Key{
 		{Name: "COMPOSE_PROJECT_NAME", Flag: "project", Example: "de-erpnext", Need: Deploy | HostAccess, parse: text(&c.Target.Project).where(projectName),
 			Doc: "Name of the compose project. Never change it: the volumes with the data carry it."},
-		{Name: "COMPOSE_FILES", Default: "deploy/compose/compose-main.yaml", parse: composeFiles(&c.Target.ComposeFiles),
+		{Name: "COMPOSE_FILES", Default: "deploy/compose/compose-main.yaml", ReleaseOnly: true, parse: composeFiles(&c.Target.ComposeFiles),
 			Doc: "Compose files in the order in which compose reads them, separated by commas."},
 		{Name: "SITE_NAME", Flag: "site", Need: Deploy | HostAccess, parse: only(&c.Target.Sites).where(siteName),
 			Doc: "Name of the site: the host name under which people open it."},
 		{Name: "HTTP_PORT", Default: "80", parse: number(&c.Target.HTTPPort, 65535),
 			Doc: "Port of the host on which the site answers."},
-		{Name: "ADMIN_PASSWORD", Need: Deploy, Secret: true, parse: secretVariable(c.Target.Secrets),
+		{Name: "ADMIN_PASSWORD", Need: Deploy, Secret: true, ReleaseOnly: true, parse: secretVariable(c.Target.Secrets),
 			Doc: "Password of the site's Administrator, for a new site."},
-		{Name: "DB_ROOT_PASSWORD", Need: Deploy, Secret: true, parse: secretVariable(c.Target.Secrets),
+		{Name: "DB_ROOT_PASSWORD", Need: Deploy, Secret: true, ReleaseOnly: true, parse: secretVariable(c.Target.Secrets),
 			Doc: "Password of the database's root user; restoring a backup needs it."},
-		{Name: "GUNICORN_WORKERS", Default: "2", parse: variable(c.Target.Variables).where(upTo(1024)),
+		{Name: "GUNICORN_WORKERS", Default: "2", ReleaseOnly: true, parse: variable(c.Target.Variables).where(upTo(1024)),
 			Doc: "Worker processes of the backend."},
-		{Name: "GUNICORN_THREADS", Default: "4", parse: variable(c.Target.Variables).where(upTo(1024)),
+		{Name: "GUNICORN_THREADS", Default: "4", ReleaseOnly: true, parse: variable(c.Target.Variables).where(upTo(1024)),
 			Doc: "Threads of each of these processes."},
-		{Name: "CLIENT_MAX_BODY_SIZE", Default: "50m", parse: variable(c.Target.Variables).where(nginxSize),
+		{Name: "CLIENT_MAX_BODY_SIZE", Default: "50m", ReleaseOnly: true, parse: variable(c.Target.Variables).where(nginxSize),
 			Doc: "Largest upload, in nginx's notation."},
-		{Name: "PROXY_READ_TIMEOUT", Default: "120", parse: variable(c.Target.Variables).where(nginxTime),
+		{Name: "PROXY_READ_TIMEOUT", Default: "120", ReleaseOnly: true, parse: variable(c.Target.Variables).where(nginxTime),
 			Doc: "How long the frontend waits for an answer of the backend, in seconds or nginx's notation."},
-		{Name: "RESTIC_REPOSITORY", parse: hiddenVariable(c.Target.Secrets),
+		{Name: "RESTIC_REPOSITORY", ReleaseOnly: true, parse: hiddenVariable(c.Target.Secrets),
 			Doc: "Where restic stores backups. Needs RESTIC_PASSWORD."},
-		{Name: "RESTIC_PASSWORD", Secret: true, parse: secretVariable(c.Target.Secrets),
+		{Name: "RESTIC_PASSWORD", Secret: true, ReleaseOnly: true, parse: secretVariable(c.Target.Secrets),
 			Doc: "Password of restic's repository. Needs RESTIC_REPOSITORY."},
 	}
 }

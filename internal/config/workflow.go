@@ -1,10 +1,20 @@
 package config
 
-// WorkflowEnv returns the env of a step of GitHub Actions that runs the
-// pipeline, a line for each key and alias: secrets come from secrets of the
-// repository or its environment, everything else from their variables. One
-// that is not set counts as empty, and so as unset.
+import "slices"
+
+// WorkflowEnv returns the env of a step of GitHub Actions that releases, a line
+// for each key and alias: secrets come from secrets of the repository or its
+// environment, everything else from their variables. One that is not set counts
+// as empty, and so as unset.
 func WorkflowEnv() []string { return workflowEnv(Schema()) }
+
+// RollbackEnv returns the lines of it that a step needs that goes back.
+func RollbackEnv() []string { return workflowEnv(forRollback(Schema())) }
+
+// forRollback returns the keys that a rollback reads.
+func forRollback(schema []Key) []Key {
+	return slices.DeleteFunc(schema, func(k Key) bool { return k.ReleaseOnly })
+}
 
 func workflowEnv(schema []Key) []string {
 	var lines []string

@@ -48,3 +48,29 @@ func TestWorkflowEnv(t *testing.T) {
 		t.Errorf("%s is missing", name)
 	}
 }
+
+// Going back hands over the way to the host and what the run there reads: no
+// other secret, and nothing of which a half would stand in the way.
+func TestRollbackEnv(t *testing.T) {
+	want := []string{
+		"DEPLOY_HOST: ${{ vars.DEPLOY_HOST }}",
+		"DEPLOY_PORT: ${{ vars.DEPLOY_PORT }}",
+		"DEPLOY_USER: ${{ vars.DEPLOY_USER }}",
+		"DEPLOY_SSH_KEY: ${{ secrets.DEPLOY_SSH_KEY }}",
+		"DEPLOY_SSH_KEY_PASSPHRASE: ${{ secrets.DEPLOY_SSH_KEY_PASSPHRASE }}",
+		"DEPLOY_KNOWN_HOSTS: ${{ vars.DEPLOY_KNOWN_HOSTS }}",
+		"DEPLOY_JUMP_HOST: ${{ vars.DEPLOY_JUMP_HOST }}",
+		"DEPLOY_DIR: ${{ vars.DEPLOY_DIR }}",
+		"DEPLOY_STRATEGY: ${{ vars.DEPLOY_STRATEGY }}",
+		"BACKUP_FILES: ${{ vars.BACKUP_FILES }}",
+		"DRAIN_SECONDS: ${{ vars.DRAIN_SECONDS }}",
+		"KEEP_RELEASES: ${{ vars.KEEP_RELEASES }}",
+		"HOOKS_DIR: ${{ vars.HOOKS_DIR }}",
+		"COMPOSE_PROJECT_NAME: ${{ vars.COMPOSE_PROJECT_NAME }}",
+		"SITE_NAME: ${{ vars.SITE_NAME }}",
+		"HTTP_PORT: ${{ vars.HTTP_PORT }}",
+	}
+	if got := RollbackEnv(); !slices.Equal(got, want) {
+		t.Errorf("a rollback gets\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
