@@ -116,6 +116,18 @@ func TestReleaseFails(t *testing.T) {
 			last:  "undo ended stage",
 		},
 		{
+			name: "compose can't say which images there have to be", rule: "/releases/1.0.1/.env config --images", do: "echo out of memory >&2; exit 1",
+			state: NothingChanged, current: "releases/1.0.0",
+			texts: []string{"step check failed with exit code 1", "out of memory", "nothing was changed"},
+			last:  "undo ended stage",
+		},
+		{
+			name: "a set without images", rule: "/releases/1.0.1/.env config --images", do: "exit 0",
+			state: NothingChanged, current: "releases/1.0.0",
+			texts: []string{"step check failed", "the compose set of 1.0.1 names no image", "nothing was changed"},
+			last:  "undo ended stage",
+		},
+		{
 			name: "a container is not well", rule: "/releases/1.0.1/.env up ", do: "echo container erp-backend-1 is unhealthy >&2; exit 1",
 			state: RolledBack, current: "releases/1.0.0",
 			texts: []string{"step up failed with exit code 1", "container erp-backend-1 is unhealthy", "site: 1.0.0 is live again and answers"},

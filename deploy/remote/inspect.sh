@@ -70,5 +70,5 @@ holder=$(lock_holder)
 section journal
 [ -z "${holder:-$last}" ] || tail -n 12 "$dir/runs/${holder:-$last}/journal" 2>/dev/null
 section missing-images
-if [ -f "$dir/current/.env" ]; then missing_images "$(basename "$(readlink "$dir/current")")"; fi
+if [ -f "$dir/current/.env" ]; then missing_images "$(basename "$(readlink "$dir/current")")" 2>/dev/null; fi
 section end

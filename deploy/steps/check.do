@@ -3,9 +3,8 @@ new=$(compose "$version" config)
 # section NAME <SET: one of its top-level sections.
 section() { awk -v name="$1:" '/^[^ ]/ { on = $1 == name } on'; }
 all_there() {
-	listed=$(compose "$1" config --images)
-	[ -n "$listed" ] || fail "the compose set of $1 names no image"
-	for one in $(missing_images "$1"); do fail "image $one is not on this host"; done
+	missing=$(missing_images "$1")
+	for one in $missing; do fail "image $one is not on this host"; done
 }
 all_there "$version"
 [ -n "$previous" ] || exit 0

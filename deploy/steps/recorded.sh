@@ -44,9 +44,14 @@ services() (
 )
 
 # missing_images VERSION: the images of a release's set that are not on this
-# host.
+# host. It fails where compose can't say which images the set has.
 missing_images() (
-	compose "$1" config --images </dev/null 2>/dev/null | sort -u | while read -r one; do
+	listed=$(compose "$1" config --images </dev/null) || exit
+	[ -n "$listed" ] || {
+		echo "the compose set of $1 names no image"
+		exit 1
+	} >&2
+	printf '%s\n' "$listed" | sort -u | while read -r one; do
 		docker image inspect "$one" </dev/null >/dev/null 2>&1 || echo "$one"
 	done
 )
