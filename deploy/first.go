@@ -1,20 +1,21 @@
 package deploy
 
-// first puts the first release of a host live. There is nothing to take down
-// and no site to close, unless the volumes of a site are there already: only
-// when the release is up it is known whether it made the site (the file fresh
-// in the run's folder) or found one.
+// first puts the first release of a host live. There is nothing to take down.
+// Sites of a bench that ran before, whose volumes are there, are closed and
+// backed up before new code serves them; where there is none (the file fresh in the
+// run's folder says so) the release makes one.
 var first = strategy{
 	stoppable: []step{
 		stage,
 		pull,
 		check,
 		beforeDeploy,
+		startData,
+		maintenanceFirst,
+		backupFirst,
 	},
 	critical: []step{
 		upFirst,
-		maintenanceFirst,
-		backupFirst,
 		beforeMigrate,
 		migrate,
 		afterMigrate,

@@ -23,7 +23,8 @@ type Plan struct {
 	Previous string `json:"previous,omitempty"`
 	// Apps are the apps of both releases.
 	Apps []AppChange `json:"apps"`
-	// Sites are the sites that are migrated.
+	// Sites are the sites of the bench, as far as they are known: the run asks
+	// the bench for them, and covers all that it has.
 	Sites []string `json:"sites"`
 	// Images are those beside our own that the compose set needs.
 	Images []string `json:"images"`
@@ -37,10 +38,12 @@ type Plan struct {
 	// Target is where.
 	Target Target `json:"target"`
 
-	lock      release.Lock
-	set       *compose.Set
-	nextRun   int
-	variables []string
+	lock    release.Lock
+	set     *compose.Set
+	nextRun int
+	// knownSites are those that were live before.
+	knownSites []string
+	variables  []string
 	// back is the release that a rollback goes back to, and image its image as
 	// the host names it.
 	back  release.Record
@@ -77,7 +80,7 @@ type PlannedStep struct {
 func MakePlan(ctx context.Context, s State, t Target, lock release.Lock) (Plan, problem.Report) {
 	report := t.validate()
 	p := Plan{
-		Kind: Release, Version: lock.SiteVersion, Sites: t.Sites, Target: t, lock: lock,
+		Kind: Release, Version: lock.SiteVersion, Sites: s.sites(t), knownSites: s.knownSites(), Target: t, lock: lock,
 		Apps: changes(s.Current, lock.Apps), nextRun: s.nextRun(), Unneeded: s.unneeded(lock.SiteVersion, t.keep()),
 	}
 	if s.Current != nil {
@@ -166,6 +169,23 @@ func (p Plan) dotEnv(image string) ([]byte, error) {
 // that count at the same moment apart.
 func (p Plan) runID() string {
 	return fmt.Sprintf("%06d-%s-%s", p.nextRun, p.Version, strings.ToLower(rand.Text()[:4]))
+}
+
+// sites returns the sites of the bench; before there are any, the one that a
+// first release makes.
+func (s State) sites(t Target) []string {
+	if len(s.Sites) > 0 {
+		return s.Sites
+	}
+	return t.Sites
+}
+
+// knownSites returns the sites that the live release was recorded with.
+func (s State) knownSites() []string {
+	if s.Current == nil {
+		return nil
+	}
+	return s.Current.Sites
 }
 
 // nextRun returns one more than the number of the newest run.

@@ -18,12 +18,14 @@ import (
 
 // What is known of a release before it goes live is in its release.json. How
 // it went is in its run's journal and, while the site was watched, in the
-// file watch: the host writes them without the client. A record is put
-// together from all three whenever it is read.
+// file watch: the host writes them without the client. The sites that the run
+// found are in its file sites. A record is put together from all of them whenever
+// it is read.
 const (
 	recordFile  = "release.json"
 	journalFile = "journal"
 	watchFile   = "watch"
+	sitesFile   = "sites"
 )
 
 // ErrNoRelease says that there is no such release on the host.
@@ -118,6 +120,9 @@ func unpackRecords(archive io.Reader) ([]release.Record, error) {
 				continue
 			}
 			complete(&r, journal, files[watchFile])
+			if sites := strings.Fields(files[sitesFile]); len(sites) > 0 {
+				r.Sites = sites
+			}
 		}
 		live = append(live, r)
 	}

@@ -19,7 +19,7 @@ func TestRelease(t *testing.T) {
 	short(t)
 	m := newMachine(t)
 	first := m.mustRelease("1.0.0")
-	if got, want := stepNames(first), "stage pull check up maintenance backup migrate verify open workers await-workers record"; got != want {
+	if got, want := stepNames(first), "stage pull check start-data maintenance backup up migrate verify open workers await-workers record"; got != want {
 		t.Errorf("steps of the first release:\n got %s\nwant %s", got, want)
 	}
 	if first.Downtime != 0 || m.current() != "releases/1.0.0" {

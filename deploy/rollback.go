@@ -54,6 +54,7 @@ var rollbackSwap = strategy{
 		switchProxy,
 		drainRest,
 		backup,
+		stopOld,
 	},
 	critical: []step{
 		restore,
@@ -98,7 +99,7 @@ func PlanRollback(s State, t Target, version string, restoreData bool) (Plan, pr
 		return p, report
 	}
 	p.back = s.history[back]
-	p.lock, p.Sites = p.back.Lock, p.back.Sites
+	p.lock, p.Sites, p.knownSites = p.back.Lock, s.sites(t), s.knownSites()
 	p.Apps = changes(s.Current, p.lock.Apps)
 	if p.image = s.images[version]; p.image == "" {
 		report.Addf("rollback.image", "release "+version, "bring its image back to the host first: docker pull "+p.back.Image.Pinned(),

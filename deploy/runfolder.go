@@ -28,8 +28,11 @@ type runSpec struct {
 	image, tagged string
 	project       string
 	// previous is the version that is live; empty for a first release.
-	previous   string
-	sites      []string
+	previous string
+	// sites are those that are known of, knownSites those that were live before.
+	sites, knownSites []string
+	// firstSite is the one that a first release makes.
+	firstSite  string
 	port       int
 	drainLimit int // seconds
 	files      bool
@@ -50,7 +53,7 @@ func (p Plan) runSpec(id, image string) runSpec {
 	t := p.Target
 	r := runSpec{
 		layout: layout{t.Dir}, id: id, number: p.nextRun, kind: p.Kind, strategy: t.Strategy, version: p.Version, image: image,
-		project: t.Project, previous: p.Previous, sites: p.Sites, port: t.HTTPPort, files: t.BackupFiles, hooks: t.Hooks,
+		project: t.Project, previous: p.Previous, sites: p.Sites, knownSites: p.knownSites, port: t.HTTPPort, files: t.BackupFiles, hooks: t.Hooks,
 		unneeded: p.Unneeded, drainLimit: int(t.DrainLimit.Seconds()),
 	}
 	if r.strategy == "" {
@@ -58,6 +61,9 @@ func (p Plan) runSpec(id, image string) runSpec {
 	}
 	if r.drainLimit == 0 {
 		r.drainLimit = 300
+	}
+	if len(t.Sites) > 0 {
+		r.firstSite = t.Sites[0]
 	}
 	if p.RestoreFrom != "" {
 		r.restoreFrom = r.backup(p.RestoreFrom)
@@ -178,15 +184,12 @@ func (r runSpec) settings() string {
 		}
 		return ""
 	}
-	firstSite := ""
-	if len(r.sites) > 0 {
-		firstSite = r.sites[0]
-	}
 	var text strings.Builder
 	for _, pair := range [][2]string{
 		{"dir", r.dir}, {"project", r.project}, {"id", r.id}, {"kind", string(r.kind)}, {"strategy", r.strategy}, {"swap", yes(r.swaps())},
 		{"version", r.version}, {"previous", r.previous}, {"number", strconv.Itoa(r.number)},
-		{"image", r.image}, {"tagged", r.tagged}, {"sites", strings.Join(r.sites, " ")}, {"first_site", firstSite}, {"port", strconv.Itoa(r.port)},
+		{"image", r.image}, {"tagged", r.tagged}, {"sites", strings.Join(r.sites, " ")}, {"first_site", r.firstSite},
+		{"known_sites", strings.Join(r.knownSites, " ")}, {"port", strconv.Itoa(r.port)},
 		{"drain_limit", strconv.Itoa(r.drainLimit)}, {"backup_files", yes(r.files)}, {"restore_from", r.restoreFrom},
 		{"unneeded_versions", strings.Join(r.unneeded.Versions, " ")}, {"unneeded_backups", strings.Join(r.unneeded.Backups, " ")},
 	} {

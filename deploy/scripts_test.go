@@ -66,7 +66,7 @@ func TestSteps(t *testing.T) {
 // TestSettings holds that what a run is about comes through a shell unchanged.
 func TestSettings(t *testing.T) {
 	l := Plan{Kind: Release, Version: "1.0.1", Previous: "1.0.0", nextRun: 7, Sites: []string{"erp.example.com", "shop.example.com"},
-		Target: Target{Dir: "/srv/it's $HOME", Project: "erp", HTTPPort: 8080}}.runSpec("000007-1.0.1-abcd", "127.0.0.1:5000/erp@sha256:1111")
+		Target: Target{Sites: []string{"erp.example.com"}, Dir: "/srv/it's $HOME", Project: "erp", HTTPPort: 8080}}.runSpec("000007-1.0.1-abcd", "127.0.0.1:5000/erp@sha256:1111")
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "settings"), []byte(l.settings()), 0o600); err != nil {
 		t.Fatal(err)

@@ -35,7 +35,7 @@ var (
 	pull = step{name: "pull",
 		does: "pull the image by its digest, and the other images that are missing"}
 	check = step{name: "check",
-		does: "check the compose set, that all images of the new and the running release are there, and that there is room for a backup"}
+		does: "check the compose set, that all images of the new and the running release are there, that the database of every site of the bench can be dumped and put back, and that there is room for that"}
 	compare = step{name: "compare",
 		does: "look whether a migration is needed: whether an app changed its patches, hooks, fixtures or document types"}
 	measureDowntime = step{name: "measure-downtime",
@@ -54,7 +54,7 @@ var (
 		does: "stop the scheduler, wait until jobs have ended, and stop the workers",
 		undo: "start them again"}
 	maintenance = step{name: "maintenance",
-		does: "put the sites into maintenance mode",
+		does: "put the sites into maintenance mode, and wait until what was under way has ended",
 		undo: "empty the cache, put them back into the mode they were in, and wait until they answer"}
 	switchProxy = step{name: "switch",
 		does: "bring the new frontend up and have the proxy lead visitors there",
@@ -63,7 +63,10 @@ var (
 		does: "have the workers do the jobs that came until the sites were closed"}
 	// The dumps stay: prune knows when they are no longer needed.
 	backup = step{name: "backup",
-		does: "dump the databases, and read the dumps back"}
+		does: "end sessions of others at the databases, dump them, and read the dumps back"}
+	stopOld = step{name: "stop-old",
+		does: "stop the old backend and frontend, where the sites are closed: what does not run does not write",
+		undo: "start them again, and wait until they are healthy"}
 )
 
 // While the release takes over.
@@ -105,6 +108,9 @@ var (
 
 // In a first release: sites may be there from before the pipeline.
 var (
+	startData = step{name: "start-data",
+		does: "bring the database and other services that hold data up, and look whether sites are there from before",
+		undo: "take them down"}
 	upFirst = step{name: "up", script: "up-first",
 		does: up.does,
 		undo: up.undo}

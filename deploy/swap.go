@@ -21,6 +21,7 @@ var swap = strategy{
 		switchProxy,
 		drainRest,
 		backup,
+		stopOld,
 	},
 	critical: []step{
 		beforeMigrate,

@@ -18,8 +18,9 @@ type Target struct {
 	// Project is the name of the compose project. It never changes: volumes
 	// belong to it.
 	Project string `json:"project"`
-	// Sites are the sites of the bench. The first one is made when there is
-	// none yet; it also answers for every host name.
+	// Sites are sites that have to be on the bench. The first one is made when
+	// there is none yet; it is the one that visitors are led to where the compose
+	// set says no other. A run covers all sites that the bench has.
 	Sites []string `json:"sites"`
 	// ComposeFiles are paths on this machine, in the order in which compose
 	// reads them.

@@ -12,11 +12,7 @@ all_there "$version"
 old=$(compose "$previous" config)
 all_there "$previous"
 
-# Dumps shrink to a fraction when they are compressed; half is more than that.
-bytes=$(site "$previous" size "$backup_files" $sites)
-need=$((bytes / 2048))
-free=$(df -Pk "$dir" | awk 'NR == 2 { print $4 }')
-[ "$need" -lt "$free" ] || fail "a backup may need $need KiB in $dir, and $free KiB are free: make room, or run pipeline prune"
+check_data
 
 # Services that hold data, and the proxy, stay as they are where this release has
 # them the same: networks, configuration and image.

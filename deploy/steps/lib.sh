@@ -7,7 +7,10 @@
 #   version, previous        what goes live, and what is live; empty for nothing
 #   number                   the number of the run
 #   image, tagged            the image by its digest, and with its tag
-#   sites, first_site        the sites, with blanks between them, and the first
+#   sites, first_site        the sites, with blanks between them, and the one that
+#                            a first release makes. The file sites has those that
+#                            the bench was found to have
+#   known_sites              those that were live before
 #   port                     where they answer, on the loopback
 #   drain_limit              seconds that jobs have to end
 #   backup_files             yes where a backup takes the files of sites too
@@ -20,6 +23,7 @@ umask 077
 . ./settings
 # shellcheck source=/dev/null
 . ./recorded.sh
+[ ! -e sites ] || sites=$(cat sites)
 
 bench=/home/frappe/frappe-bench
 backup=$dir/backups/$id
@@ -79,11 +83,31 @@ within() (
 	shift 2
 	one=$(containers "$of" "label=com.docker.compose.service=$service" status=running | head -n 1)
 	if [ -n "$one" ]; then
-		docker exec -i "$one" "$@"
+		docker exec -i ${DATABASE_ROOT_PASSWORD:+--env DATABASE_ROOT_PASSWORD} "$one" "$@"
 	else
-		compose "$of" run --rm --no-deps -T "$service" "$@"
+		compose "$of" run --rm --no-deps -T ${DATABASE_ROOT_PASSWORD:+--env DATABASE_ROOT_PASSWORD} "$service" "$@"
 	fi
 )
+
+# as_administrator: what follows in this step may do what the database server's
+# administrator may, if that server is of this project: end sessions, and put back
+# what others have made in a site's database. The images of MariaDB and MySQL have
+# the password in an environment or a file; it goes from environment to
+# environment, and into no argument list.
+as_administrator() {
+	for one in $(containers_of "$active" data); do
+		# A database that does not run, or has no shell, says nothing.
+		DATABASE_ROOT_PASSWORD=$(docker exec "$one" sh -c '
+			for name in MARIADB_ROOT_PASSWORD MYSQL_ROOT_PASSWORD; do
+				eval "value=\${$name:-} file=\${${name}_FILE:-}"
+				[ -z "$file" ] || value=$(cat "$file")
+				[ -z "$value" ] || { printf %s "$value"; exit; }
+			done' 2>/dev/null </dev/null) || continue
+		[ -n "$DATABASE_ROOT_PASSWORD" ] || continue
+		export DATABASE_ROOT_PASSWORD
+		return
+	done
+}
 
 # frappe VERSION ARGUMENTS…: a command of Frappe's, run as bench runs it; bench
 # itself takes half a second to begin.
@@ -93,12 +117,78 @@ frappe() (
 	within "$of" backend sh -c "cd $bench/sites && exec ../env/bin/python -m frappe.utils.bench_helper frappe \"\$@\"" frappe "$@"
 )
 
-# site VERSION VERB ARGUMENTS…: what bench has no command for, see site.py.
+# site VERSION VERB ARGUMENTS…: what bench has no command for, see site.py and
+# database.py.
 site() (
 	of=$1
 	shift
-	within "$of" backend "$bench/env/bin/python" -c "$(cat site.py)" "$@"
+	within "$of" backend "$bench/env/bin/python" -c "$(cat database.py site.py)" "$@"
 )
+
+# find_sites: asks the bench for its sites, and keeps them in the file sites.
+find_sites() {
+	sites=$(site "$active" bench_sites $known_sites)
+	echo $sites >sites.part
+	mv sites.part sites
+	sites=$(cat sites)
+	[ -z "$sites" ] || echo "sites: $sites"
+}
+
+# close_sites VERSION: puts the sites into maintenance mode, and waits until what
+# was under way before has ended: from then on nothing is written that a dump does
+# not have. What takes longer is cut off, and so not answered with success.
+close_sites() (
+	if [ ! -e maintenance-before ]; then
+		site "$1" maintenance get $sites >maintenance-before.part
+		mv maintenance-before.part maintenance-before
+	fi
+	site "$1" close $sites >jobs-left
+	for one in $(running_servers "$1"); do
+		docker exec "$one" "$bench/env/bin/python" -c "$(cat database.py site.py)" await_requests 120 </dev/null || {
+			echo "they are cut off"
+			docker restart --time 1 "$one" >/dev/null
+		}
+	done
+)
+
+# running_servers VERSION: the containers that answer visitors' requests with
+# Frappe, as far as they run.
+running_servers() (
+	for service in $(services "$1" web | grep -vx -e frontend -e websocket); do
+		containers "$1" "label=com.docker.compose.service=$service" status=running
+	done
+)
+
+# await_open: waits until each site that is not closed is answered for by the new
+# release, and the one that visitors are led to through the proxy as well.
+await_open() (
+	of=$1
+	open=$(site "$of" serving $sites)
+	site "$of" answers $open
+	case " $open " in
+	*" $first_site "*) ask 200 "" "$first_site" ;;
+	esac
+)
+
+# check_data: finds the sites, and looks whether their databases can be dumped and
+# put back, and whether there is room for that.
+check_data() {
+	find_sites
+	[ -n "$sites" ] || return 0
+	as_administrator
+	site "$active" fit $sites || fail "this could not be put back if the release failed: nothing was changed"
+	set -- $(site "$active" size "$backup_files" $sites)
+	# The folder may be a disk of its own.
+	at=$dir/backups
+	[ -d "$at" ] || at=$dir
+	free=$(df -Pk "$at" | awk 'NR == 2 { print $4 }')
+	[ $(($1 / 1024)) -lt "$free" ] || fail "a backup may need $(($1 / 1024)) KiB in $at, and $free KiB are free: make room, or run pipeline prune"
+	for one in $(containers_of "$active" data); do
+		free=$(docker exec "$one" sh -c '[ ! -d /var/lib/mysql ] || df -Pk /var/lib/mysql' 2>/dev/null </dev/null | awk 'NR == 2 { print $4 }')
+		[ $(($2 / 1024)) -lt "${free:-$2}" ] ||
+			fail "a database is put back beside the one that is there, which needs $(($2 / 1024)) KiB where the database server keeps its data, and $free KiB are free: make room"
+	done
+}
 
 # as_planned: what the plan was made for has to be what is there.
 as_planned() {
@@ -275,31 +365,59 @@ await_idle() (
 
 # site_in_own_container VERB ARGUMENTS…: site.py in a container of its own, of the
 # release that is known to work.
-site_in_own_container() { compose "$active" run --rm --no-deps -T backend "$bench/env/bin/python" -c "$(cat site.py)" "$@"; }
+site_in_own_container() {
+	compose "$active" run --rm --no-deps -T ${DATABASE_ROOT_PASSWORD:+--env DATABASE_ROOT_PASSWORD} \
+		backend "$bench/env/bin/python" -c "$(cat database.py site.py)" "$@"
+}
 
-# restore FOLDER: puts the databases of a backup in place of those of the
-# sites, and the files if the backup has them.
+# guarded COMMAND…: a command that changes the databases of closed sites, which
+# sessions of others must not hold up. The guard ends when its input does.
+guarded() (
+	rm -f guarding
+	mkfifo guarding
+	site "$version" guard $sites <guarding &
+	exec 3>guarding
+	code=0
+	"$@" 3>&- || code=$?
+	exec 3>&-
+	wait
+	exit "$code"
+)
+
+# restore FOLDER SITE…: puts the databases of a backup in place of those of sites,
+# and the files if the backup has them.
 restore() (
+	folder=$1
+	shift
 	# What still writes is ended first: a migrate goes on when the process that
 	# started it is gone.
 	containers_of "$version" web worker scheduler | with_ids docker stop >/dev/null
 	trap 'containers_of "$version" web | with_ids docker start >/dev/null' EXIT
-	# Nothing is dropped for a dump that can't be read.
-	for one in $sites; do gzip -t "$1/$one-database.sql.gz"; done
-	for one in $sites; do
-		echo "$one: back to the backup in $1"
-		site_in_own_container load "$one" "$(cat "$1/$one-tables")" <"$1/$one-database.sql.gz"
-		[ ! -e "$1/$one-files.tar" ] || site_in_own_container unpack "$one" <"$1/$one-files.tar"
+	as_administrator
+	for one; do
+		[ -e "$folder/$one-database.sql.gz" ] || {
+			echo "note: $one keeps its data: the backup in $folder does not have it"
+			continue
+		}
+		echo "$one: back to the backup in $folder"
+		site_in_own_container load "$one" "$(cat "$folder/$one-tables")" <"$folder/$one-database.sql.gz"
+		[ ! -e "$folder/$one-files.tar" ] || site_in_own_container unpack "$one" <"$folder/$one-files.tar"
 	done
 )
 
-# undo_changes: puts the databases back as they are in the backup of this run, if
-# the run began to change them.
+# changing SITE: notes that the run begins to change a database.
+changing() {
+	grep -qxF "$1" migrating 2>/dev/null || echo "$1" >>migrating
+	sync
+}
+
+# undo_changes: puts the databases that the run began to change back as they are
+# in its backup.
 undo_changes() {
 	[ -e migrating ] || return 0
 	# A site that was made by this very run goes as it came.
 	[ ! -e fresh ] || return 0
-	restore "$backup"
+	restore "$backup" $(cat migrating)
 	rm -f migrating
 }
 
@@ -310,9 +428,14 @@ end_measuring() {
 	docker rm --force "$project-watch-$number" >/dev/null 2>&1 || true
 }
 
-# dump_sites VERSION FOLDER PREFIX: a dump of every site, read back.
+# dump_sites VERSION FOLDER PREFIX: a dump of every site, read back. The sites are
+# closed, and what others have open there is ended first.
 dump_sites() (
 	mkdir -p "$2"
+	# A disk that is full gets back what is of no use.
+	trap 'rm -f -- "$2/$3"*.part' EXIT
+	as_administrator
+	site "$1" end_sessions $sites
 	for one in $sites; do
 		dump=$2/$3$one-database.sql.gz
 		# What is small is written while the database is dumped.
@@ -326,13 +449,13 @@ dump_sites() (
 		# Read back whole: gzip's checksum, as many tables as there are, and the
 		# line that a dump ends with.
 		gzip -dc "$dump.part" | awk -v tables="$(cat "$2/$3$one-tables")" '
-			/^CREATE TABLE / { found++ }
+			/^CREATE (TABLE|SEQUENCE) / { found++ }
 			/^-- Dump completed/ { completed = 1 }
 			END {
 				if (!completed) { print "the dump has no end"; exit 1 }
 				if (!tables || found < tables) { print "the dump has " found + 0 " of " tables " tables"; exit 1 }
 				print found " tables"
-			}' || fail "the backup of $one is not good: $dump.part"
+			}' || fail "the backup of $one is not good"
 		gzip -t "$dump.part"
 		mv "$dump.part" "$dump"
 		echo "$one: $(wc -c <"$dump") bytes in $dump"

@@ -2,25 +2,26 @@ if ! migration_needed; then
 	sed -n 2p migration
 	exit 0
 fi
+as_administrator
 if [ -e migrating ] && [ ! -e fresh ]; then
 	echo "an attempt to migrate was cut off"
-	restore "$backup"
+	undo_changes
 fi
 # The database answers, or is waited for.
 for one in $sites; do site "$version" tables "$one" >/dev/null; done
-touch migrating
-sync
-for one in $sites; do
-	# A migrate that was started by other means is waited for; what it did, this
-	# one finds done.
+# migrate_site SITE: a migrate that was started by other means is waited for; what
+# it did, this one finds done.
+migrate_site() {
+	changing "$1"
 	attempt=1
-	until frappe "$version" --site "$one" migrate >migrate.part 2>&1; do
+	until frappe "$version" --site "$1" migrate >migrate.part 2>&1; do
 		cat migrate.part
-		grep -q 'Failed to aquire lock: bench_migrate' migrate.part && [ "$attempt" -lt 60 ] || exit 1
-		echo "another migrate runs on $one: waiting for it"
+		grep -q 'Failed to aquire lock: bench_migrate' migrate.part && [ "$attempt" -lt 60 ] || return 1
+		echo "another migrate runs on $1: waiting for it"
 		attempt=$((attempt + 1))
 		sleep 2
 	done
 	cat migrate.part
-done
+}
+for one in $sites; do guarded migrate_site "$one" || exit; done
 rm -f migrate.part

@@ -1,3 +1,4 @@
 touch opening
-if [ -e maintenance-before ]; then site "$version" open_again $sites; else site "$version" forget_assets; fi
-ask 200 "" $sites
+# What an administrator had closed stays closed.
+if [ -e maintenance-before ]; then site "$version" put_back "$(cat maintenance-before)"; else site "$version" forget_assets; fi
+await_open "$version"

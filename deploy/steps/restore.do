@@ -1,3 +1,2 @@
-touch migrating
-sync
-restore "$restore_from"
+for one in $sites; do changing "$one"; done
+restore "$restore_from" $sites

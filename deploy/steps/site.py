@@ -1,29 +1,52 @@
-"""Does for a deploy what bench has no command for, or has one that does more
-than is wanted: bench's own backup deletes older backups, and its restore asks
-for the password of the database's root.
+# Does for a deploy what bench has no command for, or has one that does more than
+# is wanted: bench's own backup deletes older backups, and its restore asks for the
+# password of the database's root. It follows database.py:
+#
+#     python -c "$(cat database.py site.py)" VERB ARGUMENTS…   in a backend container
 
-    site.py VERB ARGUMENTS…      in a backend container
-"""
-
-import json
-import os
-import shutil
-import subprocess
-import sys
 import tarfile
-import time
 
 os.chdir("/home/frappe/frappe-bench/sites")
 
 
-def read(path):
-    with open(path) as file:
-        return json.load(file)
+def bench_sites(*known):
+    """Prints the sites of the bench. One that was never finished, or the database
+    of which is not there, is left as it is and named; but of one that was live
+    before that is an error."""
+    for path in sorted(os.listdir()):
+        if not os.path.isfile(f"{path}/site_config.json"):
+            continue
+        reason = unfinished(path)
+        if reason and path in known:
+            raise SystemExit(f"site {path}: {reason}")
+        if reason:
+            print(f"note: the site {path} is left as it is: {reason}", file=sys.stderr)
+        else:
+            print(path)
 
 
-def config(site):
-    values = read("common_site_config.json") if os.path.exists("common_site_config.json") else {}
-    return values | read(f"{site}/site_config.json")
+def unfinished(site):
+    """Why a site is not a whole one; nothing where it is."""
+    if os.path.exists(f".new-site-{site}"):
+        return "making it was not finished"
+    try:
+        values = config(site)
+    except ValueError as error:
+        return f"its site_config.json can't be read: {error}"
+    if "db_name" not in values:
+        return "its site_config.json names no database"
+    if values.get("db_type", "mariadb") != "mariadb":
+        raise SystemExit(f"site {site} has a database of the kind {values['db_type']}: this pipeline can back up MariaDB and nothing else")
+    account = Account(site)
+    try:
+        if "tabDefaultValue" not in table_names(account):
+            return "its database has no tables of Frappe's"
+        # What new-site writes when the first app is installed.
+        if not account.query(f"select 1 from {quoted(account.name)}.tabDefaultValue where parent = '__global' and defkey = 'installed_apps'"):
+            return "no app is installed on it"
+    except Refused as error:
+        return f"its database refuses: {error}"
+    return ""
 
 
 def change(site, key, value):
@@ -105,15 +128,61 @@ def close(*sites):
     print(sum(waiting.values()) + sum(running.values()))
 
 
-def open_again(*sites):
-    """Empties the cache and ends the maintenance mode of sites."""
-    flush()
-    maintenance("off", *sites)
+def under_way():
+    """The connections to the application server of this container, by the address
+    at the other end. The proxy makes one for each request."""
+    found = set()
+    for path in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with open(path) as file:
+            for line in file.readlines()[1:]:
+                _, local, remote, state, *_ = line.split()
+                # 1F40 is the port 8000, and 01 means that it is established.
+                if local.endswith(":1F40") and state == "01":
+                    found.add(remote)
+    return found
+
+
+def await_requests(limit):
+    """Waits until every request that was under way has ended. One that begins
+    later finds the site closed. Fails where that takes too long."""
+    left, give_up = under_way(), time.monotonic() + float(limit)
+    while left:
+        if time.monotonic() > give_up:
+            raise SystemExit(f"{len(left)} requests take longer than {limit} s")
+        time.sleep(0.1)
+        left &= under_way()
+
+
+def answers(*sites):
+    """Waits until the application server of this container answers for each site:
+    for a closed one that it is. The proxy may lead every visitor to the same site."""
+    import urllib.error
+    import urllib.request
+
+    for site in sites:
+        values = config(site)
+        closed = values.get("maintenance_mode") and not values.get("allow_reads_during_maintenance")
+        code, give_up, got = "503" if closed else "200", time.monotonic() + 60, None
+        while got != code:
+            if time.monotonic() > give_up:
+                raise SystemExit(f"site {site} answers with {got}, not with {code}")
+            try:
+                with urllib.request.urlopen(urllib.request.Request(
+                        "http://127.0.0.1:8000/api/method/ping", headers={"Host": site, "X-Frappe-Site-Name": site}), timeout=10) as answer:
+                    got = str(answer.status)
+            except urllib.error.HTTPError as error:
+                got = str(error.code)
+            except OSError as error:
+                got = str(error)
+            if got != code:
+                time.sleep(0.2)
+        print(f"{site} answers with {got}")
 
 
 def put_back(modes):
-    """Empties the cache, which the release that did not go live has used too,
-    and puts sites into the modes that they were in: JSON, as get prints it."""
+    """Empties the cache, in which another release has left things of its own, and
+    puts sites into the modes that they were in: JSON, as get prints it. One that
+    an administrator had closed stays closed."""
     flush()
     for site, value in json.loads(modes).items():
         change(site, "maintenance_mode", value)
@@ -141,86 +210,6 @@ def flush():
 def forget_assets():
     """Takes the list of assets, which all sites share, out of the cache."""
     server_at("redis_cache").delete("assets_json")
-
-
-def client(site, *names):
-    """The command line of a database program, and an environment with the
-    password: it is in no argument list."""
-    values = config(site)
-    program = next(filter(None, map(shutil.which, names)), None)
-    if not program:
-        raise SystemExit(f"{names[0]} is not in the image")
-    arguments = ["--user", values.get("db_user") or values["db_name"], "--default-character-set=utf8mb4"]
-    if values.get("db_socket"):
-        arguments += ["--socket", values["db_socket"]]
-    else:
-        arguments += ["--host", values.get("db_host") or "localhost", "--port", str(values.get("db_port") or 3306)]
-    return [program, *arguments], os.environ | {"MYSQL_PWD": values["db_password"]}, values["db_name"]
-
-
-def query(site, sql):
-    command, environment, _ = client(site, "mariadb", "mysql")
-    give_up = time.monotonic() + 120
-    while True:
-        done = subprocess.run([*command, "--batch", "--skip-column-names", "--execute", sql], env=environment, capture_output=True, text=True)
-        if done.returncode == 0:
-            return done.stdout.strip()
-        # 2002 and 2003: no server answers. One that starts is waited for.
-        if time.monotonic() > give_up or not any(code in done.stderr for code in ("ERROR 2002", "ERROR 2003", "ERROR 2013")):
-            raise SystemExit(f"{site}: {done.stderr.strip()}")
-        time.sleep(0.5)
-
-
-def count_tables(site):
-    name = client(site, "mariadb", "mysql")[2]
-    return query(site, f"select count(*) from information_schema.tables where table_schema = '{name}' and table_type = 'BASE TABLE'")
-
-
-def tables(site):
-    """Prints how many tables the site has."""
-    print(count_tables(site))
-
-
-def size(files, *sites):
-    """Prints how many bytes the databases have, and with "yes" the files too."""
-    total = 0
-    for site in sites:
-        name = client(site, "mariadb", "mysql")[2]
-        total += int(query(site, f"select coalesce(sum(data_length), 0) from information_schema.tables where table_schema = '{name}'"))
-        for folder in ("public/files", "private/files") if files == "yes" else ():
-            for at, _, names in os.walk(f"{site}/{folder}"):
-                total += sum(os.lstat(os.path.join(at, one)).st_size for one in names)
-    print(total)
-
-
-def dump(site):
-    """Writes the database to standard output, compressed, as bench restore and
-    load below read it."""
-    command, environment, name = client(site, "mariadb-dump", "mysqldump")
-    command += ["--single-transaction", "--quick", "--lock-tables=false", "--routines", "--events", "--triggers", "--max-allowed-packet=1G", name]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as source:
-        packed = subprocess.run(["gzip", "--fast"], stdin=source.stdout)
-        source.stdout.close()
-    if source.returncode or packed.returncode:
-        raise SystemExit(f"{site}: the dump ended with {source.returncode}, gzip with {packed.returncode}")
-
-
-def load(site, tables):
-    """Puts the dump on standard input in the place of the site's database."""
-    command, environment, name = client(site, "mariadb", "mysql")
-    how = query(site, f"select default_character_set_name, default_collation_name from information_schema.schemata where schema_name = '{name}'").split()
-    charset, collation = how or ("utf8mb4", "utf8mb4_unicode_ci")
-    query(site, f"drop database if exists `{name}`; create database `{name}` character set {charset} collate {collation}")
-    with subprocess.Popen(["gzip", "--decompress", "--stdout"], stdout=subprocess.PIPE) as source:
-        loaded = subprocess.run([*command, "--max-allowed-packet=1G", name], env=environment, stdin=source.stdout)
-        source.stdout.close()
-    if source.returncode or loaded.returncode:
-        raise SystemExit(f"{site}: reading the dump ended with {source.returncode}, loading it with {loaded.returncode}")
-    found = count_tables(site)
-    if found != tables.strip():
-        raise SystemExit(f"{site}: after loading there are {found} tables and not {tables}")
-    flush()
-    print(f"{site}: {found} tables")
 
 
 def pack(site):

@@ -6,10 +6,14 @@ await_health "$version"
 [ -z "$swap" ] || await_route to "$number"
 # Asked for by a visitor, a missing one could still come from the release before.
 within "$version" frontend bash -euo pipefail -c "$(cat assets.sh)"
+site "$version" answers $sites
 # Closed sites say so, and serve their assets all the same.
 closed=200
-[ ! -e maintenance-before ] || closed=503
-ask "$closed" assets $sites
+case " $(site "$version" serving $sites) " in
+*" $first_site "*) ;;
+*) closed=503 ;;
+esac
+ask "$closed" assets "$first_site"
 wait "$versions" || {
 	cat versions.said
 	exit 1
