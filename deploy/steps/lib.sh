@@ -177,7 +177,8 @@ check_data() {
 	[ -n "$sites" ] || return 0
 	as_administrator
 	site "$active" fit $sites || fail "this could not be put back if the release failed: nothing was changed"
-	set -- $(site "$active" size "$backup_files" $sites)
+	sizes=$(site "$active" size "$backup_files" $sites)
+	set -- $sizes
 	# The folder may be a disk of its own.
 	at=$dir/backups
 	[ -d "$at" ] || at=$dir

@@ -11,7 +11,7 @@ import (
 )
 
 func (s liveSite) fullAtBackup(*testing.T) {
-	s.withHooks("before-deploy", `cd "$RELEASE_DIR/../../backups"; mkdir "$RELEASE_RUN"; ln -s /dev/full "$RELEASE_RUN/$RELEASE_SITES-database.sql.gz.part"`).
+	s.withHooks("before-deploy", `cd "$RELEASE_DIR/../../backups"; mkdir "$RELEASE_RUN"; ln -s /dev/full "$RELEASE_RUN/${RELEASE_SITES%% *}-database.sql.gz.part"`).
 		fails(deploy("3.1.0"), cli.ExitFailed, "step backup failed", "o space left on device", "nothing was changed")
 	s.asBefore()
 }

@@ -10,9 +10,12 @@ import (
 )
 
 func (s liveSite) patchFails(*testing.T) {
-	s.fails(deploy("3.0.0"), cli.ExitRolledBack,
-		"patch erpnext.patches.v15_1.merge_customers on erp.localhost failed", "Unknown column 'no_such_column'",
-		"site: 2.0.0 is live again and answers", "next: correct erpnext/patches/v15_1/merge_customers.py in the app erpnext", "log: ")
+	// A reporting tool that reads a table all the while, as the server's root.
+	s.withHooks("before-migrate", `db=$(docker ps --quiet --filter label=com.docker.compose.project="$COMPOSE_PROJECT_NAME" --filter label=com.docker.compose.service=db)
+		docker exec -d "$db" sh -c '`+asRoot+` `+s.database(sandbox.Site)+` --execute "start transaction; select * from tabCustomer; select sleep(1200)"'`).
+		fails(deploy("3.0.0"), cli.ExitRolledBack,
+			"patch erpnext.patches.v15_1.merge_customers on erp.localhost failed", "Unknown column 'no_such_column'",
+			"site: 2.0.0 is live again and answers", "next: correct erpnext/patches/v15_1/merge_customers.py in the app erpnext", "log: ")
 	s.asBefore()
 }
 
@@ -26,7 +29,7 @@ func (s liveSite) migrationKilled(*testing.T) {
 }
 
 func (s liveSite) held(t *testing.T) {
-	s.withHooks("before-migrate", `cd "$RELEASE_DIR/../../backups/$RELEASE_RUN"; cp "$RELEASE_SITES-database.sql.gz" "$HOME/good.sql.gz"; echo broken >"$RELEASE_SITES-database.sql.gz"`).
+	s.withHooks("before-migrate", `cd "$RELEASE_DIR/../../backups/$RELEASE_RUN"; dump=${RELEASE_SITES%% *}-database.sql.gz; cp "$dump" "$HOME/good.sql.gz"; echo broken >"$dump"`).
 		fails(deploy("3.0.0"), cli.ExitNeedsPerson, "held in maintenance mode", "pipeline unlock --undo", "runner undo", "log: ")
 	code := 0
 	for deadline := time.Now().Add(time.Minute); code != http.StatusServiceUnavailable && time.Now().Before(deadline); {

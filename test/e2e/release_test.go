@@ -38,7 +38,8 @@ func TestRelease(t *testing.T) {
 		{"only what a change touches is built", (*user).onlyChangesAreBuilt},
 		{"build --load", (*user).buildAndLoad},
 		{"a version is released once", (*user).releasedOnce},
-		{"a release over it migrates", (*user).releaseMigrates},
+		{"other sites on the bench, and what others made in them", (*user).otherSites},
+		{"a release over it migrates all sites", (*user).releaseMigrates},
 		// From here on 2.0.0 is live, until the faults are over.
 		{"what fails is put back", (*user).faults},
 		{"secrets are nowhere", (*user).secretsAreNowhere},
@@ -96,7 +97,18 @@ func (u *user) releasedOnce(t *testing.T) {
 func (u *user) releaseMigrates(t *testing.T) {
 	u.must(u.command("release", "2.0.0", apps.Version1().With("erpnext", "v15.1.1"), "--yes", "--skip-smoke-test")...)
 	u.hasVersion("erpnext", "15.1.1")
+	for _, site := range []string{sandbox.Site, secondSite, closedSite} {
+		if log := u.queryOn(site, "select patch from `tabPatch Log`"); !strings.Contains(log, "set_customer_group") {
+			t.Errorf("%s is not migrated: %s", site, log)
+		}
+	}
+	if config := u.onHost("docker", "exec", u.container("backend"), "cat", "sites/"+closedSite+"/site_config.json"); !strings.Contains(config, `"maintenance_mode": 1`) {
+		t.Errorf("a site that was closed is open: %s", config)
+	}
 	record := u.record("2.0.0")
+	if sites := strings.Join(record.Sites, " "); sites != strings.Join([]string{sandbox.Site, closedSite, secondSite}, " ") {
+		t.Errorf("the record names the sites %s", sites)
+	}
 	if record.Previous != "1.0.0" || record.Downtime <= 0 || record.Downtime > 120 {
 		t.Errorf("replaced %q with a downtime of %v s", record.Previous, record.Downtime)
 	}

@@ -91,28 +91,47 @@ func (u *user) note(title string) {
 	}
 }
 
-// data is everything in the site's database, but for what the scheduler notes
-// every minute.
+// data is everything in the databases of the sites, but for what the scheduler
+// notes every minute.
 func (u *user) data() string {
 	u.t.Helper()
-	return u.withDatabase(`mariadb-dump --host=db --user="$name" --skip-dump-date --skip-extended-insert --ignore-table="$name.tabScheduled Job Log" "$name"`)
+	var all strings.Builder
+	for _, site := range strings.Fields(u.onHost("docker", "exec", u.container("backend"), "sh", "-c", "cd sites && dirname */site_config.json")) {
+		all.WriteString(u.withDatabase(site, `mariadb-dump --host=db --user="$name" --skip-dump-date --skip-extended-insert --ignore-table="$name.tabScheduled Job Log" "$name"`))
+	}
+	return all.String()
 }
 
 // query asks the site's database.
 func (u *user) query(sql string) string {
 	u.t.Helper()
-	return u.withDatabase(`mariadb --host=db --user="$name" --batch "$name" --execute "$1"`, sql)
+	return u.queryOn(sandbox.Site, sql)
 }
 
-// withDatabase runs a script that knows the site's database by $name.
-func (u *user) withDatabase(script string, arguments ...string) string {
+// queryOn asks the database of a site.
+func (u *user) queryOn(site, sql string) string {
+	u.t.Helper()
+	return u.withDatabase(site, `mariadb --host=db --user="$name" --batch "$name" --execute "$1"`, sql)
+}
+
+// database is the name of the database of a site.
+func (u *user) database(site string) string {
+	u.t.Helper()
+	return strings.TrimSpace(u.withDatabase(site, `echo "$name"`))
+}
+
+// asRoot is the client of the database server's administrator, in its container.
+const asRoot = `MYSQL_PWD=$(cat /run/secrets/db_root_password) mariadb --user=root`
+
+// withDatabase runs a script that knows the database of a site by $name.
+func (u *user) withDatabase(site, script string, arguments ...string) string {
 	u.t.Helper()
 	return u.onHost(append([]string{"docker", "exec", u.container("backend"), "sh", "-euc", `
 		config=sites/$0/site_config.json
 		name=$(jq --raw-output .db_name "$config")
 		MYSQL_PWD=$(jq --raw-output .db_password "$config")
 		export MYSQL_PWD
-		` + script, sandbox.Site}, arguments...)...)
+		` + script, site}, arguments...)...)
 }
 
 // eventually waits until there is no error, for up to three minutes: the machine
