@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,13 +10,26 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
 )
 
-func (s liveSite) patchFails(*testing.T) {
-	// A reporting tool that reads a table all the while, as the server's root.
-	s.withHooks("before-migrate", `db=$(docker ps --quiet --filter label=com.docker.compose.project="$COMPOSE_PROJECT_NAME" --filter label=com.docker.compose.service=db)
+func (s liveSite) patchFails(t *testing.T) {
+	// A request is under way when the sites are closed, and a reporting tool reads
+	// a table all the while, as the server's root.
+	answered := make(chan int, 1)
+	go func() {
+		s.awaitFile("in-hook")
+		code, _ := s.ask(http.MethodPost, "/api/method/frappe.desk.doctype.note.note.write_slowly", `{"title": "slow", "seconds": 12}`)
+		answered <- code
+	}()
+	s.withHooks("before-deploy", `touch "$HOME/in-hook"; sleep 1`, "before-migrate", `
+		db=$(docker ps --quiet --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" --filter label=com.docker.compose.service=db)
 		docker exec -d "$db" sh -c '`+asRoot+` `+s.database(sandbox.Site)+` --execute "start transaction; select * from tabCustomer; select sleep(1200)"'`).
 		fails(deploy("3.0.0"), cli.ExitRolledBack,
 			"patch erpnext.patches.v15_1.merge_customers on erp.localhost failed", "Unknown column 'no_such_column'",
 			"site: 2.0.0 is live again and answers", "next: correct erpnext/patches/v15_1/merge_customers.py in the app erpnext", "log: ")
+	if code, found := <-answered, s.query("select title from tabNote where title = 'slow'"); code != http.StatusOK || !strings.Contains(found, "slow") {
+		t.Errorf("a request that was under way is answered with %d, and its row is %q", code, found)
+	}
+	s.query("delete from audit where what = (select name from tabNote where title = 'slow'); delete from tabNote where title = 'slow'")
+	s.onHost("rm", "in-hook")
 	s.asBefore()
 }
 

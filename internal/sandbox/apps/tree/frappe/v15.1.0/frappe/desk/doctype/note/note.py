@@ -11,6 +11,13 @@ def write_later(title, queue="default", seconds=0):
     return frappe.enqueue("frappe.desk.doctype.note.note.write", queue=queue, title=title, seconds=float(seconds))
 
 
+@frappe.whitelist
+def write_slowly(title, seconds):
+    """Writes a note within the request, which takes some seconds."""
+    time.sleep(float(seconds))
+    return frappe.db.insert("Note", title=title, content="written slowly")
+
+
 def write(title, seconds=0):
     if seconds:
         print("sleeping...", flush=True)
