@@ -20,9 +20,11 @@ var first = strategy{
 		afterMigrate,
 		verify,
 		open,
+		record,
+	},
+	settled: []step{
 		workers,
 		awaitWorkers,
-		record,
 		afterDeploy,
 		prune,
 	},
