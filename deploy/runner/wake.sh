@@ -28,9 +28,6 @@ lingers() { loginctl show-user "$(id -un)" -p Linger </dev/null 2>/dev/null | gr
 # waker: the word for what would wake a run: systemd, cron or nothing.
 waker() { if systemd; then echo systemd; elif command -v crontab >/dev/null; then echo cron; fi; }
 
-# The names of the units. A number of a run may be in use in another folder too.
-unit() { printf 'deploy-run-%s-%s\n' "$id" "$(printf '%s' "$run" | cksum | cut -d ' ' -f 1)"; }
-
 # unit_word TEXT: a text as one quoted word of a unit file.
 unit_word() { printf '"%s"\n' "$(printf '%s' "$1" | sed -e 's/[\\"]/\\&/g' -e 's/%/%%/g' -e 's/\$/$$/g')"; }
 
@@ -39,7 +36,7 @@ arm_systemd() {
 		loginctl --no-ask-password enable-linger </dev/null >/dev/null 2>&1
 	fi
 	systemd || return 1
-	name=$(unit)
+	name=deploy-run-$id
 	# Where the run is stopped with the host, nothing but its runner is told: what
 	# the step under way does is cut off with it, and done again.
 	mkdir -p "$units" && cat >"$units/$name.service" <<-END && cat >"$units/$name.timer" <<-END2 || return 1
@@ -73,7 +70,7 @@ arm_systemd() {
 disarm_systemd() {
 	command -v systemctl >/dev/null || return 0
 	systemd
-	name=$(unit)
+	name=deploy-run-$id
 	[ -f "$units/$name.timer" ] || [ -f "$units/$name.service" ] || return 0
 	# Not the service: this may be it.
 	systemctl "$scope" disable --now "$name.timer" </dev/null >/dev/null 2>&1
