@@ -27,9 +27,12 @@ var cycle = strategy{
 		afterMigrate,
 		verify,
 		open,
+		record,
+	},
+	settled: []step{
 		workers,
 		awaitWorkers,
-		record,
+		endMeasuring,
 		afterDeploy,
 		prune,
 	},

@@ -59,6 +59,9 @@ const (
 	Stopping     EventKind = "stopping"    // the run is asked to stop
 	CarryingOn   EventKind = "carrying on" // the run can't be stopped any more
 	Interrupted  EventKind = "interrupted" // its process is gone; it goes on by itself
+	// Warned is a step that failed after the release was live. Text says what
+	// to do about it.
+	Warned EventKind = "warned"
 )
 
 // Run carries a plan out for a pushed image, and returns the record of the
@@ -76,7 +79,11 @@ func (d Deployer) Run(ctx context.Context, p Plan, image release.Image) (release
 	}
 	defer r.conn.hangUp()
 	if err := r.start(ctx); err != nil {
-		if ctx.Err() != nil {
+		var failed *FailedError
+		switch {
+		case errors.As(err, &failed):
+			return r.record, err
+		case ctx.Err() != nil:
 			return r.record, fmt.Errorf("%w: %w", ErrInterrupted, context.Cause(ctx))
 		}
 		return r.record, r.untouched(err)
@@ -110,9 +117,10 @@ func (d Deployer) newSession(p Plan, id string) *session {
 	if timeout <= 0 {
 		timeout = defaultReconnectTimeout
 	}
+	steps := p.runSpec("", "").steps()
 	return &session{
 		plan: p, at: layout{p.Target.Dir}, id: id, observe: observe, detach: d.Detach,
 		conn:   &connection{dial: d.Dial, registry: d.Registry, observe: observe, timeout: timeout},
-		output: &output{observe: observe, firstCritical: firstCritical(p.runSpec("", "").steps()), began: map[string]float64{}},
+		output: &output{observe: observe, firstCritical: firstOf(steps, criticalPart), firstSettled: firstOf(steps, settledPart), began: map[string]float64{}},
 	}
 }

@@ -50,11 +50,11 @@ func stepsTable() string {
 		return func(b step) bool { return a.name == b.name && a.does == b.does && a.undo == b.undo }
 	}
 	has := func(s strategy, one step) bool {
-		return slices.ContainsFunc(s.stoppable, same(one)) || slices.ContainsFunc(s.critical, same(one))
+		return slices.ContainsFunc(s.all(), same(one))
 	}
 	var rows []step
 	for _, s := range []strategy{cycle, swap, first, rollbackCycle, rollbackSwap} {
-		list := append(slices.Clone(s.stoppable), s.critical...)
+		list := s.all()
 		for i, one := range list {
 			if slices.ContainsFunc(rows, same(one)) {
 				continue

@@ -21,9 +21,11 @@ var first = strategy{
 		afterMigrate,
 		verify,
 		open,
+		record,
+	},
+	settled: []step{
 		workers,
 		awaitWorkers,
-		record,
 		afterDeploy,
 		prune,
 	},

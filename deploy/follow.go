@@ -68,24 +68,30 @@ func outcomeUnknown(err error) error {
 	return err
 }
 
+// progress reads what the log of the run has more, and returns what the run is
+// doing.
+func (r *session) progress(ctx context.Context) (status RunStatus, err error) {
+	err = r.conn.do(ctx, func(h Host) error {
+		result, err := h.Run(ctx, script(progressScript, r.at.run(r.id), strconv.FormatInt(r.output.offset, 10)), host.Options{})
+		if err != nil {
+			return outcomeUnknown(err)
+		}
+		word, text, _ := strings.Cut(result.Stdout, "\n")
+		status = RunStatus(word)
+		r.output.offset += int64(len(text))
+		_, _ = r.output.Write([]byte(text))
+		return nil
+	})
+	return status, err
+}
+
 // catchUp follows a run whose first process is gone: the host was restarted,
 // or something killed it. It goes on by itself. An empty outcome is a run that
 // does not.
 func (r *session) catchUp(ctx context.Context) (RunStatus, error) {
 	var since time.Time
 	for {
-		var status RunStatus
-		err := r.conn.do(ctx, func(h Host) error {
-			result, err := h.Run(ctx, script(progressScript, r.at.run(r.id), strconv.FormatInt(r.output.offset, 10)), host.Options{})
-			if err != nil {
-				return outcomeUnknown(err)
-			}
-			word, text, _ := strings.Cut(result.Stdout, "\n")
-			status = RunStatus(word)
-			r.output.offset += int64(len(text))
-			_, _ = r.output.Write([]byte(text))
-			return nil
-		})
+		status, err := r.progress(ctx)
 		if err != nil {
 			return "", err
 		}

@@ -38,11 +38,11 @@ func FindLive(ctx context.Context, h Host, t Target) (Live, error) {
 	record, containers, _ := strings.Cut(result.Stdout, "@containers\n")
 	if strings.TrimSpace(record) != "" {
 		var r release.Record
-		if err := json.Unmarshal([]byte(record), &r); err != nil {
-			return Live{}, fmt.Errorf("read the record of the live release: %w", err)
+		// One that is not whole says nothing: then the project's name alone counts.
+		if err := json.Unmarshal([]byte(record), &r); err == nil && r.Project != "" {
+			live.Project = compose.Project{Name: r.Project, Dir: path.Join(t.Dir, "current"), Files: r.ComposeFiles}
+			live.Digest = r.Image.Digest
 		}
-		live.Project = compose.Project{Name: r.Project, Dir: path.Join(t.Dir, "current"), Files: r.ComposeFiles}
-		live.Digest = r.Image.Digest
 	}
 	live.Containers, err = compose.ParsePS(containers)
 	return live, err

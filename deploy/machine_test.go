@@ -75,7 +75,9 @@ func newMachine(t *testing.T) *machine {
 	}
 	m.write("docker", dockerStandIn, 0o755)
 	m.write("started", "once\n", 0o644)
-	// The crontab of the user who runs the tests is not touched.
+	// Neither the crontab nor the systemd of the user who runs the tests is touched.
+	m.write("systemctl", "#!/bin/sh\nexit 1\n", 0o755)
+	m.write("loginctl", "#!/bin/sh\nexit 1\n", 0o755)
 	m.write("crontab", "#!/bin/sh\n[ \"$1\" = - ] && exec cat >\"$DOCKER_STATE/crontab.txt\"\nexec cat \"$DOCKER_STATE/crontab.txt\"\n", 0o755)
 	return m
 }

@@ -44,18 +44,30 @@ func (r *session) ended(ctx context.Context, outcome RunStatus) (release.Record,
 		return r.record, r.held()
 	case RunNotStarted:
 		r.discard(ctx)
-		return r.record, r.untouched(errors.New("the host refused it"))
+		f := r.failed(NothingChanged, "as it was: this run changed nothing")
+		f.Err, f.Log, f.Detail = r.refusal(), "", ""
+		return r.record, f
 	}
 	return r.record, r.interrupted()
 }
 
-// done returns the record as the host has it now.
+// refusal returns why the host refused what it was asked for: the runner's last
+// words.
+func (r *session) refusal() error {
+	if n := len(r.output.tail); n > 0 {
+		return fmt.Errorf("the host refused it: %s", r.output.tail[n-1])
+	}
+	return errors.New("the host refused it")
+}
+
+// done returns the record as the host has it now, and says what failed after the
+// release was live.
 func (r *session) done(ctx context.Context) (release.Record, error) {
 	reading, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	record := r.record
 	err := r.conn.do(reading, func(h Host) error {
-		records, err := History(reading, h, r.plan.Target)
+		records, _, err := History(reading, h, r.plan.Target)
 		for _, one := range records {
 			if one.Run == r.id {
 				record = one
@@ -67,6 +79,10 @@ func (r *session) done(ctx context.Context) (release.Record, error) {
 		// It is live all the same; only the downtime is not known here.
 		record = r.record
 		complete(&record, r.output.journal, "")
+	}
+	record.Warnings = warnings(r.output.journal)
+	for _, w := range record.Warnings {
+		r.observe(Event{Kind: Warned, Step: w.Step, Exit: w.Exit, Text: w.Remedy})
 	}
 	return record, nil
 }
@@ -176,10 +192,12 @@ func (r *session) interrupted() error {
 	f := r.failed(NeedsPerson, "not known: the run ended before its end, by a restart of the host or because its process was killed, and has not gone on")
 	f.Step = stepName(r.output.journal.Current())
 	f.Exit = 0
-	f.Next = []string{
-		"to carry on: pipeline unlock --resume, or on the host: " + r.byHand("resume"),
-		"to go back: pipeline unlock --undo, or on the host: " + r.byHand("undo"),
+	f.Next = []string{"to carry on: pipeline unlock --resume, or on the host: " + r.byHand("resume")}
+	if r.output.settled() {
+		f.Site = r.plan.Version + " is live; the run ended before its end, by a restart of the host or because its process was killed, and has not gone on"
+		return f
 	}
+	f.Next = append(f.Next, "to go back: pipeline unlock --undo, or on the host: "+r.byHand("undo"))
 	return f
 }
 
@@ -187,6 +205,9 @@ func (r *session) interrupted() error {
 // more in a context of [session.following].
 func (r *session) unknown(following context.Context, err error) error {
 	f := r.failed(NeedsPerson, "the host carries on by itself, and finishes or puts everything back")
+	if r.output.settled() {
+		f.Site = r.plan.Version + " is live; the host carries on by itself with what is left to do"
+	}
 	f.Step, f.Exit, f.Detail = "", 0, ""
 	f.Err = err
 	if errors.Is(context.Cause(following), errLeft) {

@@ -14,8 +14,9 @@ const tailLines = 400
 // are those of the journal, and what the steps print.
 type output struct {
 	observe func(Event)
-	// firstCritical is the file name of the first critical step.
-	firstCritical string
+	// firstCritical and firstSettled are the file names of the first step of
+	// these parts; firstSettled is empty for a run of a version without it.
+	firstCritical, firstSettled string
 	// offset is how many bytes of the log were read; partial is the beginning of
 	// a line.
 	offset  int64
@@ -92,4 +93,18 @@ func (o *output) critical() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.journal.Began(o.firstCritical)
+}
+
+// settled reports whether the run has come to the part in which nothing is
+// undone.
+func (o *output) settled() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return pastUndoing(o.journal, o.firstSettled)
+}
+
+// pastUndoing reports whether a run has come to the part in which nothing is
+// undone, of which first is the first step.
+func pastUndoing(journal runner.Journal, first string) bool {
+	return first != "" && journal.Succeeded(recordStep)
 }

@@ -41,6 +41,7 @@ type Plan struct {
 	lock    release.Lock
 	set     *compose.Set
 	nextRun int
+	seen    seen
 	// knownSites are those that were live before.
 	knownSites []string
 	variables  []string
@@ -72,6 +73,8 @@ type PlannedStep struct {
 	// Critical is set from the step on at which the run can't be stopped any
 	// more.
 	Critical bool `json:"critical,omitempty"`
+	// Settled is set from the step on at which nothing is undone any more.
+	Settled bool `json:"settled,omitempty"`
 }
 
 // MakePlan returns what putting a lock's version live would do on a host in this
@@ -81,7 +84,7 @@ func MakePlan(ctx context.Context, s State, t Target, lock release.Lock) (Plan, 
 	report := t.validate()
 	p := Plan{
 		Kind: Release, Version: lock.SiteVersion, Sites: s.sites(t), knownSites: s.knownSites(), Target: t, lock: lock,
-		Apps: changes(s.Current, lock.Apps), nextRun: s.nextRun(), Unneeded: s.unneeded(lock.SiteVersion, t.keep()),
+		Apps: changes(s.Current, lock.Apps), nextRun: s.nextRun(), seen: s.seen(), Unneeded: s.unneeded(lock.SiteVersion, t.keep()),
 	}
 	if s.Current != nil {
 		p.Previous = s.Current.Version
@@ -121,7 +124,7 @@ func MakePlan(ctx context.Context, s State, t Target, lock release.Lock) (Plan, 
 func (p Plan) planned() []PlannedStep {
 	var steps []PlannedStep
 	for _, s := range p.runSpec("", "").steps() {
-		steps = append(steps, PlannedStep{Name: s.name, Does: s.does, Undo: s.undo, Critical: s.critical})
+		steps = append(steps, PlannedStep{Name: s.name, Does: s.does, Undo: s.undo, Critical: s.part >= criticalPart, Settled: s.part >= settledPart})
 	}
 	return steps
 }
@@ -164,6 +167,19 @@ func (p Plan) dotEnv(image string) ([]byte, error) {
 	}
 	return compose.DotEnv(wanted)
 }
+
+// seen is what a plan was made for. The runner looks again under the lock, and
+// refuses a run where something came between.
+type seen struct {
+	// newest is the newest run that was started, current what the link current
+	// names; both are empty for nothing.
+	newest, current string
+}
+
+func (s State) seen() seen { return seen{newest: s.newestStarted, current: s.currentLink} }
+
+// facts returns the file planned of the run.
+func (s seen) facts() string { return "newest=" + s.newest + "\ncurrent=" + s.current + "\n" }
 
 // runID returns a name for a run. The number puts runs in order; the end keeps two clients
 // that count at the same moment apart.

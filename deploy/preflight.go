@@ -1,7 +1,9 @@
 package deploy
 
 import (
+	"cmp"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -46,7 +48,7 @@ func (s State) hostProblems(t Target) problem.Report {
 	}
 	need := max(t.NeedBytes, minDockerFree)
 	if s.DockerFree >= 0 && s.DockerFree < need {
-		report.Addf("deploy.no-room", "Docker's folder on the host", "make room: docker image prune --all removes images that no container uses",
+		report.Addf("deploy.no-room", "Docker's folder on the host", "make room: pipeline prune removes images and backups that no rollback needs; what else takes it up, docker system df shows on the host",
 			"has %d MiB left, %d MiB are needed", s.DockerFree>>20, need>>20)
 	}
 	if s.Free >= 0 && s.Free < minFree {
@@ -63,15 +65,31 @@ func (s State) hostProblems(t Target) problem.Report {
 				"run %s%s is under way since %s", lock.Run, by, lock.Since.Format("15:04:05 MST"))
 		} else {
 			report.Addf("deploy.lock-left", "deploy lock",
-				"pipeline unlock --resume carries on with it, pipeline unlock --undo puts everything back; the host itself tries to carry on within a minute",
-				"run %s%s has it, but its process is gone: it was interrupted", lock.Run, by)
+				s.finishes(lock.Run)+"; the host itself tries to carry on within a minute",
+				"run %s%s has it, but its process is gone: it was interrupted", cmp.Or(lock.Run, "(the lock can't be read)"), by)
 		}
 	} else if s.LastRun != nil && (s.LastRun.Status == RunHeld || s.LastRun.Status == RunInterrupted) {
 		report.Addf("deploy.run-"+string(s.LastRun.Status), "run "+s.LastRun.ID,
-			"see "+at.log(s.LastRun.ID)+" on the host; when the cause is gone, pipeline unlock --undo puts everything back, and pipeline unlock --resume carries on with it",
+			"see "+at.log(s.LastRun.ID)+" on the host; when the cause is gone, "+s.finishes(s.LastRun.ID),
 			"has not come to an end: it is %s", s.LastRun.Status)
 	}
+	if current := s.currentVersion(); current != "" && s.Current == nil {
+		report.Addf("deploy.record-unreadable", "release "+current,
+			"put its release.json back from a backup of the host; it names what was released, and without it nothing can be put in its place",
+			"is what the link current names, and its record %s can't be read, or it has not gone live", path.Join(t.Dir, "releases", current, recordFile))
+	}
 	return report
+}
+
+// finishes says how a run that waits is brought to its end.
+func (s State) finishes(run string) string {
+	switch {
+	case s.LastRun == nil || s.LastRun.ID != run:
+		return "pipeline unlock --force takes the lock away"
+	case s.LastRun.Settled:
+		return "pipeline unlock --resume carries on with it; its release is live, and nothing is put back any more"
+	}
+	return "pipeline unlock --undo puts everything back, and pipeline unlock --resume carries on with it"
 }
 
 // problems returns what on the host is in the way of a release.
@@ -88,7 +106,7 @@ func (s State) problems(t Target, lock release.Lock) problem.Report {
 	if s.Current != nil && s.Current.Project != t.Project {
 		report.Addf("deploy.project-changed", "compose project "+t.Project, "set the project's name to "+s.Current.Project,
 			"the release that is live has the project %s: its volumes would not be found", s.Current.Project)
-	} else if s.Current == nil {
+	} else if s.Current == nil && s.currentVersion() == "" {
 		if len(s.Containers) > 0 {
 			report.Addf("deploy.unrecorded", "compose project "+t.Project,
 				"take it down with the compose files that it was brought up with (docker compose … down, without --volumes), then release: its volumes are found by their names",

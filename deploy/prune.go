@@ -66,7 +66,7 @@ func (s State) unneeded(live string, keep int) Unneeded {
 func PlanPrune(s State, t Target) (Plan, problem.Report) {
 	report := t.validate()
 	report.Add(s.hostProblems(t)...)
-	p := Plan{Kind: Prune, Target: t, Sites: t.Sites, nextRun: s.nextRun()}
+	p := Plan{Kind: Prune, Target: t, Sites: t.Sites, nextRun: s.nextRun(), seen: s.seen()}
 	if s.Current != nil {
 		p.Version, p.Previous = s.Current.Version, s.Current.Version
 		p.lock, p.back = s.Current.Lock, *s.Current

@@ -19,7 +19,7 @@ func TestRelease(t *testing.T) {
 	short(t)
 	m := newMachine(t)
 	first := m.mustRelease("1.0.0")
-	if got, want := stepNames(first), "stage pull check start-data maintenance backup up migrate verify open workers await-workers record"; got != want {
+	if got, want := stepNames(first), "stage pull check start-data maintenance backup up migrate verify open record workers await-workers"; got != want {
 		t.Errorf("steps of the first release:\n got %s\nwant %s", got, want)
 	}
 	if first.Downtime != 0 || m.current() != "releases/1.0.0" {
@@ -54,7 +54,7 @@ SITE_NAME='erp.example.com'
 
 	before := len(m.calls())
 	second := m.mustRelease("1.0.1")
-	if got, want := stepNames(second), "stage pull check compare measure-downtime keep-assets drain maintenance drain-rest backup down up migrate verify open workers await-workers record"; got != want {
+	if got, want := stepNames(second), "stage pull check compare measure-downtime keep-assets drain maintenance drain-rest backup down up migrate verify open record workers await-workers end-measuring"; got != want {
 		t.Errorf("steps of the second release:\n got %s\nwant %s", got, want)
 	}
 	if second.Previous != "1.0.0" || m.current() != "releases/1.0.1" {
@@ -81,7 +81,7 @@ SITE_NAME='erp.example.com'
 		t.Errorf("order: %s", got)
 	}
 
-	history, err := History(t.Context(), m, m.target())
+	history, _, err := History(t.Context(), m, m.target())
 	if err != nil || len(history) != 2 || history[0].Version != "1.0.1" || history[1].Version != "1.0.0" {
 		t.Errorf("history: %v, %+v", err, history)
 	}
@@ -208,7 +208,7 @@ func TestReleaseFails(t *testing.T) {
 				t.Fatal(err)
 			}
 			m.mustRelease("1.0.1")
-			if history, err := History(t.Context(), m, m.target()); err != nil || len(history) != 2 {
+			if history, _, err := History(t.Context(), m, m.target()); err != nil || len(history) != 2 {
 				t.Errorf("history: %v, %v", err, history)
 			}
 		})

@@ -22,6 +22,8 @@ var (
 	progressScript string
 	//go:embed remote/run-state.sh
 	runStateScript string
+	//go:embed remote/start-state.sh
+	startStateScript string
 	//go:embed remote/await-runner.sh
 	awaitRunnerScript string
 	//go:embed remote/unlock.sh

@@ -30,9 +30,12 @@ var rollbackCycle = strategy{
 		restore,
 		verify,
 		open,
+		record,
+	},
+	settled: []step{
 		workers,
 		awaitWorkers,
-		record,
+		endMeasuring,
 		afterRollback,
 	},
 }
@@ -60,10 +63,13 @@ var rollbackSwap = strategy{
 		restore,
 		verify,
 		open,
+		record,
+	},
+	settled: []step{
 		swapWorkers,
 		awaitWorkers,
 		retire,
-		record,
+		endMeasuring,
 		afterRollback,
 	},
 }
@@ -75,7 +81,7 @@ var rollbackSwap = strategy{
 // the backup that the rollback takes first.
 func PlanRollback(s State, t Target, version string, restoreData bool) (Plan, problem.Report) {
 	report := t.validate()
-	p := Plan{Kind: Rollback, Version: version, Target: t, nextRun: s.nextRun()}
+	p := Plan{Kind: Rollback, Version: version, Target: t, nextRun: s.nextRun(), seen: s.seen()}
 	report.Add(s.hostProblems(t)...)
 	if s.Current == nil {
 		report.Addf("rollback.nothing-live", "rollback", "release a version first", "no release is live")

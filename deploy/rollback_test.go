@@ -39,7 +39,7 @@ func TestRollback(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := stepNames(record), "check-release pull check compare measure-downtime keep-assets drain maintenance drain-rest backup down up restore verify open workers await-workers record"; got != want {
+	if got, want := stepNames(record), "check-release pull check compare measure-downtime keep-assets drain maintenance drain-rest backup down up restore verify open record workers await-workers end-measuring"; got != want {
 		t.Errorf("steps:\n got %s\nwant %s", got, want)
 	}
 	if record.Version != "1.0.0" || record.Previous != "1.0.1" || !record.Rollback || record.RestoredFrom != second.Run || m.current() != "releases/1.0.0" {
@@ -54,7 +54,7 @@ func TestRollback(t *testing.T) {
 	if err != nil || !strings.Contains(string(env), "\nRELEASE='3'\n") {
 		t.Errorf("%v: .env\n%s", err, env)
 	}
-	history, err := History(t.Context(), m, m.target())
+	history, _, err := History(t.Context(), m, m.target())
 	if err != nil {
 		t.Fatal(err)
 	}

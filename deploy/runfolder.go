@@ -112,8 +112,8 @@ func (p Plan) folder(id string, record release.Record, registry string) ([]host.
 		return nil, fmt.Errorf("write %s: %w", recordFile, err)
 	}
 	files := append(r.stepFiles(),
-		host.File{Name: runner.Name, Mode: 0o700, Data: runner.Script},
-		plainFile("owner", "by="+oneLine(p.Target.Owner)+"\n"))
+		plainFile("owner", "by="+oneLine(p.Target.Owner)+"\n"),
+		plainFile("planned", p.seen.facts()))
 	switch p.Kind {
 	case Prune:
 		return files, nil
@@ -140,7 +140,7 @@ func (p Plan) folder(id string, record release.Record, registry string) ([]host.
 }
 
 // stepFiles returns the files that the steps are made of, the facts that they
-// read, and the one that names the first critical step.
+// read, the runner, and those that name the first step of its parts.
 func (r runSpec) stepFiles() []host.File {
 	var files []host.File
 	for _, name := range sharedFiles() {
@@ -157,7 +157,11 @@ func (r runSpec) stepFiles() []host.File {
 			files = append(files, plainFile(s.file+".undo", stepScript(s.undo, undo)))
 		}
 	}
-	return append(files, plainFile("settings", r.settings()), plainFile("critical", firstCritical(steps)+"\n"))
+	for name, text := range runner.Files() {
+		files = append(files, plainFile(name, text))
+	}
+	return append(files, plainFile("settings", r.settings()),
+		plainFile("critical", firstOf(steps, criticalPart)+"\n"), plainFile("settled", firstOf(steps, settledPart)+"\n"))
 }
 
 // sharedFiles returns the names of the files in steps/ that steps read beside

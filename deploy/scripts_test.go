@@ -21,7 +21,7 @@ var strategies = []strategy{first, cycle, swap, rollbackCycle, rollbackSwap, pru
 func everyStep() []step {
 	var all []step
 	for _, s := range strategies {
-		all = append(append(all, s.stoppable...), s.critical...)
+		all = append(all, s.all()...)
 	}
 	return all
 }
@@ -45,10 +45,19 @@ func TestSteps(t *testing.T) {
 		used[name+".do"], used[name+".undo"] = true, true
 		texts.WriteString(do + undo)
 	}
+	for _, list := range strategies {
+		for _, s := range list.settled {
+			if s.undo != "" || s.remedy == "" || remedyFor(s.name) != s.remedy {
+				t.Errorf("step %s is never undone: its undo is %q, its remedy %q", s.name, s.undo, s.remedy)
+			}
+		}
+	}
 	for _, name := range sharedFiles() {
 		texts.WriteString(stepFile(name))
 	}
-	texts.Write(runner.Script)
+	for _, text := range runner.Files() {
+		texts.WriteString(text)
+	}
 	for _, name := range sharedFiles() {
 		used[name] = strings.Contains(texts.String(), name)
 	}

@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
@@ -14,7 +15,7 @@ import (
 const startLimit = time.Minute
 
 // start connects, uploads the run and starts it. With an error there is no run
-// on the host.
+// on the host, but for a [*FailedError]: then it is not known.
 func (r *session) start(ctx context.Context) error {
 	if err := r.conn.connect(ctx); err != nil {
 		return err
@@ -55,12 +56,41 @@ func (r *session) start(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
+		began, asked := r.began(starting)
+		if asked != nil {
+			return r.startUnknown(errors.Join(err, asked))
+		}
+		if began {
+			return nil
+		}
 	}
 	if err == nil {
 		err = context.Cause(ctx)
 	}
 	r.discard(ctx)
 	return err
+}
+
+// began asks the host whether the run was started, over a new connection if need
+// be: the answer to its start did not come.
+func (r *session) began(ctx context.Context) (began bool, err error) {
+	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.conn.timeout)
+	defer cancel()
+	err = r.conn.do(asking, func(h Host) error {
+		result, err := h.Run(asking, script(startStateScript, r.at.run(r.id), r.at.log(r.id)), host.Options{})
+		began = strings.TrimSpace(result.Stdout) == "started"
+		return outcomeUnknown(err)
+	})
+	return began, err
+}
+
+// startUnknown returns the error of a run of which it is not known whether it
+// was started.
+func (r *session) startUnknown(err error) error {
+	f := r.failed(NeedsPerson, "not known: the connection was lost while the run was being started, and the host could not be asked; if it was started, the host carries on by itself")
+	f.Err = err
+	f.Next = []string{"see whether it was started, and what became of it: pipeline status, or on the host: " + r.byHand("status")}
+	return f
 }
 
 // discard removes what the run left on the host, if it was never started.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,9 +41,11 @@ type State struct {
 	Releases []string `json:"releases"`
 	// Backups are the runs that have left a backup.
 	Backups []string `json:"backups,omitempty"`
-	// NoCron says that the user has no crontab: after a restart of the host a
-	// run does not go on by itself.
-	NoCron bool `json:"no_cron,omitempty"`
+	// NoWaker says that neither systemd nor cron wakes a run: after a restart of
+	// the host it does not go on by itself.
+	NoWaker bool `json:"no_waker,omitempty"`
+	// Unreadable are files on the host that are not whole, as after a power cut.
+	Unreadable []string `json:"unreadable,omitempty"`
 	// Volumes are the volumes of all compose projects on the host, by project.
 	Volumes map[string][]string `json:"volumes"`
 	// MissingImages are images of the current release that are not on the
@@ -53,9 +54,13 @@ type State struct {
 
 	// Lock is the deploy lock, if a run has it.
 	Lock *Lock `json:"lock"`
-	// LastRun is the run that has the lock, or else the newest one.
+	// LastRun is the run that has the lock, or else the newest one that was
+	// started.
 	LastRun *RunState `json:"last_run"`
 	runs    []string
+	// newestStarted is the newest run that was started, currentLink what the link
+	// current names.
+	newestStarted, currentLink string
 	// history are the releases that went live, newest first.
 	history []release.Record
 	// images are the images of releases, as the host names them, by version;
@@ -82,6 +87,8 @@ type RunState struct {
 	// Undoing says that it puts everything back.
 	Step    string `json:"step,omitempty"`
 	Undoing bool   `json:"undoing,omitempty"`
+	// Settled says that its release is live, and that nothing is undone any more.
+	Settled bool `json:"settled,omitempty"`
 }
 
 // RunStatus is the runner's word for what a run is doing.
@@ -103,31 +110,33 @@ func Inspect(ctx context.Context, h Host, t Target) (State, error) {
 	if report := t.validate(); len(report) > 0 {
 		return State{}, report.Err()
 	}
-	result, err := h.Run(ctx, script(recordedScript+inspectScript, t.Dir, t.Project), host.Options{})
+	result, err := h.Run(ctx, script(recordedScript+runner.WakeScript+inspectScript, t.Dir, t.Project), host.Options{})
 	if err != nil {
 		return State{}, fmt.Errorf("inspect host: %w", err)
 	}
-	state, current, err := parseState(result.Stdout)
+	state, err := parseState(result.Stdout)
 	if err != nil {
 		return State{}, fmt.Errorf("inspect host: %w", err)
 	}
-	if state.history, err = History(ctx, h, t); err != nil {
+	var unreadable []string
+	if state.history, unreadable, err = History(ctx, h, t); err != nil {
 		return State{}, fmt.Errorf("inspect host: %w", err)
 	}
+	state.Unreadable = append(state.Unreadable, unreadable...)
+	current := state.currentVersion()
 	for i, r := range state.history {
 		if r.Version == current && !r.Rollback {
 			state.Current = &state.history[i]
 		}
 	}
-	if current != "" && state.Current == nil {
-		return State{}, fmt.Errorf("inspect host: the link current names release %s, which has no record of going live", current)
-	}
 	return state, nil
 }
 
-// parseState reads what inspect.sh printed. The current release is given by
-// its version alone.
-func parseState(output string) (state State, current string, err error) {
+// currentVersion returns the version that the link current names; empty for none.
+func (s State) currentVersion() string { return strings.TrimPrefix(s.currentLink, "releases/") }
+
+// parseState reads what inspect.sh printed.
+func parseState(output string) (state State, err error) {
 	sections := map[string]string{}
 	name := ""
 	for line := range strings.Lines(output) {
@@ -138,7 +147,7 @@ func parseState(output string) (state State, current string, err error) {
 		sections[name] += line
 	}
 	if name != "end" {
-		return State{}, "", errors.New("its answer was cut off")
+		return State{}, errors.New("its answer was cut off")
 	}
 	word := func(name string) string { return strings.TrimSpace(sections[name]) }
 	lines := func(name string) []string { return strings.Fields(sections[name]) }
@@ -154,22 +163,23 @@ func parseState(output string) (state State, current string, err error) {
 		Docker: word("docker"), DockerError: word("docker-error"), Compose: strings.TrimPrefix(word("compose"), "v"),
 		Free: kibibytes("free"), DockerFree: kibibytes("docker-free"),
 		Releases: lines("releases"), Sites: bench.ParseSites(sections["sites"]), MissingImages: lines("missing-images"),
-		Backups: lines("backups"), NoCron: word("cron") == "",
-		runs: lines("runs"), Volumes: map[string][]string{}, images: map[string]string{},
+		Backups: lines("backups"), NoWaker: word("waker") == "",
+		runs: lines("runs"), currentLink: word("current"), Volumes: map[string][]string{}, images: map[string]string{},
 	}
 	if state.Docker != "" {
 		// What a client that works has to say is no error.
 		state.DockerError = ""
 	}
 	if state.Time, err = time.Parse(time.RFC3339, word("time")); err != nil {
-		return State{}, "", fmt.Errorf("read the host's time: %w", err)
+		return State{}, fmt.Errorf("read the host's time: %w", err)
 	}
 	if unwritable, ok := strings.CutPrefix(word("writable"), "no: "); ok {
 		state.Unwritable = unwritable
 	}
 	if state.Containers, err = compose.ParsePS(sections["containers"]); err != nil {
-		return State{}, "", err
+		return State{}, err
 	}
+	compose.Know(state.Containers, sections["services"])
 	for line := range strings.Lines(sections["volumes"]) {
 		if project, volume, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
 			state.Volumes[project] = append(state.Volumes[project], volume)
@@ -180,32 +190,61 @@ func parseState(output string) (state State, current string, err error) {
 			state.images[version] = image
 		}
 	}
+	state.findRuns(sections)
+	return state, nil
+}
+
+// findRuns reads which run has the lock and which was the last one. Neither need
+// be whole: the host may have lost its power.
+func (s *State) findRuns(sections map[string]string) {
+	journal, torn := runner.ParseJournal(sections["journal"])
 	if text := sections["lock"]; text != "" {
-		state.Lock = parseLock(text, RunStatus(word("lock-run")))
-	}
-	if status := word("last-run"); status != "" && len(state.runs) > 0 {
-		state.LastRun = &RunState{ID: slices.Max(state.runs), Status: RunStatus(status)}
-	}
-	if run := state.LastRun; run != nil {
-		// Of the run that has the lock, or else of the last one.
-		journal, err := runner.ParseJournal(sections["journal"])
-		if err != nil {
-			return State{}, "", err
+		s.Lock = parseLock(text)
+		if s.Lock.Run == "" {
+			s.Unreadable = append(s.Unreadable, "lock")
 		}
-		if state.Lock != nil && state.Lock.Run != run.ID {
-			run = &RunState{ID: state.Lock.Run, Status: state.Lock.Status}
-			state.LastRun = run
-		}
-		if run.Status == RunRunning || run.Status == RunInterrupted || run.Status == RunHeld {
-			run.Step, run.Undoing = journal.Last()
+		s.Lock.Status = RunInterrupted
+		if s.Lock.Run != "" {
+			s.Lock.Status = statusOf(sections["lock-run"], journal)
 		}
 	}
-	return state, strings.TrimPrefix(word("current"), "releases/"), nil
+	id, word, _ := strings.Cut(sections["last-run"], "\n")
+	s.newestStarted = id
+	run := RunState{ID: id}
+	switch {
+	case s.Lock != nil && s.Lock.Run != "":
+		run = RunState{ID: s.Lock.Run, Status: s.Lock.Status}
+	case id == "":
+		return
+	default:
+		run.Status = statusOf(word, journal)
+	}
+	s.LastRun = &run
+	if torn > 0 && len(journal) == 0 && run.Status != RunDone && run.Status != RunUndone {
+		s.Unreadable = append(s.Unreadable, "runs/"+run.ID+"/"+journalFile)
+	}
+	if run.Status == RunRunning || run.Status == RunInterrupted || run.Status == RunHeld {
+		run.Step, run.Undoing = journal.Last()
+		run.Settled = pastUndoing(journal, strings.TrimSpace(sections["settled"]))
+	}
+}
+
+// statusOf returns the status that a runner named, or that the journal has of it
+// where that runner can't say.
+func statusOf(word string, journal runner.Journal) RunStatus {
+	switch status := RunStatus(strings.TrimSpace(word)); status {
+	case RunNotStarted, RunRunning, RunInterrupted, RunDone, RunUndone, RunHeld:
+		return status
+	}
+	if outcome := journal.Outcome(); outcome != "" {
+		return RunStatus(outcome)
+	}
+	return RunInterrupted
 }
 
 // parseLock reads the lock file: lines of NAME=VALUE.
-func parseLock(text string, status RunStatus) *Lock {
-	lock := &Lock{Status: status}
+func parseLock(text string) *Lock {
+	lock := &Lock{}
 	for line := range strings.Lines(text) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 		switch name {
@@ -218,10 +257,6 @@ func parseLock(text string, status RunStatus) *Lock {
 		case "pid":
 			lock.PID, _ = strconv.Atoi(value)
 		}
-	}
-	if lock.Status == "" {
-		// Its run is gone, and so is the runner that could go on with it.
-		lock.Status = RunInterrupted
 	}
 	return lock
 }

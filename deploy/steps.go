@@ -17,6 +17,9 @@ type step struct {
 	// does says what it does, and undo what undoing it does; undo is empty
 	// where there is nothing to undo.
 	does, undo string
+	// remedy says what to do where it fails in the settled part of a run, in
+	// which nothing is undone.
+	remedy string
 	// script is the scripts' name where it is not the step's.
 	script string
 	// needed reports whether a run has the step; nil means that every run of
@@ -75,7 +78,7 @@ var (
 		does: "take the running release down, but for the database and other services that this one has the same",
 		undo: "bring it up again, and wait until all of it is healthy"}
 	up = step{name: "up",
-		does: "bring the new release up, without its workers; the site is made if there is none",
+		does: "bring the new release up, without its workers",
 		undo: "take it down"}
 	migrate = step{name: "migrate",
 		does: "migrate each site",
@@ -88,22 +91,31 @@ var (
 	open = step{name: "open",
 		does: "empty the cache, end maintenance mode and wait until each site answers through the proxy",
 		undo: "close the sites again, and save what was written since"}
-	workers = step{name: "workers",
-		does: "start the workers and the scheduler",
-		undo: "remove them"}
-	swapWorkers = step{name: "workers", script: "swap-workers",
-		does: "start the new workers and scheduler in place of the old scheduler",
-		undo: "remove them, and start the old ones again"}
-	awaitWorkers = step{name: "await-workers",
-		does: "wait until workers are at their queue and nothing is unwell"}
-	retire = step{name: "retire",
-		does: "stop and remove the containers of the release before",
-		undo: "bring them up again"}
 	record = step{name: recordStep,
-		does: "make the release the current one, and end measuring",
+		does: "make the release the current one",
 		undo: "make the one before the current one again"}
+)
+
+// While the release is live.
+var (
+	workers = step{name: "workers",
+		does:   "start the workers and the scheduler",
+		remedy: "jobs are not done: pipeline status shows which workers do not run, pipeline logs queue-short and scheduler why; release again or roll back if they can't"}
+	swapWorkers = step{name: "workers", script: "swap-workers",
+		does:   "start the new workers and scheduler in place of the old scheduler",
+		remedy: workers.remedy}
+	awaitWorkers = step{name: "await-workers",
+		does:   "wait until workers are at their queue and nothing is unwell",
+		remedy: "jobs may not be done: pipeline status shows what is unwell, pipeline logs queue-short why"}
+	retire = step{name: "retire",
+		does:   "stop and remove the containers of the release before",
+		remedy: "containers of the release before may be left: pipeline status shows them, docker rm --force on the host removes them"}
+	endMeasuring = step{name: "end-measuring",
+		does:   "end measuring whether the site answers",
+		remedy: "a container with -watch- in its name may be left: docker rm --force on the host removes it"}
 	prune = step{name: "prune", needed: hasUnneeded,
-		does: "remove images and backups that no rollback needs any more"}
+		does:   "remove images and backups that no rollback needs any more",
+		remedy: "they take up room until the next release, or until: pipeline prune"}
 )
 
 // In a first release: sites may be there from before the pipeline.
@@ -112,7 +124,7 @@ var (
 		does: "bring the database and other services that hold data up, and look whether sites are there from before",
 		undo: "take them down"}
 	upFirst = step{name: "up", script: "up-first",
-		does: up.does,
+		does: up.does + "; the site is made if there is none",
 		undo: up.undo}
 	maintenanceFirst = step{name: "maintenance",
 		does: "put sites that were there before into maintenance mode",
@@ -134,6 +146,7 @@ var (
 // hookStep is the step that runs the hook of a name.
 func hookStep(name string) step {
 	return step{name: name, script: "hook", does: "run the hook " + name,
+		remedy: "the log of the run has what it said; run it by hand when the cause is gone",
 		needed: func(r runSpec) bool {
 			return slices.ContainsFunc(r.hooks, func(h Hook) bool { return h.Name == name })
 		}}
@@ -144,6 +157,19 @@ func hasUnneeded(r runSpec) bool    { return !r.unneeded.Empty() }
 
 // recordStep is the name of the step after which a release is the current one.
 const recordStep = "record"
+
+// remedyFor returns what to do where the step of a name failed in the settled
+// part of a run.
+func remedyFor(name string) string {
+	for _, s := range []strategy{first, cycle, swap, rollbackCycle, rollbackSwap} {
+		for _, one := range s.settled {
+			if one.name == name {
+				return one.remedy
+			}
+		}
+	}
+	return "the log of the run has what it said"
+}
 
 // stepName returns the name of a step of which the file is known.
 func stepName(file string) string {

@@ -11,9 +11,10 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
 
-// TestEveryStrategyRuns carries out every strategy to its end, and once more
-// with a failure at its last steps, so that every script that does or undoes
-// something runs.
+// TestEveryStrategyRuns carries out every strategy to its end; once more with a
+// failure at the last step that is undone, so that every script that does or
+// undoes something runs; and once more with one that fails when the release is
+// live, which undoes nothing.
 func TestEveryStrategyRuns(t *testing.T) {
 	short(t)
 	hooks := []Hook{
@@ -25,21 +26,18 @@ func TestEveryStrategyRuns(t *testing.T) {
 		name     string
 		strategy string
 		rollback bool
-		fail     string // arguments of docker at which the run fails
+		fail     string // arguments of docker at which a step fails when the release is live
+		step     string // that step
 		said     string // by the hook
 	}{
-		{"first", "", false, "(*sys.argv[2:]) workers", "release cycle -1.0.0 " + testImage.Pinned()},
-		{"cycle", Cycle, false, "(*sys.argv[2:]) workers", "release cycle 1.0.0-1.0.1 " + testImage.Pinned()},
-		{"swap", Swap, false, "(*sys.argv[2:]) forget_assets", "release swap 1.0.0-1.0.1 " + testImage.Pinned()},
-		{"rollback by cycle", Cycle, true, "(*sys.argv[2:]) workers", "rollback cycle 1.0.1-1.0.0 " + testImage.Pinned()},
-		{"rollback by swap", Swap, true, "(*sys.argv[2:]) forget_assets", "rollback swap 1.0.1-1.0.0 " + testImage.Pinned()},
+		{"first", "", false, "(*sys.argv[2:]) workers", "await-workers", "release cycle -1.0.0 " + testImage.Pinned()},
+		{"cycle", Cycle, false, "(*sys.argv[2:]) workers", "await-workers", "release cycle 1.0.0-1.0.1 " + testImage.Pinned()},
+		{"swap", Swap, false, "(*sys.argv[2:]) forget_assets", "retire", "release swap 1.0.0-1.0.1 " + testImage.Pinned()},
+		{"rollback by cycle", Cycle, true, "(*sys.argv[2:]) workers", "await-workers", "rollback cycle 1.0.1-1.0.0 " + testImage.Pinned()},
+		{"rollback by swap", Swap, true, "(*sys.argv[2:]) forget_assets", "retire", "rollback swap 1.0.1-1.0.0 " + testImage.Pinned()},
 	} {
-		for _, fails := range []bool{false, true} {
-			name := tc.name
-			if fails {
-				name += ", undone"
-			}
-			t.Run(name, func(t *testing.T) {
+		for _, ends := range []string{"", "undone", "with a warning"} {
+			t.Run(strings.TrimSuffix(tc.name+", "+ends, ", "), func(t *testing.T) {
 				m := newMachine(t)
 				version := "1.0.0"
 				if tc.name != "first" {
@@ -65,7 +63,11 @@ func TestEveryStrategyRuns(t *testing.T) {
 				if len(report) > 0 {
 					t.Fatal(report.Err())
 				}
-				if fails {
+				switch ends {
+				case "undone":
+					m.when("fail", "as_visitor 8080 200  erp.example.com", `[ -e "$DOCKER_STATE/failed" ] || { touch "$DOCKER_STATE/failed"; exit 1; }`)
+				case "with a warning":
+					m.write("sleep", "#!/bin/sh\n", 0o755) // between attempts
 					m.when("fail", tc.fail, "exit 1")
 				}
 				record, events, err := m.carryOut(t.Context(), plan, image)
@@ -80,14 +82,17 @@ func TestEveryStrategyRuns(t *testing.T) {
 						t.Errorf("step %s: %s", e.Step, e.Text)
 					}
 				}
-				if !fails {
+				if ends != "undone" {
 					var names []string
 					for _, s := range plan.Steps {
-						names = append(names, s.Name)
+						if ends == "" || s.Name != tc.step {
+							names = append(names, s.Name)
+						}
 					}
 					if err != nil || stepNames(record) != strings.Join(names, " ") || m.current() != "releases/"+record.Version {
 						t.Errorf("%v: current %q, steps %s, planned %s", err, m.current(), stepNames(record), strings.Join(names, " "))
 					}
+					m.warned(record, events, ends != "", tc.step)
 					return
 				}
 				var failed *FailedError
@@ -114,6 +119,43 @@ func TestEveryStrategyRuns(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// warned checks that a step that failed while the release was live is a warning
+// to everybody who asks, after it was tried again.
+func (m *machine) warned(record release.Record, events []Event, want bool, step string) {
+	m.t.Helper()
+	shown := slices.IndexFunc(events, func(e Event) bool { return e.Kind == Warned })
+	if !want {
+		if shown >= 0 || len(record.Warnings) > 0 {
+			m.t.Errorf("warnings %+v", record.Warnings)
+		}
+		return
+	}
+	state, err := Inspect(m.t.Context(), m, m.target())
+	if err != nil || state.LastRun.Status != RunDone || state.Lock != nil {
+		m.t.Fatalf("%v: %+v", err, state.LastRun)
+	}
+	for _, r := range []release.Record{record, state.history[0]} {
+		if len(r.Warnings) != 1 || r.Warnings[0].Step != step || r.Warnings[0].Exit != 1 || r.Warnings[0].Remedy != remedyFor(step) {
+			m.t.Errorf("warnings %+v, want one of step %s", r.Warnings, step)
+		}
+	}
+	if shown < 0 || events[shown].Step != step || events[shown].Text == "" {
+		m.t.Errorf("it is not said that step %s failed", step)
+	}
+	again := 0
+	for _, e := range events {
+		if e.Step == step && strings.Contains(e.Text, "is tried again in") {
+			again++
+		}
+		if e.Kind == UndoBegan {
+			m.t.Errorf("step %s was undone", e.Step)
+		}
+	}
+	if again != 2 {
+		m.t.Errorf("it was tried again %d times", again)
 	}
 }
 
@@ -163,6 +205,7 @@ func TestPruneFails(t *testing.T) {
 		m.mustRelease(version)
 	}
 	m.write("paste", "#!/bin/sh\nexit 1\n", 0o755)
+	m.write("sleep", "#!/bin/sh\n", 0o755) // between attempts
 	target := m.target()
 	target.KeepReleases = 1
 	state, err := Inspect(t.Context(), m, target)
@@ -175,13 +218,11 @@ func TestPruneFails(t *testing.T) {
 	}
 	image := testImage
 	image.Tag = "1.0.3"
-	_, events, err := m.carryOut(t.Context(), plan, image)
+	record, events, err := m.carryOut(t.Context(), plan, image)
 	if err != nil || m.current() != "releases/1.0.3" {
 		t.Errorf("%v, and %s is current", err, m.current())
 	}
-	if !slices.ContainsFunc(events, func(e Event) bool { return strings.HasPrefix(e.Text, "warning: not everything") }) {
-		t.Error("it is not said that something was left")
-	}
+	m.warned(record, events, true, "prune")
 
 	if state, err = Inspect(t.Context(), m, target); err != nil {
 		t.Fatal(err)

@@ -57,6 +57,9 @@ func TestPlannedSteps(t *testing.T) {
 			if step.Critical {
 				mark = "!"
 			}
+			if step.Settled {
+				mark = "="
+			}
 			fmt.Fprintf(&text, "%s %s: %s", mark, step.Name, step.Does)
 			if step.Undo != "" {
 				fmt.Fprintf(&text, " / %s", step.Undo)

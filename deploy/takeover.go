@@ -17,11 +17,17 @@ import (
 // ErrNothingToTakeOver is a host on which no run waits for the operator.
 var ErrNothingToTakeOver = errors.New("no run was interrupted, and none is held")
 
+// ErrSettled is a run that can't be undone any more.
+var ErrSettled = errors.New("the run is past the point where it can be undone: its release is live")
+
 // TakeOver finishes the run that was interrupted or that is held, with the verb
 // "resume" or "undo" of its runner, and follows it as [Deployer.Run] does.
 func (d Deployer) TakeOver(ctx context.Context, s State, t Target, verb string) (release.Record, error) {
 	if s.LastRun == nil || s.LastRun.Status != RunInterrupted && s.LastRun.Status != RunHeld {
 		return release.Record{}, ErrNothingToTakeOver
+	}
+	if verb == "undo" && s.LastRun.Settled {
+		return release.Record{}, ErrSettled
 	}
 	id := s.LastRun.ID
 	p := Plan{Kind: Release, Target: t, Version: versionOf(id)}
@@ -40,9 +46,20 @@ func (d Deployer) TakeOver(ctx context.Context, s State, t Target, verb string) 
 	}
 	dir := r.at.run(id)
 	log := path.Join(dir, "taken-over-"+strings.ToLower(rand.Text()[:6]))
-	job, err := r.conn.get().StartDetached(ctx, script(`sh "$1/runner" "$2" >>"$1/log" 2>&1`, dir, verb), log)
+	var job host.Job
+	starting, cancel := context.WithTimeout(context.WithoutCancel(ctx), startLimit)
+	defer cancel()
+	err = r.conn.do(starting, func(h Host) error {
+		// A second attempt finds the mark of the first, if that came through.
+		var err error
+		job, err = h.StartDetached(starting, script(`sh "$1/runner" "$2" >>"$1/log" 2>&1`, dir, verb), log)
+		if errors.Is(err, host.ErrExists) {
+			return nil
+		}
+		return err
+	})
 	if err != nil {
-		return r.record, fmt.Errorf("%s run %s: %w", verb, id, err)
+		return r.record, r.startUnknown(err)
 	}
 	following, end := r.following(ctx, func(ctx, _ context.Context, leave func(), ended <-chan struct{}) {
 		select {
@@ -53,17 +70,29 @@ func (d Deployer) TakeOver(ctx context.Context, s State, t Target, verb string) 
 		}
 	})
 	defer end()
+	refused := false
 	err = r.conn.do(following, func(h Host) error {
-		_, err := h.Run(following, script(awaitRunnerScript, dir, strconv.Itoa(lines), strconv.Itoa(job.PID)), host.Options{})
-		return err
+		result, err := h.Run(following, script(awaitRunnerScript, dir, strconv.Itoa(lines), strconv.Itoa(job.PID), log), host.Options{})
+		refused = strings.TrimSpace(result.Stdout) == strconv.Itoa(runner.ExitRefused)
+		return outcomeUnknown(err)
 	})
 	var outcome RunStatus
-	if err == nil {
+	switch {
+	case err != nil:
+	case refused:
+		_, err = r.progress(following)
+	default:
 		outcome, err = r.catchUp(following)
 	}
 	end()
-	if err != nil {
+	switch {
+	case err != nil:
 		return r.record, r.unknown(following, err)
+	case refused:
+		return r.record, fmt.Errorf("%s run %s: %w", verb, id, r.refusal())
+	case outcome == RunUndone:
+		// Whoever asked to stop meanwhile: it was begun before.
+		ctx = context.WithoutCancel(ctx)
 	}
 	return r.ended(ctx, outcome)
 }
@@ -76,14 +105,20 @@ func (r *session) readState(ctx context.Context) (lines int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	size, rest, _ := strings.Cut(before.Stdout, "\n")
-	critical, journal, _ := strings.Cut(rest, "\n")
-	r.output.firstCritical = critical
-	if r.output.offset, err = strconv.ParseInt(strings.TrimSpace(size), 10, 64); err != nil {
+	said := strings.SplitN(before.Stdout, "\n", 4)
+	if len(said) < 4 {
+		return 0, errors.New("its answer was cut off")
+	}
+	if r.output.offset, err = strconv.ParseInt(strings.TrimSpace(said[0]), 10, 64); err != nil {
 		return 0, err
 	}
-	r.output.journal, err = runner.ParseJournal(journal)
-	return strings.Count(journal, "\n"), err
+	r.output.firstCritical, r.output.firstSettled = said[1], said[2]
+	r.output.journal, _ = runner.ParseJournal(said[3])
+	lines = strings.Count(said[3], "\n")
+	if said[3] != "" && !strings.HasSuffix(said[3], "\n") {
+		lines++ // the runner ends what was cut off
+	}
+	return lines, nil
 }
 
 // versionOf returns the version in the name of a run.

@@ -4,22 +4,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
+	"github.com/desiredeffect/erpnext-pipeline/deploy/runner"
 )
 
-// Unlock removes the deploy lock of a run whose process is gone. It does not
-// look at what the run has left behind: resume or undo it first, if that is
-// possible.
+// Unlock ends a run, whatever it is doing, and removes its deploy lock: its
+// runner and the step under way. What runs in containers by then goes on there.
+// It does not look at what the run has left behind: resume or undo it first, if
+// that is possible. A lock that can't be read is that of the run "".
 func Unlock(ctx context.Context, h Host, t Target, run string) error {
-	_, err := h.Run(ctx, script(recordedScript+unlockScript, t.Dir, run), host.Options{})
+	text := recordedScript + runner.ProcessesScript + runner.WakeScript + unlockScript
+	result, err := h.Run(ctx, script(text, t.Dir, run), host.Options{})
 	var ended *host.RunError
 	if errors.As(err, &ended) {
 		switch ended.Exit {
 		case 44:
 			return fmt.Errorf("unlock: run %s does not have the deploy lock", run)
 		case 45:
-			return fmt.Errorf("unlock: run %s is under way, see %s", run, layout{t.Dir}.log(run))
+			return fmt.Errorf("unlock: process %s of run %s can't be ended; the lock is left: end it on the host as its user, or as root, see %s",
+				strings.TrimSpace(result.Stdout), run, layout{t.Dir}.log(run))
 		}
 	}
 	if err != nil {

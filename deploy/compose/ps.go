@@ -19,18 +19,35 @@ type Container struct {
 	Health string `json:"health,omitempty"`
 	// Exit is the exit code of one that exited.
 	Exit int `json:"exit"`
+	// Role is what its service is for, where that is known.
+	Role Role `json:"role,omitempty"`
 }
 
 // OK reports whether the container is as it should be: running and not unhealthy,
-// or done with exit code 0.
+// or where it does one thing and ends, done with exit code 0. One whose role is
+// not known is taken for one that ends.
 func (c Container) OK() bool {
 	switch c.State {
 	case "running":
 		return c.Health == "" || c.Health == "healthy"
 	case "exited":
-		return c.Exit == 0
+		return c.Exit == 0 && (c.Role == Once || c.Role == "")
 	}
 	return false
+}
+
+// Know gives containers the roles of their services: services has lines of role
+// and service, as a release on the host does.
+func Know(containers []Container, services string) {
+	roles := map[string]Role{}
+	for line := range strings.Lines(services) {
+		if role, service, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
+			roles[service] = Role(role)
+		}
+	}
+	for i := range containers {
+		containers[i].Role = roles[containers[i].Service]
+	}
 }
 
 // ParsePS reads what "docker compose ps --format json" printed: one object on

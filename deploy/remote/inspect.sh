@@ -40,6 +40,8 @@ answer docker compose -p "$project" exec -T backend \
 
 section current
 readlink "$dir/current" 2>/dev/null
+section services
+cat "$dir/current/services" 2>/dev/null
 section releases
 ls -1 "$dir/releases" 2>/dev/null
 section backups
@@ -54,21 +56,30 @@ recorded=$(images $(ls -1 "$dir/releases" 2>/dev/null) 2>/dev/null)
 	echo
 	printf '%s\n' "$recorded"
 } | awk 'NF == 1 { here[$1] } NF == 2 { name = $2; sub("^(index[.])?docker[.]io/(library/)?", "", name); if (name in here) print }'
-section cron
-command -v crontab
+section waker
+waker
 section runs
 ls -1 "$dir/runs" 2>/dev/null
 section lock
-cat "$dir/lock" 2>/dev/null
+# A power cut may have left it empty: it is there all the same.
+[ ! -e "$dir/lock" ] || { echo held=yes; cat "$dir/lock"; echo; } 2>/dev/null
 section last-run
-last=$(ls -1 "$dir/runs" 2>/dev/null | sort | tail -n 1)
-[ -z "$last" ] || sh "$dir/runs/$last/runner" status
+# The newest one that was started: it has a journal.
+last=
+for file in "$dir"/runs/*/journal; do
+	[ ! -f "$file" ] || last=${file%/journal}
+done
+last=${last##*/}
+echo "$last"
+[ -z "$last" ] || sh "$dir/runs/$last/runner" status 2>/dev/null
 # The run that holds the lock need not be the last one.
 section lock-run
 holder=$(lock_holder)
-[ -z "$holder" ] || sh "$dir/runs/$holder/runner" status
+[ -z "$holder" ] || sh "$dir/runs/$holder/runner" status 2>/dev/null
+section settled
+[ -z "${holder:-$last}" ] || cat "$dir/runs/${holder:-$last}/settled" 2>/dev/null
 section journal
-[ -z "${holder:-$last}" ] || tail -n 12 "$dir/runs/${holder:-$last}/journal" 2>/dev/null
+[ -z "${holder:-$last}" ] || cat "$dir/runs/${holder:-$last}/journal" 2>/dev/null
 section missing-images
 if [ -f "$dir/current/.env" ]; then missing_images "$(basename "$(readlink "$dir/current")")" 2>/dev/null; fi
 section end

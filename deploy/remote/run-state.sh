@@ -1,3 +1,8 @@
-# Prints the length of the log of the run in the folder $1, its first critical
-# step and its journal.
-wc -c <"$1/log" && cat "$1/critical" "$1/journal"
+# Prints a line each with the length of the log of the run in the folder $1, its
+# first critical and its first settled step, and then its journal. What is not
+# there is an empty line.
+first() { head -n 1 "$1" 2>/dev/null | tr -d '\n'; echo; }
+if [ -f "$1/log" ]; then wc -c <"$1/log"; else echo 0; fi
+first "$1/critical"
+first "$1/settled"
+cat "$1/journal"

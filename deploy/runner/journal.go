@@ -1,7 +1,9 @@
 package runner
 
 import (
-	"fmt"
+	"maps"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -61,58 +63,78 @@ func ParseLine(line string) (entry Entry, ok bool) {
 	if !ok {
 		return Entry{}, false
 	}
-	entry, err := parseEntry(text)
-	return entry, err == nil
+	return parseEntry(text)
 }
 
 // Journal is the journal of a run, in the order in which it was written.
 type Journal []Entry
 
-// ParseJournal reads a journal. A last line that was cut off, because the host
-// stopped or its disk was full, is left out.
-func ParseJournal(text string) (Journal, error) {
-	var journal Journal
+// ParseJournal reads a journal. Lines that are not whole, because a power cut or
+// a full disk cut them off, are left out, wherever they stand: torn is how many
+// there are. The runner leaves out the same.
+func ParseJournal(text string) (journal Journal, torn int) {
 	for line := range strings.Lines(text) {
-		if !strings.HasSuffix(line, "\n") {
-			break
+		if strings.TrimSpace(line) == "" {
+			continue
 		}
-		entry, err := parseEntry(strings.TrimSpace(line))
-		if err != nil {
-			return journal, fmt.Errorf("read journal: %w", err)
+		entry, ok := parseEntry(line)
+		if !ok {
+			torn++
+			continue
 		}
 		journal = append(journal, entry)
 	}
-	return journal, nil
+	return journal, torn
 }
 
-func parseEntry(line string) (Entry, error) {
+// wholeLine is what every line of a journal begins with.
+var wholeLine = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \d+(\.\d+)? `)
+
+func parseEntry(line string) (Entry, bool) {
 	words := strings.Fields(line)
-	if len(words) < 3 {
-		return Entry{}, fmt.Errorf("%q is no line of a journal", line)
+	if len(words) < 3 || !wholeLine.MatchString(strings.Join(words, " ")) {
+		return Entry{}, false
 	}
 	at, err := time.Parse(time.RFC3339, words[0])
 	if err != nil {
-		return Entry{}, fmt.Errorf("%q is no line of a journal: %w", line, err)
+		return Entry{}, false
 	}
 	seconds, err := strconv.ParseFloat(words[1], 64)
 	if err != nil {
-		return Entry{}, fmt.Errorf("%q is no line of a journal: %w", line, err)
+		return Entry{}, false
 	}
 	entry := Entry{At: at, Seconds: seconds, Event: Event(words[2])}
 	rest := words[3:]
 	if len(rest) > 0 {
 		entry.Name, rest = rest[0], rest[1:]
 	}
-	if (entry.Event == End || entry.Event == UndoEnd) && len(rest) > 0 {
+	switch entry.Event {
+	case End, UndoEnd:
+		if len(rest) == 0 || strings.Trim(rest[0], "0123456789") != "" {
+			return Entry{}, false
+		}
 		if entry.Exit, err = strconv.Atoi(rest[0]); err != nil {
-			return Entry{}, fmt.Errorf("%q is no line of a journal: %w", line, err)
+			return Entry{}, false
 		}
 		rest = rest[1:]
+	case Begin, UndoBegin:
+		if entry.Name == "" {
+			return Entry{}, false
+		}
+	case RunEnd:
+		switch Outcome(entry.Name) {
+		case Done, Undone, Held:
+		default:
+			return Entry{}, false
+		}
+	case RunBegin, Undoing:
+	default:
+		return Entry{}, false
 	}
 	if len(rest) > 0 {
 		entry.Rest = rest
 	}
-	return entry, nil
+	return entry, true
 }
 
 // Outcome returns how the run ended, or nothing if it has not, or goes on again.
@@ -139,16 +161,39 @@ func (j Journal) Failed() (step string, exit int) {
 	return step, exit
 }
 
-// Succeeded reports whether the step of a name has ended well and was not begun
-// again since.
+// Succeeded reports whether the step of a name has ended well, and was not begun
+// again since, nor one before it or itself undone.
 func (j Journal) Succeeded(name string) bool {
-	ok := false
+	ok, file := false, ""
 	for _, e := range j {
 		if _, step, _ := strings.Cut(e.Name, "-"); step == name {
+			file = e.Name
 			ok = e.Event == End && e.Exit == 0
+		}
+		if e.Event == UndoBegin && e.Name < file {
+			ok = false
 		}
 	}
 	return ok
+}
+
+// Unsuccessful returns the end of each step that failed and did not succeed
+// afterwards, in their order. A run that is done has them only from its part in
+// which nothing is undone.
+func (j Journal) Unsuccessful() []Entry {
+	last := map[string]Entry{}
+	for _, e := range j {
+		if e.Event == End {
+			last[e.Name] = e
+		}
+	}
+	var failed []Entry
+	for _, name := range slices.Sorted(maps.Keys(last)) {
+		if last[name].Exit != 0 {
+			failed = append(failed, last[name])
+		}
+	}
+	return failed
 }
 
 // Began reports whether a step was ever begun.

@@ -11,13 +11,26 @@ import (
 	"path"
 )
 
-// Script is the program.
-//
-//go:embed runner.sh
-var Script []byte
+// The program, and the functions that it has beside it: which processes belong
+// to a run, and what wakes one. What the client runs on the host directly has
+// them too.
+var (
+	//go:embed runner.sh
+	Script string
+	//go:embed processes.sh
+	ProcessesScript string
+	//go:embed wake.sh
+	WakeScript string
+)
 
 // Name is the program's file name in the folder of a run.
 const Name = "runner"
+
+// Files returns the program as it lies in the folder of a run: texts by their
+// names.
+func Files() map[string]string {
+	return map[string]string{Name: Script, "processes.sh": ProcessesScript, "wake.sh": WakeScript}
+}
 
 // Exit codes of the program.
 const (

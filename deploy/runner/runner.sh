@@ -7,13 +7,18 @@
 # every step begun is run, the newest first. A .undo that fails means that the
 # run is held: the operator is needed, and nothing more is touched.
 #
+# The file "settled", if there is one, names the first step of the part in which
+# nothing is undone any more. There a step that fails is tried again a few times,
+# then the run goes on with the next one, and ends as done.
+#
 #   runner start     carry out a new run
 #   runner resume    carry on with a run that was interrupted, or that is held,
-#                    from the first step that did not succeed; if it was
-#                    undoing, carry on undoing
+#                    with the steps that did not succeed, or that were undone,
+#                    and those after one that was undone; if it was undoing,
+#                    carry on undoing
 #   runner undo      undo a run that was interrupted, or that is held
-#   runner wake      resume a run whose process is gone, and nothing else; the
-#                    crontab of the user calls it, see below
+#   runner wake      resume a run whose process is gone, and nothing else;
+#                    systemd or cron calls it, see wake.sh
 #   runner stop      stop a run that is under way, unless it is too late for
 #                    that; it undoes what it did
 #   runner status    one word: not-started, running, interrupted, done, undone
@@ -26,8 +31,9 @@
 # and in the folder above runs/ the deploy lock, the file "lock": one run at a
 # time. It belongs to a run and names the process that works on it.
 #
-# While a run lasts, a line in the user's crontab has it go on after a restart
-# of the host, or when its process was killed.
+# The file "planned", if there is one, says what the run was planned for: the
+# link "current", and the newest run that had been started. Where that is not
+# what is there under the lock, the run is refused.
 #
 # The file wait-docker.sh, if there is one, waits until the Docker engine answers,
 # and prints what tells one start of it from the next. A step that failed while
@@ -50,25 +56,10 @@ base=${run%/runs/*}
 lock=$base/lock
 cd "$run" || exit 10
 
-# started PID: the tick at which a process started (field 22 of proc(5)'s
-# stat, the 20th after the name, which may have blanks in it), or nothing.
-started() {
-	stat=
-	{ read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
-	# shellcheck disable=SC2086 # to be split
-	set -- ${stat##*) }
-	# A zombie has ended.
-	[ "$1" != Z ] || return 1
-	shift 19
-	echo "$1"
-}
-
-boot() { cat /proc/sys/kernel/random/boot_id; }
-
-# alive PID TICK BOOT: whether it is the same process still.
-alive() {
-	[ "$3" = "$(boot)" ] && tick=$(started "$1") && [ "$tick" = "$2" ]
-}
+# shellcheck source=/dev/null
+. ./processes.sh
+# shellcheck source=/dev/null
+. ./wake.sh
 
 # journal EVENT DETAILS…: to the journal, and for the client that follows to the
 # output.
@@ -82,9 +73,6 @@ journal() {
 	printf '@journal %s\n' "$entry"
 	return "$written"
 }
-
-# field NAME FILE: a value out of a file of NAME=VALUE lines.
-field() { sed -n "s/^$1=//p" "$2" 2>/dev/null | head -n 1; }
 
 # owned: whether this very process has the lock.
 owned() { [ "$(field run "$lock")" = "$id" ] && [ "$(field pid "$lock")" = "$$" ]; }
@@ -106,11 +94,13 @@ acquire() {
 		echo "can't write to $run" >&2
 		return 1
 	}
+	# A lock is whole or not there, but for a power cut.
+	sync "$mine" 2>/dev/null || sync
 	if ! ln "$mine" "$lock" 2>/dev/null; then
 		holder=$(field run "$lock")
 		pid=$(field pid "$lock")
-		if [ "$holder" != "$id" ] || [ "$1" = start ] ||
-			alive "$pid" "$(field tick "$lock")" "$(field boot "$lock")"; then
+		# One that can't be read any more has lost its process with the power.
+		if { [ "$holder" != "$id" ] && [ -n "$holder" ]; } || [ "$1" = start ] || named "$lock"; then
 			rm -f "$mine"
 			echo "the deploy lock is held by run ${holder:-unknown}, process ${pid:-unknown}" >&2
 			return 1
@@ -136,72 +126,78 @@ release() { if owned; then rm -f "$lock"; fi; }
 # log that it follows and out of those of old runs; a test holds that both read
 # the same.
 
-# state STEP: what became of a step: begun, ok, failed or undone, or nothing.
-state() {
+# entries: the whole lines of the journal. A power cut may leave others: they say
+# nothing, wherever they stand.
+entries() {
 	[ -f journal ] || return 0
-	awk -v step="$1" '
+	awk '$1 !~ /^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9]Z$/ || $2 !~ /^[0-9]+([.][0-9]+)?$/ { next }
+		$3 ~ /^(undo-)?begin$/ && $4 != "" || $3 ~ /^(undo-)?end$/ && $5 ~ /^[0-9]+$/ { print }
+		$3 == "run-end" && $4 ~ /^(done|undone|held)$/ || $3 ~ /^(run-begin|undoing)$/ { print }' journal
+}
+
+# state STEP: what became of a step: begun, ok, failed or undone, or nothing.
+# What came after a step that is undone, or half undone, is done again with it,
+# also where it has nothing to undo: a backup is older than what was written
+# since, and what was verified is another release.
+state() {
+	entries | awk -v step="$1" '
+		$3 == "undo-begin" && $4 < step && state == "ok" { state = "failed" }
 		$4 != step { next }
 		$3 == "begin" { state = "begun" }
-		# A line that a power cut has cut off has no code.
 		$3 == "end" { state = $5 == "0" ? "ok" : "failed" }
 		# What is half undone is not done.
 		$3 == "undo-begin" { state = "failed" }
 		$3 == "undo-end" && $5 == "0" { state = "undone" }
-		END { print state }' journal
+		END { print state }'
 }
 
 # begun: the steps that were begun, the newest first.
 begun() {
-	awk '$3 == "begin" { name[NR] = $4; last[$4] = NR }
-		END { for (n = NR; n > 0; n--) if (n in name && last[name[n]] == n) print name[n] }' journal
+	entries | awk '$3 == "begin" { name[NR] = $4; last[$4] = NR }
+		END { for (n = NR; n > 0; n--) if (n in name && last[name[n]] == n) print name[n] }'
 }
 
 # outcome: how the run ended last: done, undone, held, or nothing.
-outcome() {
-	[ -f journal ] || return 0
-	awk '$3 == "run-begin" { last = "" } $3 == "run-end" { last = $4 } END { print last }' journal
-}
+outcome() { entries | awk '$3 == "run-begin" { last = "" } $3 == "run-end" { last = $4 } END { print last }'; }
 
 # was_undoing: whether the run was undoing when it was interrupted. One that is
 # held was asked to try again.
 was_undoing() {
-	awk '$3 == "run-end" { undoing = 0 } $3 == "undoing" { undoing = 1 } END { exit !undoing }' journal
+	entries | awk '$3 == "run-end" { undoing = 0 } $3 == "undoing" { undoing = 1 } END { exit !undoing }'
+}
+
+# past_undoing: whether the run has come to the part in which nothing is undone:
+# all steps before it have succeeded.
+past_undoing() {
+	[ -n "$settled" ] || return 1
+	for one in $(steps); do
+		[ "$one" != "$settled" ] || return 0
+		[ "$(state "$one")" = ok ] || return 1
+	done
+	return 1
 }
 
 # working: whether a runner works on this run.
-working() {
-	[ "$(field run "$lock")" = "$id" ] && alive "$(field pid "$lock")" "$(field tick "$lock")" "$(field boot "$lock")"
-}
+working() { [ "$(field run "$lock")" = "$id" ] && named "$lock"; }
 
 # under_way: whether a step that an earlier runner began runs still.
-under_way() {
-	[ -f child ] && alive "$(field pid child)" "$(field tick child)" "$(field boot child)"
-}
+under_way() { [ -f child ] && named child; }
 
-# terminate PID: SIGTERM to a process and all below it: a shell that gets a
-# signal does not pass it on. It goes first, or it would see its children end
-# and carry on.
+# terminate PID: SIGTERM to a process and all below it.
 # shellcheck disable=SC2317 # called by the trap
 terminate() (
-	below=
-	for file in /proc/[0-9]*/stat; do
-		stat=
-		{ read -r stat <"$file"; } 2>/dev/null || continue
-		# shellcheck disable=SC2086 # to be split
-		set -- "$1" ${stat##*) }
-		if [ "$3" = "$1" ]; then
-			other=${file#/proc/}
-			below="$below ${other%/stat}"
-		fi
-	done
-	kill -TERM "$1" 2>/dev/null
-	for other in $below; do terminate "$other"; done
+	# All are known before the first ends.
+	all=$(family "$1")
+	printf '%s\n' "$all" | signal TERM
 )
 
 child=
 stopping=
 critical=$(cat critical 2>/dev/null)
 reached=
+# settled is the first step of that part; certain says that the run is in it.
+settled=$(cat settled 2>/dev/null)
+certain=
 
 # Neither a terminal nor a lost connection ends a run.
 trap '' HUP INT
@@ -246,7 +242,11 @@ execute() {
 attempt() {
 	tries=1
 	while :; do
-		before=$(wait_docker) || return 1
+		before=$(wait_docker) || {
+			unanswered=1
+			[ -z "$before" ] || printf '%s\n' "$before"
+			return 1
+		}
 		execute "$1"
 		code=$?
 		[ "$code" != 0 ] && [ "$tries" -lt 4 ] || return "$code"
@@ -260,43 +260,35 @@ attempt() {
 
 wait_docker() { [ ! -f wait-docker.sh ] || sh ./wait-docker.sh </dev/null; }
 
-# The lines of this run in the crontab. On a host without cron, the operator has
-# to call resume after a restart.
-quoted=$(printf '%s\n' "$run" | sed -e "s/'/'\\\\''/g" -e 's/%/\\%/g')
-mark="# run $id"
-# others: the lines of the user's crontab that are not of this run. Where it
-# can't be read it is left alone.
-others() {
-	lines=$(crontab -l 2>&1) || case $lines in
-	*"no crontab"* | *"can't open"*) lines= ;;
-	*) return 1 ;;
-	esac
-	[ -z "$lines" ] || printf '%s\n' "$lines" | grep -vxF "$mark" | grep -vF "$quoted/runner" || true
-}
-
-arm() {
-	if command -v crontab >/dev/null && kept=$(others) && {
-		[ -z "$kept" ] || printf '%s\n' "$kept"
-		echo "$mark"
-		echo "@reboot sh '$quoted/runner' wake >>'$quoted/log' 2>&1"
-		echo "* * * * * sh '$quoted/runner' wake >>'$quoted/log' 2>&1"
-	} | crontab - 2>/dev/null; then
-		return
-	fi
-	echo "no crontab for this user: after a restart of the host call resume"
-}
-
-disarm() {
-	command -v crontab >/dev/null && crontab -l 2>/dev/null | grep -qF "$quoted/runner" || return 0
-	kept=$(others) || return 0
-	{ [ -z "$kept" ] || printf '%s\n' "$kept"; } | crontab - 2>/dev/null
+# persist FILE: attempt, and where nothing is undone again a few times. Where
+# Docker does not come back, there has been waiting enough.
+persist() {
+	again=1
+	while :; do
+		unanswered=
+		attempt "$1"
+		code=$?
+		[ "$code" != 0 ] && [ -n "$certain" ] && [ "$again" -lt 3 ] && [ -z "$unanswered" ] || return "$code"
+		pause=$((again * again * 5))
+		echo "${1%.*} failed with exit code $code; it is tried again in $pause s"
+		again=$((again + 1))
+		sleep "$pause"
+	done
 }
 
 steps() { for file in [0-9]*.do; do [ -f "$file" ] && echo "${file%.do}"; done; }
 
 # forward: the steps that have not succeeded yet, in order.
 forward() {
+	last='' before=''
 	for step in $(steps); do
+		[ "$step" != "$settled" ] || last=$before
+		before=$step
+	done
+	for step in $(steps); do
+		if [ "$step" = "$settled" ]; then
+			reached=1 certain=1
+		fi
 		if [ "$(state "$step")" = ok ]; then
 			[ "$step" != "$critical" ] || reached=1
 			continue
@@ -306,10 +298,12 @@ forward() {
 		[ "$step" != "$critical" ] || reached=1
 		# What can't be written down is not begun.
 		journal begin "$step" || return 1
-		attempt "$step.do"
+		persist "$step.do"
 		code=$?
+		# From here on nothing is undone, whether that can be written down or not.
+		[ "$step" != "$last" ] || [ "$code" != 0 ] || certain=1
 		journal end "$step" "$code" || return 1
-		[ "$code" = 0 ] || return 1
+		[ "$code" = 0 ] || [ -n "$certain" ] || return 1
 	done
 	failed=
 	[ -z "$stopping" ] || [ -n "$reached" ]
@@ -348,12 +342,56 @@ finish() {
 }
 
 undo_all() {
+	if [ -n "$certain" ] || past_undoing; then
+		# The lock stays, and so does what wakes the run.
+		echo "the journal can't be written: make room on the host; the run carries on by itself, or with: $0 resume" >&2
+		exit 1
+	fi
 	if backward; then finish undone "${failed:-none}"; else finish held "$failed_undo"; fi
 }
 
 refuse() {
 	echo "$*" >&2
 	exit 10
+}
+
+# newer RUN: the newest run beside this one that was started after RUN. A run
+# that was never started has no journal. Names put runs in order.
+newer() {
+	for file in "$base"/runs/*/journal; do
+		[ -f "$file" ] || continue
+		file=${file%/journal}
+		echo "${file##*/}"
+	done | awk -v id="$id" -v after="$1" '$0 "" > after "" && $0 != id { last = $0 } END { print last }'
+}
+
+# described RUN: a run with who started it.
+described() { echo "run $1$(by=$(field by "$base/runs/$1/owner") && [ -z "$by" ] || echo " of $by")"; }
+
+# as_planned: whether what the run was planned for is what is there; else it
+# prints what came between.
+as_planned() {
+	if [ -f planned ]; then
+		other=$(newer "$(field newest planned)")
+		if [ -n "$other" ]; then
+			echo "$(described "$other") came between: plan again"
+			return 1
+		fi
+		link=$(readlink "$base/current")
+		if [ "$link" != "$(field current planned)" ]; then
+			echo "${link:-no release} is current, and the plan was made for $(field current planned | sed 's/^$/no release/'): plan again"
+			return 1
+		fi
+	fi
+	other=$(newer "")
+	[ -n "$other" ] || return 0
+	word=$(sh "$base/runs/$other/runner" status 2>/dev/null </dev/null)
+	case $word in
+	held | interrupted)
+		echo "$(described "$other") has not come to an end, it is $word: pipeline unlock finishes it; then plan again"
+		return 1
+		;;
+	esac
 }
 
 failed=
@@ -368,10 +406,15 @@ resume | undo)
 	done | undone) refuse "run $id has ended: $(outcome)" ;;
 	esac
 	! under_way || refuse "a step of run $id still runs as process $(field pid child); wait until it has ended"
+	other=$(newer "$id")
+	[ -z "$other" ] || refuse "$(described "$other") was started after run $id, which can't be carried on with any more"
+	[ "$verb" = resume ] || ! past_undoing ||
+		refuse "run $id is past the point where it can be undone: its release is live; $0 resume finishes it"
 	;;
 wake)
 	! working || exit 0
-	if [ ! -f journal ] || [ -n "$(outcome)" ]; then
+	use_environment
+	if [ ! -f journal ] || [ -n "$(outcome)" ] || [ -n "$(newer "$id")" ]; then
 		disarm
 		exit 0
 	fi
@@ -401,8 +444,23 @@ status)
 esac
 
 acquire "$verb" || exit 10
+if [ "$verb" = start ]; then
+	as_planned >&2 || {
+		release
+		exit 10
+	}
+	keep_environment
+	# What a power cut can take away is no run.
+	find . -type f -exec sync {} + 2>/dev/null || sync
+fi
+# What was cut off is a line of its own.
+[ ! -s journal ] || [ "$(tail -c 1 journal | wc -l)" -eq 1 ] || echo >>journal
 arm
-journal run-begin "$verb" "$$" "$(boot)" || { release; refuse "can't write the journal"; }
+journal run-begin "$verb" "$$" "$(boot)" || {
+	disarm
+	release
+	refuse "can't write the journal"
+}
 
 case $verb in
 undo) undo_all ;;

@@ -6,7 +6,7 @@ export RELEASE_KIND="$kind" RELEASE_VERSION="$version" RELEASE_PREVIOUS="$previo
 export RELEASE_SITES="$sites" RELEASE_STRATEGY="$strategy" RELEASE_RUN="$id" RELEASE_DIR="$dir/releases/$version"
 export COMPOSE_PROJECT_NAME="$project"
 case $hook in
-# What is done is done.
-after-*) "./hooks/$hook" || echo "warning: the hook $hook ended with $?" ;;
+# What is migrated is migrated.
+after-migrate) "./hooks/$hook" || echo "warning: the hook $hook ended with $?" ;;
 *) "./hooks/$hook" ;;
 esac

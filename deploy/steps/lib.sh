@@ -21,6 +21,7 @@ set -eu
 umask 077
 # shellcheck source=/dev/null
 . ./settings
+: "${unneeded_backups?the file settings of this run is not whole: it was cut off}"
 # shellcheck source=/dev/null
 . ./recorded.sh
 [ ! -e sites ] || sites=$(cat sites)
@@ -47,9 +48,11 @@ containers() (
 		set -- "$@" --filter "$filter"
 		shift
 	done
-	docker ps --all --no-trunc "$@" --filter "label=com.docker.compose.project=$project" \
+	# That Docker does not say is not that there are none.
+	listed=$(docker ps --all --no-trunc "$@" --filter "label=com.docker.compose.project=$project" \
 		--filter label=com.docker.compose.oneoff=False \
-		--format '{{.ID}} {{.Label "com.docker.compose.project.config_files"}}' |
+		--format '{{.ID}} {{.Label "com.docker.compose.project.config_files"}}') || exit
+	printf '%s\n' "$listed" |
 		while read -r one files; do
 			case $files in "$from"*) echo "$one" ;; esac
 		done
@@ -189,12 +192,6 @@ check_data() {
 		[ $(($2 / 1024)) -lt "${free:-$2}" ] ||
 			fail "a database is put back beside the one that is there, which needs $(($2 / 1024)) KiB where the database server keeps its data, and $free KiB are free: make room"
 	done
-}
-
-# as_planned: what the plan was made for has to be what is there.
-as_planned() {
-	[ "$(readlink "$dir/current" || true)" = "${previous:+releases/$previous}" ] ||
-		fail "another release went live since this one was planned"
 }
 
 # make_current VERSION: points current at a release. A link is replaced in one

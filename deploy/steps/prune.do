@@ -1,33 +1,23 @@
 # One image may have been released under several versions: what a release that
 # stays runs on, stays. Nothing is written: the disk may be full, and this makes
 # room.
-clean_up() {
-	recorded=$(images $(ls -1 "$dir/releases"))
-	kept="$image $(printf '%s\n' "$recorded" | while read -r one used; do
-		case " $unneeded_versions " in
-		*" $one "*) ;;
-		*) echo "$used" ;;
-		esac
-	done | paste -sd ' ' -)"
-	for one in $unneeded_versions; do
-		used=$(printf '%s\n' "$recorded" | awk -v one="$one" '$1 == one { print $2 }')
-		docker image rm "${tagged%:*}:$one" >/dev/null 2>&1 || true
-		case " $kept " in
-		*" $used "*) continue ;;
-		esac
-		# One that a container uses stays as well.
-		if docker image rm "$used" >/dev/null 2>&1; then echo "$one: image removed"; fi
-	done
-	for one in $unneeded_backups; do
-		rm -rf -- "${dir:?}/backups/$one"
-		echo "backup of run $one removed"
-	done
-}
-# The release is live: that something can't be removed undoes nothing. Apart, so
-# that a failure still ends it.
-clean_up &
-wait $! || {
-	code=$?
-	[ "$kind" != prune ] || exit "$code"
-	echo "warning: not everything that no rollback needs was removed"
-}
+recorded=$(images $(ls -1 "$dir/releases"))
+kept="$image $(printf '%s\n' "$recorded" | while read -r one used; do
+	case " $unneeded_versions " in
+	*" $one "*) ;;
+	*) echo "$used" ;;
+	esac
+done | paste -sd ' ' -)"
+for one in $unneeded_versions; do
+	used=$(printf '%s\n' "$recorded" | awk -v one="$one" '$1 == one { print $2 }')
+	docker image rm "${tagged%:*}:$one" >/dev/null 2>&1 || true
+	case " $kept " in
+	*" $used "*) continue ;;
+	esac
+	# One that a container uses stays as well.
+	if docker image rm "$used" >/dev/null 2>&1; then echo "$one: image removed"; fi
+done
+for one in $unneeded_backups; do
+	rm -rf -- "${dir:?}/backups/$one"
+	echo "backup of run $one removed"
+done

@@ -1,4 +1,3 @@
-as_planned
 # A run that was interrupted here has moved it already.
 if [ -e release ]; then
 	[ ! -e "$dir/releases/$version" ] || fail "version $version is on the host already"

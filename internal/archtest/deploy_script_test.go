@@ -45,6 +45,8 @@ func TestDeployScript(t *testing.T) {
 		want []string
 	}{
 		{"release by tag", releaseStep, []string{"COMMAND=release", "VERSION=site-v1.2.3"}, 0, append(release, "1.2.3")},
+		{"release by a tag without a version", releaseStep, []string{"COMMAND=release", "VERSION=site-v"}, 2, nil},
+		{"release without a version", releaseStep, []string{"COMMAND=release"}, 2, nil},
 		{"release fails", releaseStep, []string{"COMMAND=release", "VERSION=site-v1.2.3-1"}, 3, append(release, "1.2.3-1")},
 		{"hotfix", releaseStep, []string{"COMMAND=hotfix", "VERSION=1.1.5-1", "APP=hrms", "REF=fix it; $(id)"}, 4, append(release, "1.1.5-1", "--ref", "hrms=fix it; $(id)")},
 		{"rollback", rollbackStep, []string{}, 130, rollback},

@@ -179,6 +179,7 @@ const (
 // so that its exit code and a cancelled run arrive.
 var changes = map[string]*regexp.Regexp{
 	releaseStep: regexp.MustCompile(`^version=\$\{VERSION#site-v\}
+if \[ -z "\$version" \]; then echo "no version in: \$VERSION" >&2; exit 2; fi
 case "\$COMMAND" in
 (  [a-z]+\) exec "\$RUNNER_TEMP/pipeline" release --yes [^;&|\n]* ;;\n)+` +
 		`  \*\) echo "unknown command: \$COMMAND" >&2; exit 2 ;;

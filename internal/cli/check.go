@@ -22,7 +22,13 @@ func (c *cli) check(ctx context.Context, global *globalFlags) error {
 		return err
 	}
 	defer r.close()
-	if _, err := c.probe(ctx, in, r.target, need, report); err != nil {
+	found, err := c.probe(ctx, in, r.target, need, report)
+	if found.state != nil {
+		for _, warning := range hostWarnings(*found.state) {
+			c.log.Warn().Msg(warning)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	c.log.Info().Msg("no problem found")

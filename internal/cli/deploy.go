@@ -53,7 +53,11 @@ func (c *cli) deploy(ctx context.Context, o deployOptions, version string) error
 	if err := report.Err(); err != nil {
 		return err
 	}
-	fmt.Fprint(c.err, renderPlan(lock, "", in.config.Host.Address, &plan))
+	packages := ""
+	if state.Current != nil {
+		packages = state.Current.Lock.Requirements
+	}
+	fmt.Fprint(c.err, renderPlan(lock, packages, in.config.Host.Address, &plan))
 	if err := c.approve(o.yesFlag, "Deploy "+version+"?"); err != nil {
 		return err
 	}

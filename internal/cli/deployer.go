@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
@@ -46,7 +47,13 @@ func (c *cli) logDeploy(e deploy.Event) {
 	case deploy.StepBegan:
 		c.log.Debug().Msg(e.Step + " began")
 	case deploy.Output:
-		c.log.Debug().Msg(e.Step + ": " + e.Text)
+		event := c.log.Debug()
+		if strings.HasPrefix(e.Text, "warning: ") {
+			event = c.log.Warn()
+		}
+		event.Msg(e.Step + ": " + e.Text)
+	case deploy.Warned:
+		c.log.Warn().Int("exit", e.Exit).Str("fix", e.Text).Msg("the release is live, but step " + e.Step + " failed")
 	case deploy.StepEnded:
 		event, what := c.log.Info(), e.Step
 		if e.Exit != 0 {

@@ -32,9 +32,12 @@ func newHistory(c *cli, global *globalFlags) *cobra.Command {
 
 func (c *cli) history(ctx context.Context, o historyOptions) error {
 	return c.onHost(ctx, o.globalFlags, func(h *host.Host, target deploy.Target) error {
-		records, err := deploy.History(ctx, h, target)
+		records, unreadable, err := deploy.History(ctx, h, target)
 		if err != nil {
 			return err
+		}
+		if len(unreadable) > 0 {
+			c.log.Warn().Strs("files", unreadable).Msg("left out, because these files on the host can't be read")
 		}
 		if o.json {
 			return c.printJSON(records)

@@ -15,7 +15,8 @@ import (
 func newTable(b *strings.Builder) *tabwriter.Writer { return tabwriter.NewWriter(b, 0, 0, 2, ' ', 0) }
 
 // renderPlan returns what a release changes, as the user reads it. packages are
-// those of the release before; plan is nil without a host.
+// those of the release before, empty where there is none; plan is nil without a
+// host.
 func renderPlan(lock release.Lock, packages, host string, plan *deploy.Plan) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nRelease %s (Python %s, Node %s)\n\n", lock.SiteVersion, lock.Python, lock.Node)
@@ -64,7 +65,7 @@ func renderPackages(before, after string) string {
 		if count == 0 {
 			return ""
 		}
-		return fmt.Sprintf("\nPython packages: %d, resolved for a first release\n", count)
+		return fmt.Sprintf("\nPython packages: %d\n", count)
 	}
 	moves, err := image.Moves(before, after)
 	if err != nil {
@@ -112,6 +113,9 @@ func renderRecord(record release.Record) string {
 	}
 	fmt.Fprintf(table, "sites\t%s\n", strings.Join(record.Sites, ", "))
 	fmt.Fprintf(table, "runtimes\tPython %s, Node %s\n", record.Lock.Python, record.Lock.Node)
+	for _, w := range record.Warnings {
+		fmt.Fprintf(table, "warning\tstep %s failed with exit code %d: %s\n", w.Step, w.Exit, w.Remedy)
+	}
 	for _, app := range record.Lock.Apps {
 		fmt.Fprintf(table, "app %s\t%s\n", app.Name, at(&app))
 	}

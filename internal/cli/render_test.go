@@ -16,7 +16,7 @@ func TestRenderPlan(t *testing.T) {
 func TestRenderPackages(t *testing.T) {
 	for name, test := range map[string]struct{ before, after, want string }{
 		"none are known":   {"", "", ""},
-		"a first release":  {"", "a==1\nb==2\n", "\nPython packages: 2, resolved for a first release\n"},
+		"a first release":  {"", "a==1\nb==2\n", "\nPython packages: 2\n"},
 		"the same":         {"a==1\n", "a==1\n", "\nPython packages: 1, none moves\n"},
 		"one moves":        {"a==1\nb==2\n", "a==1\nb==3\n", "\nPython packages: 2, of which move\n  b 2 → 3\n"},
 		"one is new":       {"a==1\n", "a==1\nb==3\n", "\nPython packages: 2, of which move\n  b 3 is new\n"},

@@ -62,7 +62,7 @@ func sampleStates() map[string]deploy.State {
 	held := &deploy.Lock{Run: "7-1.1.6", Status: deploy.RunHeld, Since: record.FinishedAt}
 	return map[string]deploy.State{
 		"no-docker": {DockerError: "permission denied"},
-		"empty":     {Docker: "24.0", NoCron: true},
+		"empty":     {Docker: "24.0", NoWaker: true},
 		"live": {Docker: "24.0", Current: &first, LastRun: &deploy.RunState{ID: "1-1.1.5", Status: "done"}, Containers: []compose.Container{
 			{Service: "backend", State: "running", Health: "healthy"},
 			{Service: "db", State: "running", Health: "starting"},

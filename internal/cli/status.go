@@ -68,10 +68,23 @@ func renderState(state deploy.State) string {
 	if state.LastRun != nil {
 		b.WriteString(renderRun(*state.LastRun))
 	}
-	if state.NoCron {
-		b.WriteString("There is no crontab on the host: a run does not go on by itself after a restart.\n")
+	for _, warning := range hostWarnings(state) {
+		b.WriteString(warning + "\n")
 	}
 	return b.String()
+}
+
+// hostWarnings returns what is wrong on a host without being in the way of
+// anything, as sentences.
+func hostWarnings(state deploy.State) []string {
+	var warnings []string
+	if state.NoWaker {
+		warnings = append(warnings, "Neither systemd nor cron wakes a run on the host: it does not go on by itself after a restart. Install cron, or let the user's units run without a login: loginctl enable-linger.")
+	}
+	if len(state.Unreadable) > 0 {
+		warnings = append(warnings, "These files on the host can't be read, as after a power cut: "+strings.Join(state.Unreadable, ", ")+". The rest is read without them.")
+	}
+	return warnings
 }
 
 // renderContainers returns a table of containers with their health.
@@ -104,7 +117,11 @@ func renderRun(run deploy.RunState) string {
 	text += ".\n"
 	switch run.Status {
 	case deploy.RunInterrupted:
-		text += "Its process is gone; the host goes on with it within a minute. pipeline unlock --resume or --undo does so at once.\n"
+		verbs := "pipeline unlock --resume or --undo does so at once.\n"
+		if run.Settled {
+			verbs = "pipeline unlock --resume does so at once; its release is live.\n"
+		}
+		text += "Its process is gone; the host goes on with it within a minute. " + verbs
 	case deploy.RunHeld:
 		text += "It waits for the operator: when the cause is gone, pipeline unlock --undo puts everything back, and pipeline unlock --resume carries on.\n"
 	}

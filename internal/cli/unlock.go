@@ -28,7 +28,7 @@ func newUnlock(c *cli, global *globalFlags) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&o.resume, "resume", false, "carry on with it")
 	cmd.Flags().BoolVar(&o.undo, "undo", false, "put everything back")
-	cmd.Flags().BoolVar(&o.force, "force", false, "only take the deploy lock away from it")
+	cmd.Flags().BoolVar(&o.force, "force", false, "end it, whatever it is doing, and take the deploy lock away from it")
 	return cmd
 }
 
@@ -58,9 +58,9 @@ func (c *cli) unlock(ctx context.Context, o unlockOptions) error {
 	case state.Lock == nil && !waits:
 		c.log.Info().Msg("the deploy lock is free, and no run waits to be finished")
 		return nil
-	case state.Lock != nil && state.Lock.Status == deploy.RunRunning:
+	case state.Lock != nil && state.Lock.Status == deploy.RunRunning && !o.force:
 		return problem.Report{{Code: "unlock.running", Subject: "run " + state.Lock.Run, Detail: "is under way" + by(state.Lock.Owner),
-			Remedy: "wait for it: pipeline status shows what it does"}}.Err()
+			Remedy: "wait for it: pipeline status shows what it does; pipeline unlock --force ends it where it is"}}.Err()
 	case o.force:
 		return c.takeLock(ctx, in, state.Lock)
 	case o.resume:
@@ -68,8 +68,9 @@ func (c *cli) unlock(ctx context.Context, o unlockOptions) error {
 	case o.undo:
 		return c.finish(ctx, in, state, "undo")
 	}
-	if state.LastRun == nil {
-		return unlockChoices(deploy.RunState{ID: state.Lock.Run, Status: state.Lock.Status}).Err()
+	if state.Lock != nil && (state.LastRun == nil || state.LastRun.ID != state.Lock.Run) {
+		return problem.Report{{Code: "unlock.unreadable", Subject: "deploy lock", Detail: "can't be read: the host may have lost its power",
+			Remedy: "pipeline unlock --force takes it away; pipeline unlock then tells whether a run waits to be finished"}}.Err()
 	}
 	return unlockChoices(*state.LastRun).Err()
 }
@@ -88,7 +89,7 @@ func (c *cli) takeLock(ctx context.Context, in inputs, lock *deploy.Lock) error 
 	if err := deploy.Unlock(ctx, h, in.target, lock.Run); err != nil {
 		return err
 	}
-	c.log.Warn().Str("run", lock.Run).Msg("the deploy lock is free; what the run had begun was left as it is")
+	c.log.Warn().Str("run", lock.Run).Msg("the run was ended and the deploy lock is free; what it had begun was left as it is, and what runs in containers goes on there")
 	return nil
 }
 
@@ -100,7 +101,10 @@ func (c *cli) finish(ctx context.Context, in inputs, state deploy.State, verb st
 	case errors.Is(err, deploy.ErrNothingToTakeOver):
 		return problem.Report{{Code: "unlock.nothing", Subject: "deploy lock", Detail: "belongs to a run that can't be finished, because its folder is gone",
 			Remedy: "pipeline unlock --force takes the lock away from it", Err: err}}.Err()
-	case errors.As(err, &failed) && verb == "undo" && failed.State == deploy.RolledBack:
+	case errors.Is(err, deploy.ErrSettled):
+		return problem.Report{{Code: "unlock.settled", Subject: "run " + state.LastRun.ID, Detail: "can't be undone any more: its release is live",
+			Remedy: "pipeline unlock --resume finishes it; pipeline rollback goes back to an earlier release", Err: err}}.Err()
+	case errors.As(err, &failed) && verb == "undo" && failed.State != deploy.NeedsPerson:
 		// That is what was asked for.
 		c.log.Info().Str("site", failed.Site).Msg("everything was put back")
 		return nil
@@ -120,8 +124,11 @@ func unlockChoices(run deploy.RunState) problem.Report {
 			step = ", while step " + run.Step + " was undone"
 		}
 	}
-	return problem.Report{{Code: "unlock.choose", Subject: "run " + run.ID, Detail: fmt.Sprintf("is %s%s", run.Status, step),
-		Remedy: "pipeline unlock --undo puts everything back, pipeline unlock --resume carries on; --force only takes the lock away and leaves the rest as it is"}}
+	remedy := "pipeline unlock --undo puts everything back, pipeline unlock --resume carries on; --force only takes the lock away and leaves the rest as it is"
+	if run.Settled {
+		remedy = "pipeline unlock --resume carries on; its release is live, and nothing is put back any more"
+	}
+	return problem.Report{{Code: "unlock.choose", Subject: "run " + run.ID, Detail: fmt.Sprintf("is %s%s", run.Status, step), Remedy: remedy}}
 }
 
 func by(owner string) string {

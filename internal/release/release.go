@@ -127,6 +127,15 @@ type Step struct {
 	Seconds float64 `json:"seconds"`
 }
 
+// Warning is a step that failed after the release was live, and undid nothing.
+type Warning struct {
+	Step string `json:"step"`
+	// Exit is its exit code.
+	Exit int `json:"exit"`
+	// Remedy is what to do about it.
+	Remedy string `json:"remedy"`
+}
+
 // Record is one release that went live: what release.json on the host holds.
 type Record struct {
 	Version string `json:"version"`
@@ -158,6 +167,8 @@ type Record struct {
 	// It is zero for a first release.
 	Downtime float64 `json:"downtime_seconds"`
 	Steps    []Step  `json:"steps"`
+	// Warnings are the steps that failed while the release was live already.
+	Warnings []Warning `json:"warnings,omitempty"`
 	// Run is the folder under runs/ with the journal of the deploy.
 	Run string `json:"run"`
 }
