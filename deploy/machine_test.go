@@ -76,6 +76,7 @@ func newMachine(t *testing.T) *machine {
 	m.write("docker", dockerStandIn, 0o755)
 	m.write("started", "once\n", 0o644)
 	// Neither the crontab nor the systemd of the user who runs the tests is touched.
+	m.write("crontab.txt", "", 0o600)
 	m.write("systemctl", "#!/bin/sh\nexit 1\n", 0o755)
 	m.write("loginctl", "#!/bin/sh\nexit 1\n", 0o755)
 	m.write("crontab", "#!/bin/sh\n[ \"$1\" = - ] && exec cat >\"$DOCKER_STATE/crontab.txt\"\nexec cat \"$DOCKER_STATE/crontab.txt\"\n", 0o755)

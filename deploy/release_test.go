@@ -241,33 +241,43 @@ func TestConnectionLost(t *testing.T) {
 	}
 }
 
-func TestInterrupt(t *testing.T) {
-	short(t)
-	const waits = `while [ ! -e "$DOCKER_STATE/go" ]; do sleep 0.05; done`
-	// interrupt ends the context when a step begins, as Ctrl-C does.
-	interrupt := func(t *testing.T, step string) (context.Context, func(*Deployer)) {
-		ctx, cancel := context.WithCancel(t.Context())
-		return ctx, func(d *Deployer) {
-			observe := d.Observe
-			d.Observe = func(e Event) {
-				observe(e)
-				if e.Kind == StepBegan && e.Step == step {
-					cancel()
-				}
+// waits has docker wait until the test says so.
+const waits = `touch "$DOCKER_STATE/waiting"
+while [ -d "$DOCKER_STATE" ] && [ ! -e "$DOCKER_STATE/go" ]; do sleep 0.05; done`
+
+// interrupt ends the context when a step begins, as Ctrl-C does.
+func interrupt(t *testing.T, step string) (context.Context, func(*Deployer)) {
+	ctx, cancel := context.WithCancel(t.Context())
+	return ctx, func(d *Deployer) {
+		observe := d.Observe
+		d.Observe = func(e Event) {
+			observe(e)
+			if e.Kind == StepBegan && e.Step == step {
+				cancel()
 			}
 		}
 	}
-	// detachAtOnce detaches when it is said that the host carries on.
-	detachAtOnce := func(d *Deployer) {
+}
+
+// onCarryingOn does something when it is said that the host carries on.
+func onCarryingOn(do func(detach chan<- struct{})) func(*Deployer) {
+	return func(d *Deployer) {
 		detach := make(chan struct{})
 		observe := d.Observe
 		d.Detach, d.Observe = detach, func(e Event) {
 			observe(e)
 			if e.Kind == CarryingOn {
-				close(detach)
+				do(detach)
 			}
 		}
 	}
+}
+
+// detachAtOnce detaches then.
+var detachAtOnce = onCarryingOn(func(detach chan<- struct{}) { close(detach) })
+
+func TestInterrupt(t *testing.T) {
+	short(t)
 	t.Run("before the critical part", func(t *testing.T) {
 		m := newMachine(t)
 		m.mustRelease("1.0.0")

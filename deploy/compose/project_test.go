@@ -35,6 +35,32 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// TestContainerIsAsItShouldBe: a container that is to run and has ended is not
+// well, whatever its exit code says.
+func TestContainerIsAsItShouldBe(t *testing.T) {
+	all := []compose.Container{
+		{Service: "create-site", State: "exited"},
+		{Service: "configurator", State: "exited", Exit: 1},
+		{Service: "queue-short", State: "exited"},
+		{Service: "queue-long", State: "exited", Exit: 137},
+		{Service: "scheduler", State: "running"},
+		{Service: "backend", State: "running", Health: "unhealthy"},
+		{Service: "db", State: "exited"},
+		{Service: "websocket", State: "restarting"},
+		{Service: "not-on-record", State: "exited"},
+	}
+	compose.Know(all, "once create-site\nonce configurator\nworker queue-short\nworker queue-long\nscheduler scheduler\nweb backend\nweb websocket\ndata db\n")
+	var well []string
+	for _, c := range all {
+		if c.OK() {
+			well = append(well, c.Service)
+		}
+	}
+	if got, want := strings.Join(well, " "), "create-site scheduler not-on-record"; got != want {
+		t.Errorf("well are %s, want %s", got, want)
+	}
+}
+
 func TestParsePS(t *testing.T) {
 	lines := `{"Name":"erp-db-1","Service":"db","Image":"mariadb:10.11","State":"running","Health":"healthy","ExitCode":0}
 {"Name":"erp-backend-1","Service":"backend","Image":"erp","State":"running","Health":"unhealthy","ExitCode":0}

@@ -50,7 +50,8 @@ func sampleRecord() release.Record {
 		Version: "1.1.5", Previous: "1.1.4", Lock: sampleLock(), Sites: []string{"erp.example.com", "test.example.com"},
 		Image:      release.Image{Repository: "ghcr.io/acme/site", Tag: "1.1.5", Digest: "sha256:" + strings.Repeat("0f", 32)},
 		FinishedAt: time.Date(2024, 3, 20, 13, 0, 0, 0, time.FixedZone("", 3600)), Downtime: 12.34,
-		Steps: []release.Step{{Name: "pull", Seconds: 3.21}, {Name: "migrate", Seconds: 101.26}},
+		Steps:    []release.Step{{Name: "pull", Seconds: 3.21}, {Name: "migrate", Seconds: 101.26}},
+		Warnings: []release.Warning{{Step: "await-workers", Exit: 1, Remedy: "pipeline logs queue-short says why"}},
 	}
 }
 
@@ -66,9 +67,12 @@ func sampleStates() map[string]deploy.State {
 		"live": {Docker: "24.0", Current: &first, LastRun: &deploy.RunState{ID: "1-1.1.5", Status: "done"}, Containers: []compose.Container{
 			{Service: "backend", State: "running", Health: "healthy"},
 			{Service: "db", State: "running", Health: "starting"},
-			{Service: "configurator", State: "exited"},
+			{Service: "configurator", State: "exited", Role: compose.Once},
+			{Service: "queue-long", State: "exited", Role: compose.Worker},
 			{Service: "queue-short", State: "exited", Exit: 1},
 		}},
+		"settled": {Docker: "24.0", Current: &record, LastRun: &deploy.RunState{ID: "7-1.1.6", Status: deploy.RunInterrupted, Step: "workers", Settled: true},
+			Unreadable: []string{"releases/1.1.3/release.json"}},
 		"interrupted": {Docker: "24.0", Current: &record, Lock: held, LastRun: &deploy.RunState{ID: "7-1.1.6", Status: deploy.RunInterrupted, Step: "migrate"}},
 		"held":        {Docker: "24.0", Current: &record, Lock: held, LastRun: &deploy.RunState{ID: "7-1.1.6", Status: deploy.RunHeld, Step: "migrate", Undoing: true}},
 	}

@@ -124,7 +124,7 @@ func unlockChoices(run deploy.RunState) problem.Report {
 			step = ", while step " + run.Step + " was undone"
 		}
 	}
-	remedy := "pipeline unlock --undo puts everything back, pipeline unlock --resume carries on; --force only takes the lock away and leaves the rest as it is"
+	remedy := "pipeline unlock --undo puts everything back, pipeline unlock --resume carries on; --force ends it where it is and takes the lock away"
 	if run.Settled {
 		remedy = "pipeline unlock --resume carries on; its release is live, and nothing is put back any more"
 	}
