@@ -59,6 +59,12 @@ def serving(*sites):
     print(" ".join(site for site in sites if not config(site).get("maintenance_mode")))
 
 
+def readers(*sites):
+    """Prints the sites that answer requests which only read while they are
+    closed."""
+    print(" ".join(site for site in sites if config(site).get("allow_reads_during_maintenance")))
+
+
 def server_at(key):
     """A connection to the Redis that the bench's configuration has under a key."""
     import redis
@@ -155,6 +161,9 @@ def client(site, *names):
         arguments += ["--socket", values["db_socket"]]
     else:
         arguments += ["--host", values.get("db_host") or "localhost", "--port", str(values.get("db_port") or 3306)]
+    for key in ("ssl_ca", "ssl_cert", "ssl_key"):
+        if values.get(f"db_{key}"):
+            arguments += ["--" + key.replace("_", "-"), values[f"db_{key}"]]
     return [program, *arguments], os.environ | {"MYSQL_PWD": values["db_password"]}, values["db_name"]
 
 
