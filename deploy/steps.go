@@ -35,7 +35,7 @@ var (
 	pull = step{name: "pull",
 		does: "pull the image by its digest, and the other images that are missing"}
 	check = step{name: "check",
-		does: "check the compose set, that all images of the new and the running release are there, and that there is room for a backup"}
+		does: "check the compose set, that all images of the new and the running release are there, that there is room for a backup and a way back for data services that change, and that the running site can be asked"}
 	compare = step{name: "compare",
 		does: "look whether a migration is needed: whether an app changed its patches, hooks, fixtures or document types"}
 	measureDowntime = step{name: "measure-downtime",

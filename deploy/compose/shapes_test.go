@@ -2,6 +2,8 @@ package compose_test
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -184,6 +186,30 @@ func TestDatabaseElsewhere(t *testing.T) {
 	}
 	// One that is no site's is of no concern.
 	mustLoad(t, withDatabase+"  metabase-db: {image: \"postgres:16\", healthcheck: *health}\n")
+}
+
+// TestDatabaseElsewhereOfOwnSet: the set that docs/deploy.md has for it.
+func TestDatabaseElsewhereOfOwnSet(t *testing.T) {
+	docs, err := os.ReadFile("../../docs/deploy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := compose.Own.ReadFile("compose-main.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var on []compose.File
+	for i, block := range strings.Split(string(docs), "```yaml\n")[1:] {
+		text, _, _ := strings.Cut(block, "```")
+		name := fmt.Sprintf("example-%d.yaml", i)
+		on = append(on, compose.File{Path: name, Name: name, Data: []byte(text)})
+	}
+	variables := values()
+	variables["DB_HOST"] = "sql.example.com"
+	set, report := compose.Load(context.Background(), "erp", append([]compose.File{{Path: "main.yaml", Name: "main.yaml", Data: own}}, on...), variables)
+	if len(report) > 0 || len(on) != 2 || slices.Contains(set.Services, "db") || slices.Contains(set.Images, "mariadb:10.11") {
+		t.Errorf("%v, %d examples: %+v", report.Err(), len(on), set)
+	}
 }
 
 // TestNotBeside: what keeps two releases apart is known before a swap.
