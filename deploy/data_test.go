@@ -12,6 +12,8 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
 
 // inFull returns our set with some texts replaced, as compose prints it.
@@ -210,5 +212,54 @@ func TestReplicas(t *testing.T) {
 	want := []string{"--scale backend=1 --scale websocket=1 backend websocket", "--scale frontend=1 frontend", "--scale queue-long=6 --scale queue-short=2 queue-long queue-short"}
 	if !slices.Equal(got, want) {
 		t.Errorf("\n got %q\nwant %q", got, want)
+	}
+}
+
+// TestDataServicesGoBack: a rollback goes back within a series, with a dump, and
+// not to data that are elsewhere.
+func TestDataServicesGoBack(t *testing.T) {
+	short(t)
+	for _, tc := range []struct {
+		name     string
+		replaced []string // of the release that is live
+		refused  string
+	}{
+		{"to an older server of the series", []string{"image: mariadb:10.11", "image: mariadb:10.11.15"}, ""},
+		{"to an older series", []string{"image: mariadb:10.11", "image: mariadb:11.4"}, "service db is MariaDB 11.4.2 now and would be MariaDB 10.11.6 on the same data"},
+		{"to another volume", []string{"image: mariadb:10.11", "image: mariadb:11.4", "- db-data:/var/lib/mysql", "- db-data-11:/var/lib/mysql", "  db-data:\n", "  db-data-11:\n"},
+			"service db keeps its data elsewhere in 1.0.0 than now, so what was written since would be missing there"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			m := newMachine(t)
+			m.mustRelease("1.0.0")
+			m.mustRelease("1.0.1")
+			m.hasServer("mariadb:10.11.15", "mariadbd mariadbd  Ver 10.11.15-MariaDB for Linux")
+			m.hasServer("mariadb:11.4", "mariadbd mariadbd  Ver 11.4.2-MariaDB for Linux")
+			m.hasServer("mariadb:10.11", "mariadbd mariadbd  Ver 10.11.6-MariaDB for Linux")
+			m.when("id-mariadb-10.11", "image inspect --format {{.Id}} mariadb:10.11", `case "$*" in *10.11) echo id-of-mariadb-10.11; exit 0 ;; esac`)
+			m.hasSet("1.0.0", inFull(t))
+			m.hasSet("1.0.1", inFull(t, tc.replaced...))
+			m.when("backend", "label=com.docker.compose.service=backend", `printf 'one %s\n' "`+m.dir+`/releases/1.0.1/x"; exit 0`)
+			state, err := Inspect(t.Context(), m, m.target())
+			if err != nil {
+				t.Fatal(err)
+			}
+			plan, report := PlanRollback(state, m.target(), "", false)
+			if len(report) > 0 {
+				t.Fatal(report.Err())
+			}
+			before := len(m.calls())
+			_, _, err = m.carryOut(t.Context(), plan, release.Image{})
+			if tc.refused != "" {
+				if err == nil || !strings.Contains(err.Error(), tc.refused) {
+					t.Errorf("got %v, want %q", err, tc.refused)
+				}
+				return
+			}
+			dumped := slices.ContainsFunc(m.calls()[before:], func(call string) bool { return strings.HasSuffix(call, " dump erp.example.com") })
+			if err != nil || !dumped {
+				t.Errorf("%v, dumped: %v", err, dumped)
+			}
+		})
 	}
 }
