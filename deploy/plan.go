@@ -104,6 +104,9 @@ func MakePlan(ctx context.Context, s State, t Target, lock release.Lock) (Plan, 
 		report.Add(unsound...)
 		if set != nil {
 			p.set, p.variables = set, set.Variables
+			if t.Strategy == Swap {
+				report.Add(set.NotBeside...)
+			}
 			for _, image := range set.Images {
 				if image != plain["IMAGE"] {
 					p.Images = append(p.Images, image)

@@ -38,7 +38,7 @@ var (
 	pull = step{name: "pull",
 		does: "pull the image by its digest, and the other images that are missing"}
 	check = step{name: "check",
-		does: "check the compose set, that all images of the new and the running release are there, that the database of every site of the bench can be dumped and put back, and that there is room for that"}
+		does: "check the compose set, that all images of the new and the running release are there, that the database of every site of the bench can be dumped and put back and data services that change have a way back, that there is room for that, and that the running site can be asked"}
 	compare = step{name: "compare",
 		does: "look whether a migration is needed: whether an app changed its patches, hooks, fixtures or document types"}
 	measureDowntime = step{name: "measure-downtime",

@@ -11,8 +11,9 @@ import (
 )
 
 // The services without which there is no site to release: bench verbs run in
-// backend, visitors come through frontend, backups are of db.
-var neededServices = []string{"backend", "frontend", "db"}
+// backend, visitors come through frontend. Where backups are taken from is for
+// checkDatabase.
+var neededServices = []string{"backend", "frontend"}
 
 // check returns what the pipeline can't work with.
 func check(project *types.Project, documents documents, image string) problem.Report {
@@ -45,7 +46,13 @@ func check(project *types.Project, documents documents, image string) problem.Re
 			report.Addf("compose.pull-policy", at("image"), "add: pull_policy: never",
 				"service %s may pull our image, which is on the host by its digest before anything stops", name)
 		}
-		if len(service.Profiles) > 0 || awaited[name] {
+		if len(service.Profiles) > 0 {
+			continue
+		}
+		if image != "" {
+			report.Add(checkRole(service, image, awaited[name], at)...)
+		}
+		if awaited[name] {
 			continue
 		}
 		if service.HealthCheck == nil || service.HealthCheck.Disable || len(service.HealthCheck.Test) == 0 {
@@ -57,6 +64,7 @@ func check(project *types.Project, documents documents, image string) problem.Re
 		report.Addf("compose.image", documents.place("services", "backend", "image"), "write image: ${IMAGE}",
 			"service backend has the image %s, not the one of the release", backend.Image)
 	}
+	report.Add(checkDatabase(project, documents, image)...)
 	if documents.has("include") {
 		report.Addf("compose.local-file", documents.place("include"), "name all files of the set one after the other", "includes other files, which do not travel to the host")
 	}

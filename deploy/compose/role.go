@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 )
 
 // Role is what a service is there for. A deploy treats services by it.
@@ -24,21 +26,87 @@ const (
 	Scheduler Role = "scheduler"
 )
 
-// roleOf returns a service's role by its image and the bench command that it
-// runs, which are "bench worker" and "bench schedule" for those that have to
-// do with jobs.
+// roleLabel is the label by which a set says what a service is there for, where
+// its command does not.
+const roleLabel = "erpnext-pipeline.role"
+
+// benchDir is where an image has its bench.
+const benchDir = "/home/frappe/frappe-bench"
+
+// The services that steps know by their names. They answer visitors.
+var webServices = []string{"backend", "frontend", "websocket"}
+
+// roleOf returns a service's role by its image and what it runs.
 func roleOf(service types.ServiceConfig, image string, awaited bool) Role {
+	said := Role(service.Labels[roleLabel])
 	switch {
 	case awaited:
 		return Once
 	case service.Image != image:
 		return Data
-	case slices.ContainsFunc(service.Command, func(word string) bool { return strings.HasPrefix(word, "worker") }):
-		return Worker
-	case slices.Contains(service.Command, "schedule"):
-		return Scheduler
+	case said == Worker || said == Scheduler || said == Web:
+		return said
+	}
+	for _, p := range programsOf(commandLine(service)) {
+		if p.role != "" {
+			return p.role
+		}
 	}
 	return Web
+}
+
+func commandLine(service types.ServiceConfig) []string {
+	return slices.Concat([]string(service.Entrypoint), []string(service.Command))
+}
+
+// checkRole returns what keeps a service from having one role that is known for
+// certain. at returns the place of some of its keys.
+func checkRole(service types.ServiceConfig, image string, awaited bool, at func(keys ...string) string) problem.Report {
+	var report problem.Report
+	programs := programsOf(commandLine(service))
+	place := at("command")
+	if len(service.Command) == 0 && len(service.Entrypoint) > 0 {
+		place = at("entrypoint")
+	}
+	if service.Image != image {
+		ofBench := slices.ContainsFunc(programs, func(p program) bool { return p.bench }) ||
+			slices.Contains(webServices, service.Name) && service.Name != "backend" ||
+			slices.ContainsFunc(service.Volumes, func(v types.ServiceVolumeConfig) bool {
+				return v.Target == benchDir || strings.HasPrefix(v.Target, benchDir+"/")
+			})
+		if ofBench && service.Name != "backend" { // of which check has more to say
+			report.Addf("compose.image", at("image"), "write image: ${IMAGE}; a service that is not started by itself gets a profile",
+				"service %s is a part of the bench, and has the image %s, not the one of the release: it would stay on old code", service.Name, service.Image)
+		}
+		return report
+	}
+	said := Role(service.Labels[roleLabel])
+	if said != "" && said != Worker && said != Scheduler && said != Web {
+		report.Addf("compose.role", at("labels"), "use web, worker or scheduler", "service %s has the label %s with %q, which is no role", service.Name, roleLabel, said)
+		return report
+	}
+	roles := map[Role]bool{}
+	managed := false
+	for _, p := range programs {
+		managed = managed || p.manager
+		if p.role != "" {
+			roles[p.role] = true
+		}
+	}
+	byName := slices.Contains(webServices, service.Name)
+	switch {
+	case awaited:
+	case managed || len(roles) > 1:
+		report.Addf("compose.role", place, "give each program a service of its own",
+			"service %s runs several programs in one container: its workers can't be stopped by themselves", service.Name)
+	case byName && (roles[Worker] || roles[Scheduler] || said == Worker || said == Scheduler):
+		report.Addf("compose.role", place, "give it a service with another name", "service %s answers visitors, and is to run jobs", service.Name)
+	case said != "" || len(roles) == 1 || byName || len(commandLine(service)) == 0:
+	default:
+		report.Addf("compose.role", place, "say what it is there for with a label, "+roleLabel+": web, worker or scheduler",
+			"it can't be told from the command of service %s whether it answers visitors or runs jobs", service.Name)
+	}
+	return report
 }
 
 // awaitedServices returns the services whose end others wait for.

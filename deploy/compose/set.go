@@ -31,6 +31,9 @@ type Set struct {
 	Images []string
 	// Ports are the TCP ports that services publish on the host.
 	Ports []int
+	// NotBeside is what keeps two releases from running side by side: the
+	// strategy swap can't be used with it.
+	NotBeside problem.Report
 }
 
 // setDir stands for the folder of the set while the files are read: what a
@@ -54,6 +57,7 @@ func Load(ctx context.Context, name string, files []File, variables map[string]s
 		return nil, report
 	}
 	report.Add(check(project, documents, variables["IMAGE"])...)
+	set.NotBeside = checkBeside(project, documents, variables["IMAGE"])
 	set.readServices(project, variables["IMAGE"])
 	return set, report
 }

@@ -34,20 +34,20 @@ func TestLoadOwnFiles(t *testing.T) {
 			if len(report) > 0 {
 				t.Fatal(report.Err())
 			}
-			services := "backend configurator create-site db frontend queue-long queue-short redis-cache redis-queue scheduler traefik websocket"
+			services := "backend configurator create-site db frontend page queue-long queue-short redis-cache redis-queue scheduler traefik websocket"
 			if got := strings.Join(set.Services, " "); got != services {
 				t.Errorf("services: %s", got)
 			}
-			variables := "ADMIN_PASSWORD CLIENT_MAX_BODY_SIZE DB_ROOT_PASSWORD GUNICORN_THREADS GUNICORN_WORKERS HTTP_PORT IMAGE INSTALL_APPS PROXY_READ_TIMEOUT RELEASE RESTIC_PASSWORD RESTIC_REPOSITORY SITE_NAME"
+			variables := "ADMIN_PASSWORD CLIENT_MAX_BODY_SIZE DB_HOST DB_PORT DB_ROOT_PASSWORD GUNICORN_THREADS GUNICORN_WORKERS HTTP_PORT IMAGE INSTALL_APPS PROXY_READ_TIMEOUT RELEASE RESTIC_PASSWORD RESTIC_REPOSITORY SITE_NAME"
 			if got := strings.Join(set.Variables, " "); got != variables {
 				t.Errorf("variables: %s", got)
 			}
-			if got := strings.Join(set.Images, " "); got != digest+" mariadb:10.11 redis:7.2 traefik:v3.7" {
+			if got := strings.Join(set.Images, " "); got != digest+" mariadb:10.11 nginx:1.28-alpine redis:7.2 traefik:v3.7" {
 				t.Errorf("images: %s", got)
 			}
 			for name, role := range map[string]compose.Role{
 				"backend": compose.Web, "frontend": compose.Web, "websocket": compose.Web, "queue-short": compose.Worker, "queue-long": compose.Worker,
-				"scheduler": compose.Scheduler, "configurator": compose.Once, "create-site": compose.Once, "db": compose.Data, "traefik": compose.Data,
+				"scheduler": compose.Scheduler, "configurator": compose.Once, "create-site": compose.Once, "db": compose.Data, "traefik": compose.Data, "page": compose.Data,
 			} {
 				if set.Roles[name] != role {
 					t.Errorf("%s is %q, want %q", name, set.Roles[name], role)

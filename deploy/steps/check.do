@@ -1,7 +1,14 @@
+. ./data.sh
 # A set in full may have secrets in it: it goes into no file.
 new=$(compose "$version" config)
-# section NAME <SET: one of its top-level sections.
-section() { awk -v name="$1:" '/^[^ ]/ { on = $1 == name } on'; }
+# port_of VERSION: where its proxy is published.
+port_of() {
+	found=$(sed -n "s/^HTTP_PORT='\(.*\)'$/\1/p" "$dir/releases/$1/.env")
+	echo "${found:-$port}"
+}
+# note_address VERSION SET: where its proxy is reached from here.
+note_address() { echo "$(printf '%s\n' "$2" | published "$(port_of "$1")") $(port_of "$1")" >"address-$1"; }
+note_address "$version" "$new"
 all_there() {
 	missing=$(missing_images "$1")
 	for one in $missing; do fail "image $one is not on this host"; done
@@ -11,18 +18,12 @@ all_there "$version"
 # What can't come up again must not be taken down.
 old=$(compose "$previous" config)
 all_there "$previous"
+note_address "$previous" "$old"
 
 check_data
 
 # Services that hold data, and the proxy, stay as they are where this release has
 # them the same: networks, configuration and image.
-# checksums VERSION SET: a line with name and checksum of each, and of the networks.
-checksums() {
-	for service in $(services "$1" data); do
-		echo "$service $(printf '%s\n' "$2" | section services | awk -v name="  $service:" '/^  [^ ]/ { on = $0 == name } on' | sha256sum)"
-	done
-	echo "networks: $(printf '%s\n' "$2" | section networks | sha256sum)"
-}
 # up_to_date CONTAINER: whether it runs, with the image that its name stands for
 # now.
 up_to_date() {
@@ -32,6 +33,10 @@ up_to_date() {
 checksums "$previous" "$old" | sort >checksums.before
 checksums "$version" "$new" | sort >checksums.now
 comm -12 checksums.before checksums.now | cut -d ' ' -f 1 >same
+: >databases.part
+for service in $(services "$previous" data); do compare_server "$service" "$old" "$new"; done
+mv databases.part databases
+[ ! -s databases ] || echo "the database changes ($(paste -sd ' ' databases)), so it is dumped before"
 : >kept.part
 if grep -qx networks: same; then
 	grep -vx networks: same | while read -r service; do
@@ -43,6 +48,24 @@ if grep -qx networks: same; then
 fi
 mv kept.part kept
 [ ! -s kept ] || echo "these stay as they are: $(paste -sd ' ' kept)"
+
+# What is asked at the end of the run is asked once now, while that can still be
+# put right. Where the site is not well, this release may be what mends it.
+if [ -n "$(containers "$previous" label=com.docker.compose.service=frontend health=healthy)" ]; then
+	asked=$previous
+	open=$(site "$previous" serving "$first_site")
+	as_visitor look.sh $open >looked
+	asked=
+	while read -r one code at; do
+		case $code in
+		200) ;;
+		5* | page) echo "warning: $one answers with $code before this release" ;;
+		000) fail "nothing answers at $at, where $one is to be seen: the proxy of the compose set has to publish that on this host" ;;
+		3*) fail "$one leads from one address to the next, at last to $at: it has to answer http or https on this host" ;;
+		*) fail "$one answers with $code at $at, where a release has to see it answer with 200: let this host ask for /api/method/ping" ;;
+		esac
+	done <looked
+fi
 
 [ -n "$swap" ] || exit 0
 # Two releases are told apart by their numbers.

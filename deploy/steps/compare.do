@@ -8,7 +8,7 @@ elif [ -z "$running" ]; then
 else
 	read_by_migrate "$(docker inspect --format '{{.Image}}' "$running")" >inputs-before
 	read_by_migrate "$image" >inputs
-	if cmp -s inputs-before inputs; then
+	if cmp -s inputs-before inputs && [ ! -s databases ]; then
 		{
 			echo none
 			echo "no app changed its patches, hooks, fixtures or document types"
@@ -16,6 +16,7 @@ else
 	else
 		{
 			echo needed
+			[ ! -s databases ] || sed 's/^/the database service /' databases
 			diff inputs-before inputs | sed -n 's/^[<>] [0-9a-f]*  *//p' | sort -u
 		} >migration.part
 	fi

@@ -162,10 +162,11 @@ running_servers() (
 	done
 )
 
-# await_open: waits until each site that is not closed is answered for by the new
+# await_open VERSION: waits until each site that is not closed is answered for by a
 # release, and the one that visitors are led to through the proxy as well.
 await_open() (
-	of=$1
+	# The release before may answer at another port.
+	of=$1 asked=$1
 	open=$(site "$of" serving $sites)
 	site "$of" answers $open
 	case " $open " in
@@ -248,20 +249,29 @@ take_down() (
 	fi
 )
 
+# replicas SERVICE <SET: how many containers of it the set wants.
+replicas() {
+	awk -v name="  $1:" '
+		/^[^ ]/ { inside = $1 == "services:"; on = 0 }
+		/^  [^ ]/ { on = inside && $0 == name }
+		on && (/^    scale: / || /^      replicas: /) { wanted = $2 }
+		END { print wanted == "" ? 1 : wanted }'
+}
+
 # start_beside VERSION SERVICE…: starts containers of a release beside those of
-# another one, which stay as they are. compose counts all containers of a service, so one
-# more than there are is asked for.
+# another one, which stay as they are. compose counts all containers of a service,
+# so as many more than there are is asked for as the release has of it.
 start_beside() (
-	of=$1
+	of=$1 set=$(compose "$1" config)
 	shift
 	scales='' missing=''
 	for service; do
-		if [ -n "$(containers "$of" "label=com.docker.compose.service=$service")" ]; then
-			containers "$of" "label=com.docker.compose.service=$service" | with_ids docker start >/dev/null
-			continue
-		fi
+		own=$(containers "$of" "label=com.docker.compose.service=$service")
+		[ -z "$own" ] || docker start $own >/dev/null
+		lacking=$(($(printf '%s\n' "$set" | replicas "$service") - $(echo "$own" | wc -w)))
+		[ "$lacking" -gt 0 ] || continue
 		count=$(of_service "$service" | wc -l)
-		scales="$scales --scale $service=$((count + 1))" missing="$missing $service"
+		scales="$scales --scale $service=$((count + lacking))" missing="$missing $service"
 	done
 	[ -z "$missing" ] || bring_up "$of" --no-deps --no-recreate $scales $missing
 )
@@ -327,13 +337,18 @@ await_health() (
 	fail "not all containers of $1 are well"
 )
 
-# as_visitor SCRIPT ARGUMENTS…: a script that asks the proxy as a visitor does.
-# The tools for it are in the new image, not on the host.
+# address_of VERSION: address and port at which the proxy of a release is reached
+# from this host, as check found them in its set.
+address_of() { cat "address-$1" 2>/dev/null || echo "127.0.0.1 $port"; }
+
+# as_visitor SCRIPT ARGUMENTS…: a script that asks the proxy as a visitor does, of
+# the release $asked if that is another one than this. The tools for it are in
+# the new image, not on the host.
 as_visitor() (
-	text=$(cat "$1")
+	text=$(cat visit.sh "$1")
 	shift
 	docker run --rm --init --network host --pull never --entrypoint bash "$image" \
-		-euo pipefail -c "$text" as_visitor "$port" "$@"
+		-euo pipefail -c "$text" as_visitor $(address_of "${asked:-$version}") "$@"
 )
 
 # ask CODE ASSETS SITE…: waits until each site answers with a status code
@@ -348,17 +363,21 @@ await_route() { as_visitor await-route.sh "$first_site" "$@"; }
 # await_idle VERSION: waits until the frontend of a release has no request under way.
 # One that can't be asked, because its image was made by others, is not.
 await_idle() (
-	front=$(containers "$1" label=com.docker.compose.service=frontend status=running | head -n 1)
-	[ -n "$front" ] || exit 0
 	looks=0
-	while [ "$looks" -lt 600 ]; do
-		# The question itself is one that is under way.
-		busy=$(docker exec "$front" curl --silent --max-time 2 http://127.0.0.1:8081/status 2>/dev/null | awk '$1 == "Reading:" { print $2 + $4 }')
-		[ "${busy:-1}" -gt 1 ] || exit 0
-		looks=$((looks + 1))
-		sleep 0.1
+	for front in $(containers "$1" label=com.docker.compose.service=frontend status=running); do
+		while
+			# The question itself is one that is under way.
+			busy=$(docker exec "$front" curl --silent --max-time 2 http://127.0.0.1:8081/status 2>/dev/null | awk '$1 == "Reading:" { print $2 + $4 }')
+			[ "${busy:-1}" -gt 1 ]
+		do
+			looks=$((looks + 1))
+			[ "$looks" -lt 600 ] || {
+				echo "requests of more than a minute are cut off"
+				exit 0
+			}
+			sleep 0.1
+		done
 	done
-	echo "requests of more than a minute are cut off"
 )
 
 # site_in_own_container VERB ARGUMENTS…: site.py in a container of its own, of the

@@ -1,12 +1,12 @@
-# Asks the site for a sign of life ten times a second, through the port $1 of
-# the loopback as the site $2, and prints a line whenever the answer changes:
+# Asks the site $3 for a sign of life ten times a second, at the address $1 and
+# the port $2, and prints a line whenever the answer changes:
 # the moments before and after the request, in seconds since the host was
 # started, and the status code.
+address=$1 port=$2 site=$3
 last=
 while :; do
 	read -r before _ </proc/uptime
-	code=$(curl --silent --output /dev/null --max-time 2 --write-out '%{http_code}' \
-		--header "Host: $2" "http://127.0.0.1:$1/api/method/ping")
+	code=$(visit "$site" /api/method/ping --output /dev/null --max-time 2 --write-out '%{http_code}')
 	read -r after _ </proc/uptime
 	[ "$code" = "$last" ] || echo "$before $after $code"
 	last=$code

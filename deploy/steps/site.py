@@ -82,6 +82,12 @@ def serving(*sites):
     print(" ".join(site for site in sites if not config(site).get("maintenance_mode")))
 
 
+def readers(*sites):
+    """Prints the sites that answer requests which only read while they are
+    closed."""
+    print(" ".join(site for site in sites if config(site).get("allow_reads_during_maintenance")))
+
+
 def server_at(key):
     """A connection to the Redis that the bench's configuration has under a key."""
     import redis

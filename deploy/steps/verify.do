@@ -7,13 +7,13 @@ await_health "$version"
 # Asked for by a visitor, a missing one could still come from the release before.
 within "$version" frontend bash -euo pipefail -c "$(cat assets.sh)"
 site "$version" answers $sites
-# Closed sites say so, and serve their assets all the same.
-closed=200
-case " $(site "$version" serving $sites) " in
-*" $first_site "*) ;;
-*) closed=503 ;;
+# A closed site says so, and serves its assets all the same. Some answer who only
+# reads.
+code=503
+case " $(site "$version" serving $sites) $(site "$version" readers $sites) " in
+*" $first_site "*) code=200 ;;
 esac
-ask "$closed" assets "$first_site"
+ask "$code" assets "$first_site"
 wait "$versions" || {
 	cat versions.said
 	exit 1

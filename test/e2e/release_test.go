@@ -28,6 +28,7 @@ func TestRelease(t *testing.T) {
 		{"a first release makes the site", (*user).firstRelease},
 		// From here on 1.0.0 is live.
 		{"assets of the release before stay within reach", (*user).earlierAssets},
+		{"visitors see a page while there is no site", (*user).pageWithoutSite},
 		{"every service ends when it is told to", (*user).servicesEnd},
 		{"the everyday commands", everydayCommands.run},
 		{"push to a registry that asks for a password", (*user).pushWithPassword},

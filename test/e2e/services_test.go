@@ -27,7 +27,7 @@ func (u *user) servicesEnd(t *testing.T) {
 }
 
 func (u *user) measureStops(t *testing.T) {
-	services := []string{"frontend", "websocket", "backend", "queue-short", "queue-long", "scheduler", "traefik", "redis-cache", "redis-queue", "db"}
+	services := []string{"frontend", "websocket", "backend", "queue-short", "queue-long", "scheduler", "traefik", "page", "redis-cache", "redis-queue", "db"}
 	out := u.onHost(append([]string{"sh", "-euc", `for service; do
 		id=$(docker ps --quiet --filter "label=com.docker.compose.service=$service")
 		begun=$(date +%s%3N)

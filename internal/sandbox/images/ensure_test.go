@@ -171,6 +171,14 @@ kill $server`,
 		[]string{"3.7.", "404 page not found"},
 	},
 	{
+		"nginx:1.28-alpine",
+		`printf 'events { }\nhttp { server { listen 8080; location / { return 503 "a page\\n"; } } }\n' >/etc/nginx/page.conf
+nginx -c /etc/nginx/page.conf -g 'daemon off;' & server=$!
+until curl --silent --include http://127.0.0.1:8080/; do sleep 0.1; kill -0 $server; done
+kill -QUIT $server; wait $server; nginx -v`,
+		[]string{"HTTP/1.1 503", "a page\n", "nginx/1."},
+	},
+	{
 		"restic/restic:0.18.0",
 		`export RESTIC_PASSWORD=password RESTIC_REPOSITORY=/tmp/repository
 restic init; echo content >/tmp/file; restic backup /tmp/file; restic check
@@ -197,6 +205,7 @@ func TestEntrypoints(t *testing.T) {
 		{"mariadb:10.11", []string{"--version"}, "10.11."},
 		{"redis:7.2", []string{"--version"}, "Redis server v=7."},
 		{"traefik:v3.7", []string{"version"}, "3.7."},
+		{"nginx:1.28-alpine", []string{"nginx", "-v"}, "nginx/1."},
 		{"restic/restic:0.18.0", []string{"version"}, "restic 0."},
 		{"node:18.18.2-bookworm-slim", []string{"node", "--version"}, "v18.18.2"},
 	} {

@@ -36,6 +36,7 @@ func All() Set {
 		"mariadb:10.11",
 		"redis:7.2",
 		"traefik:v3.7",
+		"nginx:1.28-alpine",
 		"restic/restic:0.18.0",
 	}
 }

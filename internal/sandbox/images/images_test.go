@@ -27,12 +27,13 @@ func TestRecipeFor(t *testing.T) {
 		{image: "mariadb:10.11", program: "MariaDB"},
 		{image: "redis:7.2-alpine", program: "Redis"},
 		{image: "traefik:v3.7", program: "Traefik"},
+		{image: "nginx:1.28-alpine", program: "nginx"},
 		{image: "restic/restic:0.18.0", program: "restic"},
 		{image: "python:3.12-slim", problem: "make python:3.12-slim: there is a stand-in for Python 3.11 only"},
 		{image: "mariadb:11.4", problem: "make mariadb:11.4: there is a stand-in for MariaDB 10.11 only"},
 		{image: "redis", problem: "make redis: there is a stand-in for Redis 7 only"},
 		{image: "node:18-slim", problem: "make node:18-slim: there is a stand-in for a full version such as 18.18.2 only"},
-		{image: "nginx:1.27", problem: "make nginx:1.27: there is no stand-in for it"},
+		{image: "caddy:2", problem: "make caddy:2: there is no stand-in for it"},
 		{image: "Redis:7", problem: "read image name Redis:7"},
 	} {
 		t.Run(test.image, func(t *testing.T) {

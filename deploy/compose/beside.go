@@ -1,0 +1,48 @@
+package compose
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
+)
+
+// checkBeside returns what keeps containers of a new release from coming up
+// beside those of the one before, as a swap has them do: what there can be only
+// once.
+func checkBeside(project *types.Project, documents documents, image string) problem.Report {
+	var report problem.Report
+	awaited := awaitedServices(project)
+	for _, name := range slices.Sorted(maps.Keys(project.Services)) {
+		service := project.Services[name]
+		switch role := roleOf(service, image, awaited[name]); {
+		case len(service.Profiles) > 0, role == Data, role == Once:
+			continue
+		}
+		refuse := func(key, what string) {
+			report.Addf("compose.only-once", documents.place("services", name, key), "leave it out, or use the strategy cycle",
+				"service %s has %s, which two releases can't have at the same time; with the strategy swap they do run side by side", name, what)
+		}
+		if service.ContainerName != "" {
+			refuse("container_name", "the container_name "+service.ContainerName)
+		}
+		if service.NetworkMode == "host" || strings.HasPrefix(service.NetworkMode, "service:") || strings.HasPrefix(service.NetworkMode, "container:") {
+			refuse("network_mode", "network_mode: "+service.NetworkMode)
+		}
+		for _, port := range service.Ports {
+			if port.Published != "" && port.Published != "0" {
+				refuse("ports", fmt.Sprintf("port %s of the host", port.Published))
+			}
+		}
+		for _, network := range slices.Sorted(maps.Keys(service.Networks)) {
+			if settings := service.Networks[network]; settings != nil && (settings.Ipv4Address != "" || settings.Ipv6Address != "") {
+				refuse("networks", "a fixed address in the network "+network)
+			}
+		}
+	}
+	return report
+}
