@@ -123,7 +123,7 @@ func TestEveryStrategyRuns(t *testing.T) {
 }
 
 // warned checks that a step that failed while the release was live is a warning
-// to everybody who asks, after it was tried again.
+// wherever it is asked for, after it was tried again.
 func (m *machine) warned(record release.Record, events []Event, want bool, step string) {
 	m.t.Helper()
 	shown := slices.IndexFunc(events, func(e Event) bool { return e.Kind == Warned })
