@@ -13,8 +13,8 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
 
-// wakeLimit is how long a run that was interrupted has to go on by itself. The
-// crontab wakes it every minute.
+// wakeLimit is how long a run that was interrupted has to go on by itself. It is
+// woken every minute.
 const wakeLimit = 90 * time.Second
 
 // follow follows the run to its end.

@@ -4,6 +4,8 @@ package deploy
 
 import (
 	"errors"
+	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -123,7 +125,7 @@ func TestEveryStrategyRuns(t *testing.T) {
 }
 
 // warned checks that a step that failed while the release was live is a warning
-// to everybody who asks, after it was tried again.
+// wherever it is asked for, after it was tried again.
 func (m *machine) warned(record release.Record, events []Event, want bool, step string) {
 	m.t.Helper()
 	shown := slices.IndexFunc(events, func(e Event) bool { return e.Kind == Warned })
@@ -234,5 +236,45 @@ func TestPruneFails(t *testing.T) {
 	var failed *FailedError
 	if _, _, err := m.carryOut(t.Context(), plan, release.Image{}); !errors.As(err, &failed) || failed.Step != "prune" {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestOneScheduler: where the scheduler of the release before can't be removed,
+// or it can't be known whether it was, the new one is not started.
+func TestOneScheduler(t *testing.T) {
+	short(t)
+	for name, do := range map[string]string{
+		"it stays":               `echo "0ld $OLD/compose-main.yaml"`,
+		"Docker does not answer": `exit 1`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t)
+			m.write("sleep", "#!/bin/sh\n", 0o755) // between attempts
+			m.mustRelease("1.0.0")
+			target := m.target()
+			target.Strategy = Swap
+			plan, report := MakePlan(t.Context(), m.inspect(), target, lockOf("1.0.1"))
+			if len(report) > 0 {
+				t.Fatal(report.Err())
+			}
+			asked := "ps --all --no-trunc --filter label=com.docker.compose.service=scheduler"
+			m.when("scheduler", asked, fmt.Sprintf(`[ "$(readlink "%[1]s/current")" = releases/1.0.1 ] && { %[2]s; exit; }`, m.dir,
+				strings.ReplaceAll(do, "$OLD", filepath.Join(m.dir, "releases/1.0.0"))))
+			image := testImage
+			image.Tag = "1.0.1"
+			before := len(m.calls())
+			record, _, err := m.carryOut(t.Context(), plan, image)
+			if err != nil || m.current() != "releases/1.0.1" {
+				t.Fatalf("%v, and %s is current", err, m.current())
+			}
+			if !slices.ContainsFunc(record.Warnings, func(w release.Warning) bool { return w.Step == "workers" }) {
+				t.Errorf("warnings %+v", record.Warnings)
+			}
+			for _, call := range m.calls()[before:] {
+				if strings.Contains(call, " up ") && strings.Contains(call, "scheduler") {
+					t.Errorf("a second scheduler: %s", call)
+				}
+			}
+		})
 	}
 }

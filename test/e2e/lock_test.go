@@ -39,6 +39,7 @@ func (s liveSite) twoAtOnce(t *testing.T) {
 		t.Fatal(errs)
 	}
 	s.has(s.onHost("sh", "-c", "cat "+sandbox.Project+"/runs/*3.1.0*/log | tail -n 200"),
-		"another migrate runs on "+sandbox.Site+": waiting for it", "warning: the hook after-deploy ended with 1")
+		"another migrate runs on "+sandbox.Site+": waiting for it", "-after-deploy failed with exit code 1; it is tried again in 20 s")
+	s.has(s.must("show", "3.1.0"), "step after-deploy failed with exit code 1")
 	s.hasVersion("erpnext", "15.1.3")
 }
