@@ -42,6 +42,9 @@ type State struct {
 	Releases []string `json:"releases"`
 	// Backups are the runs that have left a backup.
 	Backups []string `json:"backups,omitempty"`
+	// OnlyCopies are those of them that hold what is nowhere else: rows that were
+	// written before other data took their place.
+	OnlyCopies []string `json:"only_copies,omitempty"`
 	// NoCron says that the user has no crontab: after a restart of the host a
 	// run does not go on by itself.
 	NoCron bool `json:"no_cron,omitempty"`
@@ -61,6 +64,9 @@ type State struct {
 	// images are the images of releases, as the host names them, by version;
 	// those that are not on the host are left out.
 	images map[string]string
+	// afterDumps are the runs that left a dump of what was written while a
+	// release was live that was put back.
+	afterDumps []string
 }
 
 // Lock is the deploy lock.
@@ -114,6 +120,7 @@ func Inspect(ctx context.Context, h Host, t Target) (State, error) {
 	if state.history, err = History(ctx, h, t); err != nil {
 		return State{}, fmt.Errorf("inspect host: %w", err)
 	}
+	state.OnlyCopies = state.onlyCopies()
 	for i, r := range state.history {
 		if r.Version == current && !r.Rollback {
 			state.Current = &state.history[i]
@@ -154,7 +161,7 @@ func parseState(output string) (state State, current string, err error) {
 		Docker: word("docker"), DockerError: word("docker-error"), Compose: strings.TrimPrefix(word("compose"), "v"),
 		Free: kibibytes("free"), DockerFree: kibibytes("docker-free"),
 		Releases: lines("releases"), Sites: bench.ParseSites(sections["sites"]), MissingImages: lines("missing-images"),
-		Backups: lines("backups"), NoCron: word("cron") == "",
+		Backups: lines("backups"), afterDumps: lines("after-dumps"), NoCron: word("cron") == "",
 		runs: lines("runs"), Volumes: map[string][]string{}, images: map[string]string{},
 	}
 	if state.Docker != "" {

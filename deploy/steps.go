@@ -37,7 +37,7 @@ var (
 	check = step{name: "check",
 		does: "check the compose set, that all images of the new and the running release are there, and that there is room for a backup"}
 	compare = step{name: "compare",
-		does: "look whether a migration is needed: whether an app changed its patches, hooks, fixtures or document types"}
+		does: "look whether a migration is needed: whether an app changed what a migration reads or runs"}
 	measureDowntime = step{name: "measure-downtime",
 		does: "begin to measure whether the site answers",
 		undo: "end measuring"}

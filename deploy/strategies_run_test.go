@@ -4,6 +4,8 @@ package deploy
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -131,7 +133,7 @@ func TestPruneRuns(t *testing.T) {
 	}
 	target := m.target()
 	target.KeepReleases = 1
-	plan, report := PlanPrune(state, target)
+	plan, report := PlanPrune(state, target, false)
 	if len(report) > 0 || strings.Join(plan.Unneeded.Versions, " ") != "1.0.0" || len(plan.Unneeded.Backups) != 2 {
 		t.Fatalf("%v, unneeded %+v", report, plan.Unneeded)
 	}
@@ -151,6 +153,62 @@ func TestPruneRuns(t *testing.T) {
 	}
 	if state, err = Inspect(t.Context(), m, target); err != nil || len(state.Backups) != 1 {
 		t.Errorf("%v, backups %v", err, state.Backups)
+	}
+}
+
+// TestPruneKeepsOnlyCopies: dumps of what was written before a release was put
+// back go by request alone, also where they came after the plan.
+func TestPruneKeepsOnlyCopies(t *testing.T) {
+	short(t)
+	m := newMachine(t)
+	var runs []string
+	for _, version := range []string{"1.0.0", "1.0.1", "1.0.2"} {
+		runs = append(runs, m.mustRelease(version).Run)
+	}
+	target := m.target()
+	target.KeepReleases = 1
+	after := func(run string) string { return filepath.Join(m.dir, "backups", run, "after-erp.example.com-database.sql.gz") }
+	prune := func(onlyCopies bool, late string) ([]string, []Event) {
+		state, err := Inspect(t.Context(), m, target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, report := PlanPrune(state, target, onlyCopies)
+		if len(report) > 0 {
+			t.Fatal(report.Err())
+		}
+		if late != "" {
+			if err := os.WriteFile(after(late), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, events, err := m.carryOut(t.Context(), plan, release.Image{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return state.OnlyCopies, events
+	}
+	// Three releases, of which one before the live one can be gone back to.
+	if err := os.WriteFile(after(runs[0]), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	only, events := prune(false, runs[1])
+	if !slices.Equal(only, runs[:1]) {
+		t.Errorf("only copies: %v, want %v", only, runs[:1])
+	}
+	if !slices.ContainsFunc(events, func(e Event) bool { return strings.HasPrefix(e.Text, "backup of run "+runs[1]+" stays") }) {
+		t.Errorf("it is not said that a backup stays: %v", events)
+	}
+	for i, there := range []bool{true, true, true} {
+		if _, err := os.Stat(filepath.Join(m.dir, "backups", runs[i])); (err == nil) != there {
+			t.Errorf("backup of %s: %v", runs[i], err)
+		}
+	}
+	prune(true, "")
+	for i, there := range []bool{false, false, true} {
+		if _, err := os.Stat(filepath.Join(m.dir, "backups", runs[i])); (err == nil) != there {
+			t.Errorf("by request, backup of %s: %v", runs[i], err)
+		}
 	}
 }
 
@@ -186,7 +244,7 @@ func TestPruneFails(t *testing.T) {
 	if state, err = Inspect(t.Context(), m, target); err != nil {
 		t.Fatal(err)
 	}
-	plan, report = PlanPrune(state, target)
+	plan, report = PlanPrune(state, target, false)
 	if len(report) > 0 || plan.Unneeded.Empty() {
 		t.Fatalf("%v, unneeded %+v", report, plan.Unneeded)
 	}

@@ -12,8 +12,11 @@
 #   drain_limit              seconds that jobs have to end
 #   backup_files             yes where a backup takes the files of sites too
 #   restore_from             the backup that a rollback brings back
+#   migrate                  yes where a migration was asked for
+#   migrates_down            why a migration would lead to older apps, if it would
 #   unneeded_versions        releases whose images no rollback needs
 #   unneeded_backups         runs whose backups no rollback needs
+#   only_copies              yes where those may go that hold what is nowhere else
 set -eu
 umask 077
 # shellcheck source=/dev/null

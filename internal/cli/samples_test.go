@@ -70,6 +70,7 @@ func sampleStates() map[string]deploy.State {
 			{Service: "queue-short", State: "exited", Exit: 1},
 		}},
 		"interrupted": {Docker: "24.0", Current: &record, Lock: held, LastRun: &deploy.RunState{ID: "7-1.1.6", Status: deploy.RunInterrupted, Step: "migrate"}},
+		"only-copies": {Docker: "24.0", Current: &record, OnlyCopies: []string{"000007-1.1.6-abcd", "000009-1.1.4-efgh"}},
 		"held":        {Docker: "24.0", Current: &record, Lock: held, LastRun: &deploy.RunState{ID: "7-1.1.6", Status: deploy.RunHeld, Step: "migrate", Undoing: true}},
 	}
 }

@@ -68,6 +68,9 @@ func renderState(state deploy.State) string {
 	if state.LastRun != nil {
 		b.WriteString(renderRun(*state.LastRun))
 	}
+	for _, run := range state.OnlyCopies {
+		fmt.Fprintf(&b, "backups/%s on the host holds the only copy of what was written before other data took its place; pipeline prune --only-copies removes it when no rollback needs it.\n", run)
+	}
 	if state.NoCron {
 		b.WriteString("There is no crontab on the host: a run does not go on by itself after a restart.\n")
 	}
