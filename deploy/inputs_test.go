@@ -268,10 +268,11 @@ func TestCompare(t *testing.T) {
 				t.Fatal(err)
 			}
 			spec := runSpec{layout: layout{"/srv"}, kind: Release, version: "1.0.1", previous: "1.0.0", image: "new", project: "erp", migrate: tc.migrate == "yes", migratesDown: tc.down}
-			for name, text := range map[string]string{
-				"docker": docker, "settings": spec.settings(), "lib.sh": stepFile("lib.sh"), "recorded.sh": stepFile("recorded.sh"),
-				"inputs.py": stepFile("inputs.py"), "compare": stepScript("x", stepFile("compare.do")),
-			} {
+			files := map[string]string{"docker": docker, "settings": spec.settings(), "compare": stepScript("x", stepFile("compare.do"))}
+			for _, name := range sharedFiles() {
+				files[name] = stepFile(name)
+			}
+			for name, text := range files {
 				if err := os.WriteFile(filepath.Join(run, name), []byte(text), 0o755); err != nil {
 					t.Fatal(err)
 				}

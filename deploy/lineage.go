@@ -112,6 +112,9 @@ func clock(t time.Time) string {
 
 // Data says which data a rollback leaves.
 func (p Plan) Data() string {
+	if p.RestoreFrom == "" && p.migratedBy != "" && p.migratedBy != p.Version {
+		return "The databases stay as " + p.migratedBy + " migrated them (--restore-data puts them back too)."
+	}
 	if p.RestoreFrom == "" {
 		return "The databases stay as they are (--restore-data puts them back too)."
 	}

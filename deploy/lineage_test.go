@@ -82,6 +82,9 @@ func TestLineage(t *testing.T) {
 				if len(report) > 0 || plan.RestoreFrom != tc.from {
 					t.Errorf("%v, restores from %q, want %q", report, plan.RestoreFrom, tc.from)
 				}
+				if stay := "The databases stay as 2 migrated them"; tc.name == "to the release before" && !strings.HasPrefix(plan.Data(), stay) {
+					t.Errorf("says of the data: %s", plan.Data())
+				}
 				if tc.from != "" && plan.RestoreTime.IsZero() {
 					t.Error("the time of the backup is not known")
 				}

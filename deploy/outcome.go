@@ -68,6 +68,7 @@ func (r *session) done(ctx context.Context) (release.Record, error) {
 		record = r.record
 		complete(&record, r.output.journal, "")
 	}
+	record.Warnings = r.output.notes
 	return record, nil
 }
 

@@ -51,6 +51,8 @@ type Plan struct {
 	// the host names it.
 	back  release.Record
 	image string
+	// migratedBy is the version that migrated the live data last.
+	migratedBy string
 	// migratesDown says why a migration would lead to older apps, if it would.
 	migratesDown string
 }

@@ -104,6 +104,9 @@ func PlanRollback(s State, t Target, version string, restoreData bool) (Plan, pr
 			"its image is not on the host any more")
 	}
 	data, before := s.lineage()
+	if len(data) > 0 {
+		p.migratedBy = data[len(data)-1]
+	}
 	if restoreData {
 		if backup, ok := s.restorable(version, &report); ok {
 			p.RestoreFrom, p.RestoreTime = backup.Run, backup.BackupAt

@@ -74,7 +74,9 @@ func TestEveryStrategyRuns(t *testing.T) {
 				if !slices.ContainsFunc(events, func(e Event) bool { return e.Text == tc.said }) {
 					t.Errorf("the hook did not say %q", tc.said)
 				}
-				if !tc.rollback && !slices.ContainsFunc(events, func(e Event) bool { return e.Text == "warning: the hook after-migrate ended with 7" }) {
+				if !tc.rollback && !slices.ContainsFunc(events, func(e Event) bool {
+					return e.Kind == Warning && e.Text == "warning: the hook after-migrate ended with 7"
+				}) {
 					t.Error("a hook that failed after its step is no warning")
 				}
 				for _, e := range events {
@@ -83,6 +85,10 @@ func TestEveryStrategyRuns(t *testing.T) {
 					}
 				}
 				if !fails {
+					// What the operator has to know comes with a success as well.
+					if !tc.rollback && !slices.Equal(record.Warnings, []string{"the hook after-migrate ended with 7"}) {
+						t.Errorf("warnings: %q", record.Warnings)
+					}
 					var names []string
 					for _, s := range plan.Steps {
 						names = append(names, s.Name)
@@ -167,7 +173,9 @@ func TestPruneKeepsOnlyCopies(t *testing.T) {
 	}
 	target := m.target()
 	target.KeepReleases = 1
-	after := func(run string) string { return filepath.Join(m.dir, "backups", run, "after-erp.example.com-database.sql.gz") }
+	after := func(run string) string {
+		return filepath.Join(m.dir, "backups", run, "after-erp.example.com-database.sql.gz")
+	}
 	prune := func(onlyCopies bool, late string) ([]string, []Event) {
 		state, err := Inspect(t.Context(), m, target)
 		if err != nil {

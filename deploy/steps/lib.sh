@@ -23,6 +23,8 @@ umask 077
 . ./settings
 # shellcheck source=/dev/null
 . ./recorded.sh
+# shellcheck source=/dev/null
+. ./jobs.sh
 
 bench=/home/frappe/frappe-bench
 backup=$dir/backups/$id
@@ -116,12 +118,6 @@ make_current() {
 	mv -fT "$dir/.current-$id" "$dir/current"
 }
 
-# finish_jobs: waits until all jobs have ended, and stops the workers.
-finish_jobs() {
-	site "$previous" drain "$drain_limit"
-	containers_of "$previous" worker | with_ids docker stop --time "$drain_limit" >/dev/null
-}
-
 # closes_sites: whether the sites are closed and their jobs ended for this run. A
 # swap without a migration closes nothing.
 closes_sites() { [ -z "$swap" ] || migration_needed; }
@@ -184,6 +180,7 @@ start_beside() (
 # remove VERSION ROLE…: stops containers, with the time that jobs have to end, and
 # removes them.
 remove() (
+	case " $* " in *" worker "*) end_workers "$1" ;; esac
 	containers_of "$@" | with_ids docker stop --time "$drain_limit" >/dev/null
 	containers_of "$@" | with_ids docker rm --force >/dev/null
 )

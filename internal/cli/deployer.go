@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
@@ -47,6 +48,9 @@ func (c *cli) logDeploy(e deploy.Event) {
 		c.log.Debug().Msg(e.Step + " began")
 	case deploy.Output:
 		c.log.Debug().Msg(e.Step + ": " + e.Text)
+	case deploy.Warning:
+		_, text, _ := strings.Cut(e.Text, ": ")
+		c.log.Warn().Str("step", e.Step).Msg(text)
 	case deploy.StepEnded:
 		event, what := c.log.Info(), e.Step
 		if e.Exit != 0 {

@@ -49,6 +49,7 @@ func sampleRecord() release.Record {
 	return release.Record{
 		Version: "1.1.5", Previous: "1.1.4", Lock: sampleLock(), Sites: []string{"erp.example.com", "test.example.com"},
 		Image:      release.Image{Repository: "ghcr.io/acme/site", Tag: "1.1.5", Digest: "sha256:" + strings.Repeat("0f", 32)},
+		Warnings:   []string{"job 7 of the queue long was put back"},
 		FinishedAt: time.Date(2024, 3, 20, 13, 0, 0, 0, time.FixedZone("", 3600)), Downtime: 12.34,
 		Steps: []release.Step{{Name: "pull", Seconds: 3.21}, {Name: "migrate", Seconds: 101.26}},
 	}

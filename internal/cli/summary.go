@@ -43,5 +43,8 @@ func releaseSummary(changes []deploy.AppChange, record release.Record) string {
 		fmt.Fprintf(&b, "| %s | %.1f |\n", step.Name, step.Seconds)
 	}
 	fmt.Fprintf(&b, "\nDowntime: %.1f s\n", record.Downtime)
+	for _, warning := range record.Warnings {
+		fmt.Fprintf(&b, "\n> %s\n", warning)
+	}
 	return b.String()
 }
