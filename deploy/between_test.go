@@ -31,7 +31,7 @@ func TestCameBetween(t *testing.T) {
 			target.KeepReleases = 1
 			plans["release"], report[0] = MakePlan(t.Context(), state, m.target(), lockOf("1.0.3"))
 			plans["rollback"], report[1] = PlanRollback(state, m.target(), "", false)
-			plans["prune"], report[2] = PlanPrune(state, target)
+			plans["prune"], report[2] = PlanPrune(state, target, false)
 			for _, one := range report {
 				if len(one) > 0 {
 					t.Fatal(one.Err())

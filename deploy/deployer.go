@@ -54,6 +54,7 @@ const (
 	UndoBegan    EventKind = "undo began"
 	UndoEnded    EventKind = "undo ended"
 	Output       EventKind = "output"
+	Noted        EventKind = "noted"        // Text is a line of a step's output that the operator has to know
 	Disconnected EventKind = "disconnected" // Text has the reason
 	Reconnected  EventKind = "reconnected"
 	Stopping     EventKind = "stopping"    // the run is asked to stop

@@ -84,6 +84,7 @@ func (r *session) done(ctx context.Context) (release.Record, error) {
 	for _, w := range record.Warnings {
 		r.observe(Event{Kind: Warned, Step: w.Step, Exit: w.Exit, Text: w.Remedy})
 	}
+	record.Notes = r.output.notes
 	return record, nil
 }
 

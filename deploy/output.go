@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"slices"
 	"strings"
 	"sync"
 
@@ -27,7 +28,7 @@ type output struct {
 	began   map[string]float64
 	tail    []string // of the step under way
 	reason  []string // of the step that failed
-	notes   []string // what undoing has to say to the operator
+	notes   []string // what steps have to say to the operator
 }
 
 // Write takes in what the runner prints.
@@ -50,13 +51,18 @@ func (o *output) line(line string) {
 	}
 	entry, ok := runner.ParseLine(line)
 	if !ok {
-		if note, ok := strings.CutPrefix(line, "note: "); ok {
-			o.notes = append(o.notes, note)
+		event := Event{Kind: Output, Step: stepName(o.journal.Current()), Text: line}
+		for _, prefix := range []string{"note: ", "warning: "} {
+			// A step that was cut off says it once more.
+			if note, ok := strings.CutPrefix(line, prefix); ok && !slices.Contains(o.notes, note) {
+				o.notes = append(o.notes, note)
+				event.Kind = Noted
+			}
 		}
 		if o.tail = append(o.tail, line); len(o.tail) > tailLines {
 			o.tail = o.tail[1:]
 		}
-		o.observe(Event{Kind: Output, Step: stepName(o.journal.Current()), Text: line})
+		o.observe(event)
 		return
 	}
 	o.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
@@ -33,6 +34,11 @@ type Plan struct {
 	// RestoreFrom is the run whose backup a rollback brings back; empty where
 	// the data stay as they are.
 	RestoreFrom string `json:"restore_from,omitempty"`
+	// RestoreTime is when that backup was taken, by the host's clock; zero where
+	// that is not known.
+	RestoreTime time.Time `json:"restore_time,omitzero"`
+	// Migrate says that a migration was asked for, whatever changed.
+	Migrate bool `json:"migrate,omitempty"`
 	// Unneeded is what prune removes.
 	Unneeded Unneeded `json:"unneeded"`
 	// Target is where.
@@ -49,6 +55,10 @@ type Plan struct {
 	// the host names it.
 	back  release.Record
 	image string
+	// migratedBy is the version that migrated the live data last.
+	migratedBy string
+	// migratesDown says why a migration would lead to older apps, if it would.
+	migratesDown string
 }
 
 // AppChange is an app before and after a release.
@@ -83,8 +93,9 @@ type PlannedStep struct {
 func MakePlan(ctx context.Context, s State, t Target, lock release.Lock) (Plan, problem.Report) {
 	report := t.validate()
 	p := Plan{
-		Kind: Release, Version: lock.SiteVersion, Sites: s.sites(t), knownSites: s.knownSites(), Target: t, lock: lock,
+		Kind: Release, Version: lock.SiteVersion, Sites: s.sites(t), knownSites: s.knownSites(), Target: t, lock: lock, Migrate: t.Migrate,
 		Apps: changes(s.Current, lock.Apps), nextRun: s.nextRun(), seen: s.seen(), Unneeded: s.unneeded(lock.SiteVersion, t.keep()),
+		migratesDown: s.migratesDown(lock),
 	}
 	if s.Current != nil {
 		p.Previous = s.Current.Version

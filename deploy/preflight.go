@@ -101,6 +101,8 @@ func (s State) problems(t Target, lock release.Lock) problem.Report {
 		report.Addf("deploy.version", "site version", "use letters, digits, dots, dashes and underscores", "%q can't be the name of a version", version)
 	} else if slices.Contains(s.Releases, version) {
 		report.Addf("deploy.version-released", "site version "+version, "release under a new version", "is on the host already; a version names one image for ever")
+	} else {
+		report.Add(s.directionProblems(lock)...)
 	}
 
 	if s.Current != nil && s.Current.Project != t.Project {

@@ -21,6 +21,11 @@ type Unneeded struct {
 	// can. Records, compose sets and journals stay: they are small.
 	Versions []string `json:"versions,omitempty"`
 	Backups  []string `json:"backups,omitempty"`
+	// OnlyCopies are runs whose backups stay though no rollback needs them: they
+	// hold what is nowhere else.
+	OnlyCopies []string `json:"only_copies,omitempty"`
+	// onlyCopies says that these may go as well.
+	onlyCopies bool
 }
 
 // Empty reports whether there is nothing.
@@ -48,13 +53,19 @@ func (s State) unneeded(live string, keep int) Unneeded {
 			u.Versions = append(u.Versions, version)
 		}
 	}
+	only := s.onlyCopies()
 	newest := ""
 	for _, r := range s.history {
 		newest = max(newest, r.Run)
 	}
 	for _, id := range s.Backups {
 		// One of an attempt that failed since may be looked into still.
-		if id <= newest && !slices.ContainsFunc(kept, func(version string) bool { return s.backupOf(version) == id }) {
+		if id > newest || slices.ContainsFunc(kept, func(version string) bool { backup, ok := s.backupOf(version); return ok && backup.Run == id }) {
+			continue
+		}
+		if slices.Contains(only, id) {
+			u.OnlyCopies = append(u.OnlyCopies, id)
+		} else {
 			u.Backups = append(u.Backups, id)
 		}
 	}
@@ -62,8 +73,9 @@ func (s State) unneeded(live string, keep int) Unneeded {
 }
 
 // PlanPrune returns what removing from a host what no rollback needs would do,
-// or what is in the way of it.
-func PlanPrune(s State, t Target) (Plan, problem.Report) {
+// or what is in the way of it. Backups that hold what is nowhere else stay,
+// unless onlyCopies is given.
+func PlanPrune(s State, t Target, onlyCopies bool) (Plan, problem.Report) {
 	report := t.validate()
 	report.Add(s.hostProblems(t)...)
 	p := Plan{Kind: Prune, Target: t, Sites: t.Sites, nextRun: s.nextRun(), seen: s.seen()}
@@ -71,6 +83,11 @@ func PlanPrune(s State, t Target) (Plan, problem.Report) {
 		p.Version, p.Previous = s.Current.Version, s.Current.Version
 		p.lock, p.back = s.Current.Lock, *s.Current
 		p.Unneeded = s.unneeded(s.Current.Version, t.keep())
+		if p.Unneeded.onlyCopies = onlyCopies; onlyCopies {
+			p.Unneeded.Backups = append(p.Unneeded.Backups, p.Unneeded.OnlyCopies...)
+			slices.Sort(p.Unneeded.Backups)
+			p.Unneeded.OnlyCopies = nil
+		}
 	}
 	p.Steps = p.planned()
 	return p, report

@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
 	"github.com/desiredeffect/erpnext-pipeline/deploy/runner"
@@ -146,7 +147,12 @@ func unpackRecords(archive io.Reader) (live []release.Record, unreadable []strin
 
 // complete adds to a record how its run went.
 func complete(r *release.Record, journal runner.Journal, watch string) {
-	r.Steps = nil
+	r.Steps, r.BackupAt = nil, time.Time{}
+	for _, e := range journal {
+		if e.Event == runner.Begin && stepName(e.Name) == backup.name {
+			r.BackupAt = e.At
+		}
+	}
 	for _, took := range journal.Took() {
 		r.Steps = append(r.Steps, release.Step{Name: stepName(took.Step), Seconds: took.Seconds})
 	}

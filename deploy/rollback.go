@@ -2,7 +2,6 @@ package deploy
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
@@ -77,7 +76,7 @@ var rollbackSwap = strategy{
 // PlanRollback returns what going back to an earlier release would do, or what
 // is in the way of it. An empty version means the one that the live release
 // replaced. The databases stay as they are; with restoreData they are put back
-// as they were when that release was replaced, and what was written since is in
+// as they were when that release was live last, and what was written since is in
 // the backup that the rollback takes first.
 func PlanRollback(s State, t Target, version string, restoreData bool) (Plan, problem.Report) {
 	report := t.validate()
@@ -111,29 +110,19 @@ func PlanRollback(s State, t Target, version string, restoreData bool) (Plan, pr
 		report.Addf("rollback.image", "release "+version, "bring its image back to the host first: docker pull "+p.back.Image.Pinned(),
 			"its image is not on the host any more")
 	}
+	data, before := s.lineage()
+	if len(data) > 0 {
+		p.migratedBy = data[len(data)-1]
+	}
 	if restoreData {
-		if p.RestoreFrom = s.backupOf(version); p.RestoreFrom == "" {
-			report.Addf("rollback.backup", "release "+version, "go back without --restore-data, or restore a backup of your own with pipeline bench -- --site SITE restore",
-				"the backup from when it was replaced is not on the host; there are %s", orNone(s.Backups))
+		if backup, ok := s.restorable(version, &report); ok {
+			p.RestoreFrom, p.RestoreTime = backup.Run, backup.BackupAt
+			s.fit(version, before[backup.Run], false, &report)
 		}
+	} else {
+		_, ok := s.restorable(version, new(problem.Report))
+		s.fit(version, data, ok, &report)
 	}
 	p.Steps = p.planned()
 	return p, report
-}
-
-func orNone(list []string) string {
-	if len(list) == 0 {
-		return "none"
-	}
-	return strings.Join(list, ", ")
-}
-
-// backupOf returns the newest run that took a backup when a version was replaced.
-func (s State) backupOf(version string) string {
-	for _, r := range s.history {
-		if r.Previous == version && slices.Contains(s.Backups, r.Run) {
-			return r.Run
-		}
-	}
-	return ""
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
@@ -33,6 +34,9 @@ func TestRollback(t *testing.T) {
 	m := newMachine(t)
 	m.mustRelease("1.0.0")
 	second := m.mustRelease("1.0.1")
+	if age := time.Since(second.BackupAt); age < 0 || age > time.Hour {
+		t.Errorf("the backup is from %v", second.BackupAt)
+	}
 	before := len(m.calls())
 
 	record, _, err := m.rollback("", true)
@@ -64,6 +68,9 @@ func TestRollback(t *testing.T) {
 	}
 	if got, want := strings.Join(lines, "; "), "1.0.0 over 1.0.1, rollback true; 1.0.1 over 1.0.0, rollback false; 1.0.0 over , rollback false"; got != want {
 		t.Errorf("history: %s", got)
+	}
+	if state, err := Inspect(t.Context(), m, m.target()); err != nil || !slices.Equal(state.OnlyCopies, []string{record.Run}) {
+		t.Errorf("%v: only copies %v, want that of the rollback", err, state.OnlyCopies)
 	}
 	// From there everything goes on as ever.
 	if third := m.mustRelease("1.0.2"); third.Previous != "1.0.0" {

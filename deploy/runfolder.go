@@ -38,8 +38,12 @@ type runSpec struct {
 	files      bool
 	// restoreFrom is the folder of the backup that a rollback brings back.
 	restoreFrom string
-	hooks       []Hook
-	unneeded    Unneeded
+	// migrate says that a migration was asked for, and migratesDown why one
+	// would lead to older apps.
+	migrate      bool
+	migratesDown string
+	hooks        []Hook
+	unneeded     Unneeded
 }
 
 // swaps reports whether new containers come up beside running ones.
@@ -54,7 +58,7 @@ func (p Plan) runSpec(id, image string) runSpec {
 	r := runSpec{
 		layout: layout{t.Dir}, id: id, number: p.nextRun, kind: p.Kind, strategy: t.Strategy, version: p.Version, image: image,
 		project: t.Project, previous: p.Previous, sites: p.Sites, knownSites: p.knownSites, port: t.HTTPPort, files: t.BackupFiles, hooks: t.Hooks,
-		unneeded: p.Unneeded, drainLimit: int(t.DrainLimit.Seconds()),
+		unneeded: p.Unneeded, migrate: p.Migrate, migratesDown: p.migratesDown, drainLimit: int(t.DrainLimit.Seconds()),
 	}
 	if r.strategy == "" {
 		r.strategy = Cycle
@@ -76,14 +80,15 @@ func (p Plan) record(id string, image release.Image) release.Record {
 	strategy := p.runSpec("", "").strategy
 	if p.Kind != Release {
 		record := p.back
-		record.Rollback, record.RestoredFrom, record.Previous = true, p.RestoreFrom, p.Previous
+		record.Rollback, record.RestoredFrom, record.Previous, record.Migrate = true, p.RestoreFrom, p.Previous, false
 		record.Strategy, record.StartedAt, record.Run = strategy, time.Now().UTC(), id
 		record.FinishedAt, record.Downtime, record.Steps = time.Time{}, 0, nil
+		record.BackupAt, record.Warnings, record.Notes = time.Time{}, nil, nil
 		return record
 	}
 	record := release.Record{
 		Version: p.Version, Image: image, Lock: p.lock, Project: p.Target.Project, Sites: p.Sites,
-		Previous: p.Previous, Strategy: strategy, StartedAt: time.Now().UTC(), Run: id,
+		Previous: p.Previous, Strategy: strategy, StartedAt: time.Now().UTC(), Run: id, Migrate: p.Migrate,
 	}
 	if p.set != nil {
 		for _, f := range p.set.Files {
@@ -195,6 +200,7 @@ func (r runSpec) settings() string {
 		{"image", r.image}, {"tagged", r.tagged}, {"sites", strings.Join(r.sites, " ")}, {"first_site", r.firstSite},
 		{"known_sites", strings.Join(r.knownSites, " ")}, {"port", strconv.Itoa(r.port)},
 		{"drain_limit", strconv.Itoa(r.drainLimit)}, {"backup_files", yes(r.files)}, {"restore_from", r.restoreFrom},
+		{"migrate", yes(r.migrate)}, {"migrates_down", oneLine(r.migratesDown)}, {"only_copies", yes(r.unneeded.onlyCopies)},
 		{"unneeded_versions", strings.Join(r.unneeded.Versions, " ")}, {"unneeded_backups", strings.Join(r.unneeded.Backups, " ")},
 	} {
 		text.WriteString(pair[0] + "=" + word(pair[1]) + "\n")

@@ -46,6 +46,9 @@ type State struct {
 	NoWaker bool `json:"no_waker,omitempty"`
 	// Unreadable are files on the host that are not whole, as after a power cut.
 	Unreadable []string `json:"unreadable,omitempty"`
+	// OnlyCopies are those of them that hold what is nowhere else: rows that were
+	// written before other data took their place.
+	OnlyCopies []string `json:"only_copies,omitempty"`
 	// Volumes are the volumes of all compose projects on the host, by project.
 	Volumes map[string][]string `json:"volumes"`
 	// MissingImages are images of the current release that are not on the
@@ -66,6 +69,9 @@ type State struct {
 	// images are the images of releases, as the host names them, by version;
 	// those that are not on the host are left out.
 	images map[string]string
+	// afterDumps are the runs that left a dump of what was written while a
+	// release was live that was put back.
+	afterDumps []string
 }
 
 // Lock is the deploy lock.
@@ -124,6 +130,7 @@ func Inspect(ctx context.Context, h Host, t Target) (State, error) {
 	}
 	state.Unreadable = append(state.Unreadable, unreadable...)
 	current := state.currentVersion()
+	state.OnlyCopies = state.onlyCopies()
 	for i, r := range state.history {
 		if r.Version == current && !r.Rollback {
 			state.Current = &state.history[i]
@@ -163,7 +170,7 @@ func parseState(output string) (state State, err error) {
 		Docker: word("docker"), DockerError: word("docker-error"), Compose: strings.TrimPrefix(word("compose"), "v"),
 		Free: kibibytes("free"), DockerFree: kibibytes("docker-free"),
 		Releases: lines("releases"), Sites: bench.ParseSites(sections["sites"]), MissingImages: lines("missing-images"),
-		Backups: lines("backups"), NoWaker: word("waker") == "",
+		Backups: lines("backups"), afterDumps: lines("after-dumps"), NoWaker: word("waker") == "",
 		runs: lines("runs"), currentLink: word("current"), Volumes: map[string][]string{}, images: map[string]string{},
 	}
 	if state.Docker != "" {

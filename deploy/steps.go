@@ -40,7 +40,7 @@ var (
 	check = step{name: "check",
 		does: "check the compose set, that all images of the new and the running release are there, that the database of every site of the bench can be dumped and put back and data services that change have a way back, that there is room for that, and that the running site can be asked"}
 	compare = step{name: "compare",
-		does: "look whether a migration is needed: whether an app changed its patches, hooks, fixtures or document types"}
+		does: "look whether a migration is needed: whether an app changed what a migration reads or runs"}
 	measureDowntime = step{name: "measure-downtime",
 		does: "begin to measure whether the site answers",
 		undo: "end measuring"}

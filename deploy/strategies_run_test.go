@@ -5,6 +5,7 @@ package deploy
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -76,7 +77,9 @@ func TestEveryStrategyRuns(t *testing.T) {
 				if !slices.ContainsFunc(events, func(e Event) bool { return e.Text == tc.said }) {
 					t.Errorf("the hook did not say %q", tc.said)
 				}
-				if !tc.rollback && !slices.ContainsFunc(events, func(e Event) bool { return e.Text == "warning: the hook after-migrate ended with 7" }) {
+				if !tc.rollback && !slices.ContainsFunc(events, func(e Event) bool {
+					return e.Kind == Noted && e.Text == "warning: the hook after-migrate ended with 7"
+				}) {
 					t.Error("a hook that failed after its step is no warning")
 				}
 				for _, e := range events {
@@ -85,6 +88,10 @@ func TestEveryStrategyRuns(t *testing.T) {
 					}
 				}
 				if ends != "undone" {
+					// What the operator has to know comes with a success as well.
+					if !tc.rollback && !slices.Contains(record.Notes, "the hook after-migrate ended with 7") {
+						t.Errorf("notes: %q", record.Notes)
+					}
 					var names []string
 					for _, s := range plan.Steps {
 						if ends == "" || s.Name != tc.step {
@@ -175,7 +182,7 @@ func TestPruneRuns(t *testing.T) {
 	}
 	target := m.target()
 	target.KeepReleases = 1
-	plan, report := PlanPrune(state, target)
+	plan, report := PlanPrune(state, target, false)
 	if len(report) > 0 || strings.Join(plan.Unneeded.Versions, " ") != "1.0.0" || len(plan.Unneeded.Backups) != 2 {
 		t.Fatalf("%v, unneeded %+v", report, plan.Unneeded)
 	}
@@ -195,6 +202,64 @@ func TestPruneRuns(t *testing.T) {
 	}
 	if state, err = Inspect(t.Context(), m, target); err != nil || len(state.Backups) != 1 {
 		t.Errorf("%v, backups %v", err, state.Backups)
+	}
+}
+
+// TestPruneKeepsOnlyCopies: dumps of what was written before a release was put
+// back go by request alone, also where they came after the plan.
+func TestPruneKeepsOnlyCopies(t *testing.T) {
+	short(t)
+	m := newMachine(t)
+	var runs []string
+	for _, version := range []string{"1.0.0", "1.0.1", "1.0.2"} {
+		runs = append(runs, m.mustRelease(version).Run)
+	}
+	target := m.target()
+	target.KeepReleases = 1
+	after := func(run string) string {
+		return filepath.Join(m.dir, "backups", run, "after-erp.example.com-database.sql.gz")
+	}
+	prune := func(onlyCopies bool, late string) ([]string, []Event) {
+		state, err := Inspect(t.Context(), m, target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, report := PlanPrune(state, target, onlyCopies)
+		if len(report) > 0 {
+			t.Fatal(report.Err())
+		}
+		if late != "" {
+			if err := os.WriteFile(after(late), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, events, err := m.carryOut(t.Context(), plan, release.Image{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return state.OnlyCopies, events
+	}
+	// Three releases, of which one before the live one can be gone back to.
+	if err := os.WriteFile(after(runs[0]), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	only, events := prune(false, runs[1])
+	if !slices.Equal(only, runs[:1]) {
+		t.Errorf("only copies: %v, want %v", only, runs[:1])
+	}
+	if !slices.ContainsFunc(events, func(e Event) bool { return strings.HasPrefix(e.Text, "backup of run "+runs[1]+" stays") }) {
+		t.Errorf("it is not said that a backup stays: %v", events)
+	}
+	for i, there := range []bool{true, true, true} {
+		if _, err := os.Stat(filepath.Join(m.dir, "backups", runs[i])); (err == nil) != there {
+			t.Errorf("backup of %s: %v", runs[i], err)
+		}
+	}
+	prune(true, "")
+	for i, there := range []bool{false, false, true} {
+		if _, err := os.Stat(filepath.Join(m.dir, "backups", runs[i])); (err == nil) != there {
+			t.Errorf("by request, backup of %s: %v", runs[i], err)
+		}
 	}
 }
 
@@ -229,7 +294,7 @@ func TestPruneFails(t *testing.T) {
 	if state, err = Inspect(t.Context(), m, target); err != nil {
 		t.Fatal(err)
 	}
-	plan, report = PlanPrune(state, target)
+	plan, report = PlanPrune(state, target, false)
 	if len(report) > 0 || plan.Unneeded.Empty() {
 		t.Fatalf("%v, unneeded %+v", report, plan.Unneeded)
 	}

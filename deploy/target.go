@@ -49,6 +49,9 @@ type Target struct {
 	// DrainLimit is how long jobs have to end before a release gives up; 0
 	// means five minutes.
 	DrainLimit time.Duration `json:"drain_limit,omitempty"`
+	// Migrate has a release migrate though nothing changed that a migration
+	// reads or runs.
+	Migrate bool `json:"migrate,omitempty"`
 	// KeepReleases is how many releases before the live one can be gone back
 	// to: their images and backups stay; 0 means 3.
 	KeepReleases int `json:"keep_releases,omitempty"`

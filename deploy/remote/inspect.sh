@@ -46,6 +46,10 @@ section releases
 ls -1 "$dir/releases" 2>/dev/null
 section backups
 ls -1 "$dir/backups" 2>/dev/null
+section after-dumps
+for one in "$dir"/backups/*/after-*; do
+	[ ! -e "$one" ] || basename "$(dirname "$one")"
+done | sort -u
 section images
 # A line with version and image of each release whose image is here.
 recorded=$(images $(ls -1 "$dir/releases" 2>/dev/null) 2>/dev/null)

@@ -15,8 +15,11 @@
 #   drain_limit              seconds that jobs have to end
 #   backup_files             yes where a backup takes the files of sites too
 #   restore_from             the backup that a rollback brings back
+#   migrate                  yes where a migration was asked for
+#   migrates_down            why a migration would lead to older apps, if it would
 #   unneeded_versions        releases whose images no rollback needs
 #   unneeded_backups         runs whose backups no rollback needs
+#   only_copies              yes where those may go that hold what is nowhere else
 set -eu
 umask 077
 # shellcheck source=/dev/null
@@ -24,6 +27,8 @@ umask 077
 : "${unneeded_backups?the file settings of this run is not whole: it was cut off}"
 # shellcheck source=/dev/null
 . ./recorded.sh
+# shellcheck source=/dev/null
+. ./jobs.sh
 [ ! -e sites ] || sites=$(cat sites)
 
 bench=/home/frappe/frappe-bench
@@ -202,12 +207,6 @@ make_current() {
 	mv -fT "$dir/.current-$id" "$dir/current"
 }
 
-# finish_jobs: waits until all jobs have ended, and stops the workers.
-finish_jobs() {
-	site "$previous" drain "$drain_limit"
-	containers_of "$previous" worker | with_ids docker stop --time "$drain_limit" >/dev/null
-}
-
 # closes_sites: whether the sites are closed and their jobs ended for this run. A
 # swap without a migration closes nothing.
 closes_sites() { [ -z "$swap" ] || migration_needed; }
@@ -279,6 +278,7 @@ start_beside() (
 # remove VERSION ROLE…: stops containers, with the time that jobs have to end, and
 # removes them.
 remove() (
+	case " $* " in *" worker "*) end_workers "$1" ;; esac
 	containers_of "$@" | with_ids docker stop --time "$drain_limit" >/dev/null
 	containers_of "$@" | with_ids docker rm --force >/dev/null
 )

@@ -18,6 +18,11 @@ for one in $unneeded_versions; do
 	if docker image rm "$used" >/dev/null 2>&1; then echo "$one: image removed"; fi
 done
 for one in $unneeded_backups; do
+	# What was written since the plan was made counts as well.
+	if [ "$only_copies" != yes ] && ls "$dir/backups/$one"/after-* >/dev/null 2>&1; then
+		echo "backup of run $one stays: it holds what was written before a release was put back"
+		continue
+	fi
 	rm -rf -- "${dir:?}/backups/$one"
 	echo "backup of run $one removed"
 done

@@ -134,7 +134,7 @@ def close(*sites):
     print(sum(waiting.values()) + sum(running.values()))
 
 
-def under_way():
+def requests_under_way():
     """The connections to the application server of this container, by the address
     at the other end. The proxy makes one for each request."""
     found = set()
@@ -151,12 +151,12 @@ def under_way():
 def await_requests(limit):
     """Waits until every request that was under way has ended. One that begins
     later finds the site closed. Fails where that takes too long."""
-    left, give_up = under_way(), time.monotonic() + float(limit)
+    left, give_up = requests_under_way(), time.monotonic() + float(limit)
     while left:
         if time.monotonic() > give_up:
             raise SystemExit(f"{len(left)} requests take longer than {limit} s")
         time.sleep(0.1)
-        left &= under_way()
+        left &= requests_under_way()
 
 
 def answers(*sites):
@@ -205,6 +205,84 @@ def workers(*containers):
         if missing and time.monotonic() > give_up:
             raise SystemExit(f"no worker of {' '.join(sorted(missing))} is at the queue")
         time.sleep(0.1 if missing else 0)
+
+
+def workers_in(server, containers):
+    """The keys of the workers that run in some containers, with the container of
+    each."""
+    short = {one[:12]: one for one in containers}
+    for key in sorted(server.smembers("rq:workers")):
+        at = (server.hget(key, "hostname") or b"").decode()[:12]
+        if at in short:
+            yield key, short[at]
+
+
+def untold(*containers):
+    """Prints those of some containers that no worker of was told to end. One at a
+    job says so at the queue; another one ends at once."""
+    server = server_at("redis_queue")
+    told = {at for key, at in workers_in(server, containers) if server.hget(key, "shutdown_requested_date")}
+    print("\n".join(one for one in containers if one not in told))
+
+
+def under_way(*containers):
+    """Prints the jobs that workers in some containers do, a line each."""
+    server = server_at("redis_queue")
+    for key, _ in workers_in(server, containers):
+        if job := server.hget(key, "current_job"):
+            print(job.decode())
+
+
+# Puts a job back to the front of its queue in one step: if it is among those
+# being done, which it is no more then. Newer versions of RQ note it there with
+# the number of the attempt.
+PUT_BACK = """
+local queue, job = ARGV[1], ARGV[2]
+local was = false
+for _, one in ipairs(redis.call('zrange', 'rq:wip:' .. queue, 0, -1)) do
+  if one == job or string.sub(one, 1, #job + 1) == job .. ':' then
+    redis.call('zrem', 'rq:wip:' .. queue, one)
+    was = true
+  end
+end
+if not was or redis.call('exists', 'rq:job:' .. job) == 0 then return 0 end
+redis.call('lrem', 'rq:queue:' .. queue .. ':intermediate', 0, job)
+redis.call('lrem', 'rq:queue:' .. queue, 0, job)
+redis.call('hset', 'rq:job:' .. job, 'status', 'queued')
+redis.call('hdel', 'rq:job:' .. job, 'started_at', 'ended_at', 'last_heartbeat', 'worker_name')
+redis.call('persist', 'rq:job:' .. job)
+redis.call('sadd', 'rq:queues', 'rq:queue:' .. queue)
+redis.call('lpush', 'rq:queue:' .. queue, job)
+return 1
+"""
+
+
+def put_jobs_back(limit, *ids):
+    """Puts jobs of which the workers were ended by force back to the front of
+    their queues. One that came to its end, or is there already, is left as it
+    is."""
+    server = server_at("redis_queue")
+    for job in reversed(ids):
+        queue = (server.hget(f"rq:job:{job}", "origin") or b"").decode()
+        if not queue or not server.eval(PUT_BACK, 0, queue, job):
+            continue
+        # Its worker is gone without a word, and would be looked after as one at
+        # this job.
+        for key in server.smembers("rq:workers"):
+            if server.hget(key, "current_job") == job.encode():
+                server.hdel(key, "current_job")
+        print(f"note: job {job} of the queue {queue} ({called(server, job)}) did not end in {limit} s: it was ended, and put back to the front of its queue", flush=True)
+
+
+def called(server, job):
+    """What a job calls, without what it is called with."""
+    try:
+        from rq.job import Job
+
+        job = Job.fetch(job, connection=server)
+        return job.kwargs.get("job_name") or job.kwargs.get("method") or job.func_name
+    except Exception:  # it is for people, and of no use to put it back
+        return "it can't be told what it does"
 
 
 def flush():

@@ -49,6 +49,8 @@ func TestDeployScript(t *testing.T) {
 		{"release without a version", releaseStep, []string{"COMMAND=release"}, 2, nil},
 		{"release fails", releaseStep, []string{"COMMAND=release", "VERSION=site-v1.2.3-1"}, 3, append(release, "1.2.3-1")},
 		{"hotfix", releaseStep, []string{"COMMAND=hotfix", "VERSION=1.1.5-1", "APP=hrms", "REF=fix it; $(id)"}, 4, append(release, "1.1.5-1", "--ref", "hrms=fix it; $(id)")},
+		{"hotfix that migrates", releaseStep, []string{"COMMAND=hotfix", "VERSION=1.1.5-1", "APP=hrms", "REF=fix", "MIGRATE=--migrate"}, 0,
+			append(release, "1.1.5-1", "--ref", "hrms=fix", "--migrate")},
 		{"rollback", rollbackStep, []string{}, 130, rollback},
 		{"rollback to a version", rollbackStep, []string{"VERSION=1.1.4"}, 2, append(rollback, "1.1.4")},
 		{"rollback with data", rollbackStep, []string{"VERSION=1.1.4", "RESTORE_DATA=--restore-data"}, 0, append(withData, "1.1.4")},
@@ -63,7 +65,7 @@ func TestDeployScript(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), bash, "-e", "-c", deployScript(t, test.step))
 			// An input that is not given is there, but empty.
 			cmd.Env = append([]string{
-				"PATH=" + os.Getenv("PATH"), "RUNNER_TEMP=" + dir, "VERSION=", "APP=", "REF=", "RESTORE_DATA=",
+				"PATH=" + os.Getenv("PATH"), "RUNNER_TEMP=" + dir, "VERSION=", "APP=", "REF=", "MIGRATE=", "RESTORE_DATA=",
 				"CODE=" + strconv.Itoa(test.code),
 			}, test.env...)
 			out, err := cmd.Output()

@@ -24,6 +24,7 @@ func newDeploy(c *cli, global *globalFlags) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return c.deploy(cmd.Context(), o, args[0]) },
 	}
 	o.yesFlag.register(cmd)
+	global.registerMigrate(cmd)
 	return cmd
 }
 

@@ -47,11 +47,10 @@ func (c *cli) logDeploy(e deploy.Event) {
 	case deploy.StepBegan:
 		c.log.Debug().Msg(e.Step + " began")
 	case deploy.Output:
-		event := c.log.Debug()
-		if strings.HasPrefix(e.Text, "warning: ") {
-			event = c.log.Warn()
-		}
-		event.Msg(e.Step + ": " + e.Text)
+		c.log.Debug().Msg(e.Step + ": " + e.Text)
+	case deploy.Noted:
+		_, text, _ := strings.Cut(e.Text, ": ")
+		c.log.Warn().Str("step", e.Step).Msg(text)
 	case deploy.Warned:
 		c.log.Warn().Int("exit", e.Exit).Str("fix", e.Text).Msg("the release is live, but step " + e.Step + " failed")
 	case deploy.StepEnded:

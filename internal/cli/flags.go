@@ -20,6 +20,8 @@ type globalFlags struct {
 	logFormat string
 	verbose   bool
 	refs      []string
+	// migrate is a flag of the commands that release, see registerMigrate.
+	migrate bool
 	// keys are the flags that stand for a key of the configuration, by its name.
 	keys map[string]*string
 }
@@ -35,6 +37,11 @@ func (f *globalFlags) register(flags *pflag.FlagSet) {
 			f.keys[key.Name] = flags.String(key.Flag, "", key.Name+": "+key.Doc)
 		}
 	}
+}
+
+// registerMigrate gives a command the flag that has a release migrate.
+func (f *globalFlags) registerMigrate(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.migrate, "migrate", false, "migrate, also where no change is seen that needs it")
 }
 
 func (f *globalFlags) validate() error {

@@ -48,6 +48,7 @@ func (c *cli) readInputs(ctx context.Context, global *globalFlags, need config.N
 	c.hide(cfg.Secrets()...)
 
 	in := inputs{config: cfg, target: deployTarget(cfg, c.owner()), cache: c.cacheDir()}
+	in.target.Migrate = global.migrate
 	if need&config.Deploy != 0 {
 		report.Add(fileReport...)
 		report.Add(in.readHooks()...)

@@ -21,6 +21,7 @@ func newPlan(c *cli, global *globalFlags) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.plan(cmd.Context(), o) },
 	}
 	o.buildFlags.register(cmd)
+	global.registerMigrate(cmd)
 	return cmd
 }
 

@@ -13,6 +13,8 @@ import (
 type pruneOptions struct {
 	*globalFlags
 	yesFlag
+	// onlyCopies has backups go that hold what is nowhere else.
+	onlyCopies bool
 }
 
 // newPrune returns the command that removes what no rollback needs. What goes is
@@ -24,6 +26,7 @@ func newPrune(c *cli, global *globalFlags) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.prune(cmd.Context(), o) },
 	}
 	o.yesFlag.register(cmd)
+	cmd.Flags().BoolVar(&o.onlyCopies, "only-copies", false, "remove backups too that hold the only copy of what was written before a release was put back or data were restored")
 	return cmd
 }
 
@@ -32,9 +35,12 @@ func (c *cli) prune(ctx context.Context, o pruneOptions) error {
 	if err != nil {
 		return err
 	}
-	plan, report := deploy.PlanPrune(state, in.target)
+	plan, report := deploy.PlanPrune(state, in.target, o.onlyCopies)
 	if err := report.Err(); err != nil {
 		return err
+	}
+	for _, run := range plan.Unneeded.OnlyCopies {
+		c.log.Info().Str("run", run).Msg("its backup stays: it holds the only copy of what was written before other data took its place (--only-copies removes it)")
 	}
 	if plan.Unneeded.Empty() {
 		c.log.Info().Msg("nothing to remove")

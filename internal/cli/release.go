@@ -33,6 +33,7 @@ func newRelease(c *cli, global *globalFlags) *cobra.Command {
 	}
 	o.pushFlags.register(cmd)
 	o.yesFlag.register(cmd)
+	global.registerMigrate(cmd)
 	return cmd
 }
 

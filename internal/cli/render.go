@@ -34,6 +34,9 @@ func renderPlan(lock release.Lock, packages, host string, plan *deploy.Plan) str
 		b.WriteString("\nNo host is configured: the release ends with the image.\n\n")
 		return b.String()
 	}
+	if plan.Migrate {
+		b.WriteString("\nThe sites are migrated, whatever has changed (--migrate).\n")
+	}
 	b.WriteString(renderSteps(host, *plan))
 	return b.String()
 }

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
@@ -9,6 +11,10 @@ import (
 func TestRenderPlan(t *testing.T) {
 	plan := samplePlan()
 	golden(t, "plan.txt", renderPlan(sampleLock(), samplePackages, "erp.example.com", &plan))
+	plan.Migrate = true
+	if text := renderPlan(sampleLock(), samplePackages, "erp.example.com", &plan); !strings.Contains(text, "\nThe sites are migrated, whatever has changed (--migrate).\n") {
+		t.Errorf("a migration that was asked for is not shown:\n%s", text)
+	}
 	golden(t, "plan-first.txt", renderPlan(sampleLock(), "", "", nil))
 	golden(t, "summary.md", releaseSummary(plan.Apps, sampleRecord()))
 }
@@ -40,9 +46,15 @@ func TestRenderRollback(t *testing.T) {
 	if got, want := renderRollback("erp.example.com", plan), head+"The databases stay as they are (--restore-data puts them back too).\n"+tail; got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	plan.RestoreFrom = "6-1.1.5"
+	if got, want := rollbackQuestion(plan), "Go back to 1.1.4?"; got != want {
+		t.Errorf("asks %q, want %q", got, want)
+	}
+	plan.RestoreFrom, plan.RestoreTime = "6-1.1.5", time.Date(2026, 1, 2, 3, 4, 5, 0, time.FixedZone("", 3600))
+	if got, want := rollbackQuestion(plan), "Go back to 1.1.4, with the data as they were at 2026-01-02 02:04:05 UTC?"; got != want {
+		t.Errorf("asks %q, want %q", got, want)
+	}
 	if got, want := renderRollback("erp.example.com", plan),
-		head+"The databases are put back from the backup of run 6-1.1.5: what was written since then is only in the backup that this takes first.\n"+tail; got != want {
+		head+"The databases are put back as they were at 2026-01-02 02:04:05 UTC, from the backup of run 6-1.1.5: what was written since then is only in the backup that this takes first.\n"+tail; got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }

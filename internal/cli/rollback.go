@@ -30,7 +30,7 @@ func newRollback(c *cli, global *globalFlags) *cobra.Command {
 		},
 	}
 	o.yesFlag.register(cmd)
-	cmd.Flags().BoolVar(&o.restoreData, "restore-data", false, "put the databases back too, as they were when that release was replaced")
+	cmd.Flags().BoolVar(&o.restoreData, "restore-data", false, "put the databases back too, as they were when that release was live last")
 	return cmd
 }
 
@@ -44,7 +44,7 @@ func (c *cli) rollback(ctx context.Context, o rollbackOptions, version string) e
 		return err
 	}
 	fmt.Fprint(c.err, renderRollback(in.config.Host.Address, plan))
-	if err := c.approve(o.yesFlag, "Go back to "+plan.Version+"?"); err != nil {
+	if err := c.approve(o.yesFlag, rollbackQuestion(plan)); err != nil {
 		return err
 	}
 	record, err := c.deployer(ctx, in.config, nil).Run(ctx, plan, release.Image{})
@@ -57,11 +57,15 @@ func (c *cli) rollback(ctx context.Context, o rollbackOptions, version string) e
 	return nil
 }
 
+// rollbackQuestion returns what is asked before a rollback.
+func rollbackQuestion(plan deploy.Plan) string {
+	if plan.RestoreFrom == "" {
+		return "Go back to " + plan.Version + "?"
+	}
+	return "Go back to " + plan.Version + ", with the data as they were at " + plan.RestoreClock() + "?"
+}
+
 // renderRollback returns what a rollback changes.
 func renderRollback(host string, plan deploy.Plan) string {
-	data := "\nThe databases stay as they are (--restore-data puts them back too).\n"
-	if plan.RestoreFrom != "" {
-		data = fmt.Sprintf("\nThe databases are put back from the backup of run %s: what was written since then is only in the backup that this takes first.\n", plan.RestoreFrom)
-	}
-	return fmt.Sprintf("\nGo back from %s to %s\n\n", plan.Previous, plan.Version) + renderApps(plan.Apps) + data + renderSteps(host, plan)
+	return fmt.Sprintf("\nGo back from %s to %s\n\n", plan.Previous, plan.Version) + renderApps(plan.Apps) + "\n" + plan.Data() + "\n" + renderSteps(host, plan)
 }

@@ -49,6 +49,7 @@ func sampleRecord() release.Record {
 	return release.Record{
 		Version: "1.1.5", Previous: "1.1.4", Lock: sampleLock(), Sites: []string{"erp.example.com", "test.example.com"},
 		Image:      release.Image{Repository: "ghcr.io/acme/site", Tag: "1.1.5", Digest: "sha256:" + strings.Repeat("0f", 32)},
+		Notes:      []string{"job 7 of the queue long was put back"},
 		FinishedAt: time.Date(2024, 3, 20, 13, 0, 0, 0, time.FixedZone("", 3600)), Downtime: 12.34,
 		Steps:    []release.Step{{Name: "pull", Seconds: 3.21}, {Name: "migrate", Seconds: 101.26}},
 		Warnings: []release.Warning{{Step: "await-workers", Exit: 1, Remedy: "pipeline logs queue-short says why"}},
@@ -74,6 +75,7 @@ func sampleStates() map[string]deploy.State {
 		"settled": {Docker: "24.0", Current: &record, LastRun: &deploy.RunState{ID: "7-1.1.6", Status: deploy.RunInterrupted, Step: "workers", Settled: true},
 			Unreadable: []string{"releases/1.1.3/release.json"}},
 		"interrupted": {Docker: "24.0", Current: &record, Lock: held, LastRun: &deploy.RunState{ID: "7-1.1.6", Status: deploy.RunInterrupted, Step: "migrate"}},
+		"only-copies": {Docker: "24.0", Current: &record, OnlyCopies: []string{"000007-1.1.6-abcd", "000009-1.1.4-efgh"}},
 		"held":        {Docker: "24.0", Current: &record, Lock: held, LastRun: &deploy.RunState{ID: "7-1.1.6", Status: deploy.RunHeld, Step: "migrate", Undoing: true}},
 	}
 }

@@ -68,6 +68,9 @@ func renderState(state deploy.State) string {
 	if state.LastRun != nil {
 		b.WriteString(renderRun(*state.LastRun))
 	}
+	for _, run := range state.OnlyCopies {
+		fmt.Fprintf(&b, "backups/%s on the host holds the only copy of what was written before other data took its place; pipeline prune --only-copies removes it when no rollback needs it.\n", run)
+	}
 	for _, warning := range hostWarnings(state) {
 		b.WriteString(warning + "\n")
 	}

@@ -46,5 +46,8 @@ func releaseSummary(changes []deploy.AppChange, record release.Record) string {
 	for _, w := range record.Warnings {
 		fmt.Fprintf(&b, "\n**Warning:** step %s failed with exit code %d after the release was live. %s\n", w.Step, w.Exit, w.Remedy)
 	}
+	for _, note := range record.Notes {
+		fmt.Fprintf(&b, "\n> %s\n", note)
+	}
 	return b.String()
 }

@@ -157,6 +157,13 @@ type Record struct {
 	// RestoredFrom is the run whose backup a rollback brought back; empty
 	// where the data stayed.
 	RestoredFrom string `json:"restored_from,omitempty"`
+	// Migrate says that a migration was asked for, whatever had changed.
+	Migrate bool `json:"migrate,omitempty"`
+	// BackupAt is when the backup of what was replaced was taken, or would have
+	// been, in UTC by the host's clock; zero where that is not known.
+	BackupAt time.Time `json:"backup_at,omitzero"`
+	// Notes are what steps of the run had to say to the operator.
+	Notes []string `json:"notes,omitempty"`
 	// Strategy is how the switch was made: "cycle" or "swap".
 	Strategy string `json:"strategy"`
 	// StartedAt and FinishedAt are in UTC by the client's clock.

@@ -17,7 +17,7 @@ func (s liveSite) fullAtBackup(*testing.T) {
 }
 
 func (s liveSite) fullAtMigration(t *testing.T) {
-	s.must(s.command("push", "3.4.0", apps.Version1().With("erpnext", "v15.1.3"), "--skip-smoke-test")...)
+	s.must(s.command("push", "3.4.0", apps.Version1().With("erpnext", "v15.1.3").With("frappe", "v15.1.1"), "--skip-smoke-test")...)
 	// To change all of these at once, the database needs room.
 	for n := range 30 {
 		s.query(fmt.Sprintf("insert into tabCustomer (name, customer_name, territory) select concat('c', seq), 'Customer', 'denmark' from seq_%d_to_%d", n*10_000+1, (n+1)*10_000))

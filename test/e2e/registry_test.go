@@ -95,12 +95,12 @@ func (s liveSite) passwordExpires(t *testing.T) {
 		return expired.Load() && strings.HasPrefix(r.UserAgent(), "docker/")
 	})
 	u := s.withRegistry(address, "robot", password)
-	u.must(u.command("push", "3.3.0", apps.Version1().With("erpnext", "v15.1.1"), "--skip-smoke-test")...)
+	u.must(u.command("push", "3.3.0", apps.Version1().With("erpnext", "v15.1.1").With("frappe", "v15.1.1"), "--skip-smoke-test")...)
 	expired.Store(true)
 	u.fails(deploy("3.3.0"), cli.ExitFailed, "the registry refuses robot, whose password may have expired", "nothing was changed")
 	expired.Store(false)
 	u.must(deploy("3.3.0")...)
-	u.hasVersion("frappe", "15.1.0")
+	u.hasVersion("frappe", "15.1.1")
 	if found := u.onHostWith(password, "sh", "-c", "grep -rlF -f - /home/deploy /var/log /tmp 2>/dev/null | head -n 3; true"); found != "" {
 		t.Errorf("the registry's password is on the host in %s", found)
 	}
