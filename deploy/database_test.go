@@ -55,22 +55,38 @@ const ofRoots = "create view report as select name, length(note) as n from names
 // databaseServer is a MariaDB and a Redis of this test's own, and a bench's folder
 // of sites.
 type databaseServer struct {
-	t      *testing.T
-	dir    string
-	python string
-	root   bool // whether the administrator's password is handed to the scripts
+	t     *testing.T
+	dir   string
+	sites string
+	redis string // its port
+	root  bool   // whether the administrator's password is handed to the scripts
 }
 
-func newDatabaseServer(t *testing.T) *databaseServer {
+// TestDatabase tries on a real server what the steps do with the databases of
+// sites.
+func TestDatabase(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs a database server")
 	}
 	debiantest.Install(t, "mariadb-server", "redis-server", "python3-redis")
-	s := &databaseServer{t: t, dir: t.TempDir()}
+	s := newDatabaseServer(t)
+	for name, test := range map[string]func(*databaseServer, *testing.T){
+		"a dump is put back":                     (*databaseServer).dumpIsPutBack,
+		"a bad dump changes nothing":             (*databaseServer).badDumpChangesNothing,
+		"what can't be put back is named":        (*databaseServer).whatCannotBePutBackIsNamed,
+		"sessions of others end":                 (*databaseServer).sessionsOfOthersEnd,
+		"the sites of a bench, and what is none": (*databaseServer).sitesOfTheBench,
+	} {
+		t.Run(name, func(t *testing.T) { test(s.fresh(t), t) })
+	}
+}
+
+func newDatabaseServer(t *testing.T) *databaseServer {
+	s := &databaseServer{t: t, dir: t.TempDir(), redis: freePort(t)}
 	if err := os.Chmod(s.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, dir := range []string{"data", "sites/one.example.com/public/files", "redis"} {
+	for _, dir := range []string{"data", "redis"} {
 		if err := os.MkdirAll(filepath.Join(s.dir, dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -81,10 +97,7 @@ func newDatabaseServer(t *testing.T) *databaseServer {
 	}
 	s.start("mariadbd", "--no-defaults", "--user=root", "--datadir="+data, "--socket="+s.socket(), "--pid-file="+filepath.Join(s.dir, "pid"), "--skip-networking",
 		"--character-set-server=utf8mb4", "--collation-server=utf8mb4_unicode_ci", "--innodb-flush-log-at-trx-commit=0")
-	redis := freePort(t)
-	s.start("redis-server", "--port", redis, "--bind", "127.0.0.1", "--save", "", "--dir", filepath.Join(s.dir, "redis"))
-	s.json("sites/common_site_config.json", map[string]any{"db_socket": s.socket(), "redis_cache": "redis://127.0.0.1:" + redis})
-	s.json("sites/one.example.com/site_config.json", map[string]any{"db_name": "_one", "db_password": "one's"})
+	s.start("redis-server", "--port", s.redis, "--bind", "127.0.0.1", "--save", "", "--dir", filepath.Join(s.dir, "redis"))
 	deadline := time.Now().Add(time.Minute)
 	for exec.Command("mariadb", "--no-defaults", "--socket="+s.socket(), "--execute=select 1").Run() != nil {
 		if time.Now().After(deadline) {
@@ -92,8 +105,21 @@ func newDatabaseServer(t *testing.T) *databaseServer {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	s.sql("root", "", "set password = password('root''s'); create database _one; create user _one@localhost identified by 'one''s'; grant all on _one.* to _one@localhost")
+	s.sql("root", "", "set password = password('root''s'); create user _one@localhost identified by 'one''s'; grant all on _one.* to _one@localhost")
 	return s
+}
+
+// fresh is the server with one site, in the folder of a bench of its own.
+func (s *databaseServer) fresh(t *testing.T) *databaseServer {
+	other := *s
+	other.t, other.sites, other.root = t, t.TempDir(), false
+	if err := os.Mkdir(filepath.Join(other.sites, "one.example.com"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	other.json("one.example.com/site_config.json", map[string]any{"db_name": "_one", "db_password": "one's"})
+	other.json("common_site_config.json", map[string]any{"db_socket": s.socket(), "redis_cache": "redis://127.0.0.1:" + s.redis})
+	other.sql("root", "mysql", "drop database if exists _one; create database _one")
+	return &other
 }
 
 func freePort(t *testing.T) string {
@@ -115,7 +141,7 @@ func (s *databaseServer) json(name string, values map[string]any) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(s.dir, name), text, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(s.sites, name), text, 0o600); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -156,7 +182,7 @@ func (s *databaseServer) client(ctx context.Context, user, database string) *exe
 
 // site runs a verb of site.py as a step does.
 func (s *databaseServer) site(stdin []byte, verb ...string) (stdout []byte, said string, err error) {
-	text := strings.ReplaceAll(stepFile("database.py")+stepFile("site.py"), "/home/frappe/frappe-bench/sites", filepath.Join(s.dir, "sites"))
+	text := strings.ReplaceAll(stepFile("database.py")+stepFile("site.py"), "/home/frappe/frappe-bench/sites", s.sites)
 	cmd := exec.Command("/usr/bin/python3", append([]string{"-c", text}, verb...)...)
 	cmd.Stdin = bytes.NewReader(stdin)
 	cmd.Env = os.Environ()
@@ -218,11 +244,10 @@ const ruin = "set foreign_key_checks = 0; drop table tabCustomer; drop view name
 	"create table tabNew (name int); create view new_view as select 1; drop table child; truncate table `tab  back``tick 'quoted' ü`;\n" +
 	"create trigger new_trigger before insert on parent for each row set new.more = 1; drop sequence item_id_seq; create sequence new_seq;\n"
 
-// TestDumpIsPutBack: whatever is in a site's database is there again after a dump
+// dumpIsPutBack: whatever is in a site's database is there again after a dump
 // of it was put back over half a migration, as often as that is done, while others
 // have something open there.
-func TestDumpIsPutBack(t *testing.T) {
-	s := newDatabaseServer(t)
+func (s *databaseServer) dumpIsPutBack(t *testing.T) {
 	s.sql("_one", "_one", unkind)
 	s.root = true
 	for _, foreign := range []string{"", ofRoots} {
@@ -279,10 +304,9 @@ func (s *databaseServer) hold(user string) (end func()) {
 	}
 }
 
-// TestBadDumpChangesNothing: nothing is dropped for a dump that can't be loaded
+// badDumpChangesNothing: nothing is dropped for a dump that can't be loaded
 // whole, wherever it ends.
-func TestBadDumpChangesNothing(t *testing.T) {
-	s := newDatabaseServer(t)
+func (s *databaseServer) badDumpChangesNothing(t *testing.T) {
 	s.sql("_one", "_one", unkind)
 	dump, _, err := s.site(nil, "dump", "one.example.com")
 	if err != nil {
@@ -347,9 +371,8 @@ func withoutLoading(text string) string {
 	return strings.TrimSuffix(strings.Join(kept, ""), "\n")
 }
 
-// TestWhatCannotBePutBackIsNamed: it is known before anything is closed.
-func TestWhatCannotBePutBackIsNamed(t *testing.T) {
-	s := newDatabaseServer(t)
+// whatCannotBePutBackIsNamed: it is known before anything is closed.
+func (s *databaseServer) whatCannotBePutBackIsNamed(t *testing.T) {
 	s.sql("_one", "_one", unkind)
 	s.must(nil, "fit", "one.example.com")
 	s.sql("root", "_one", "create view report as select name from tabCustomer; create trigger audit before insert on tabCustomer for each row set @n = 1;"+
@@ -374,9 +397,8 @@ func TestWhatCannotBePutBackIsNamed(t *testing.T) {
 	}
 }
 
-// TestSessionsOfOthersEnd: in a closed site, and named.
-func TestSessionsOfOthersEnd(t *testing.T) {
-	s := newDatabaseServer(t)
+// sessionsOfOthersEnd: in a closed site, and named.
+func (s *databaseServer) sessionsOfOthersEnd(t *testing.T) {
 	s.root = true
 	s.sql("_one", "_one", unkind)
 	for _, user := range []string{"_one", "root"} {
@@ -389,9 +411,8 @@ func TestSessionsOfOthersEnd(t *testing.T) {
 	}
 }
 
-// TestSitesOfTheBench: whole ones, wherever they come from; others are named.
-func TestSitesOfTheBench(t *testing.T) {
-	s := newDatabaseServer(t)
+// sitesOfTheBench: whole ones, wherever they come from; others are named.
+func (s *databaseServer) sitesOfTheBench(t *testing.T) {
 	s.sql("_one", "_one", unkind)
 	s.sql("root", "_one", "create database empty; create user empty@localhost identified by 'x'; grant all on empty.* to empty@localhost")
 	for site, values := range map[string]map[string]any{
@@ -401,16 +422,16 @@ func TestSitesOfTheBench(t *testing.T) {
 		"marked.example.com":  {"db_name": "_one", "db_password": "one's"},
 		"nameless.example":    {},
 	} {
-		if err := os.MkdirAll(filepath.Join(s.dir, "sites", site), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Join(s.sites, site), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		s.json("sites/"+site+"/site_config.json", values)
+		s.json(site+"/site_config.json", values)
 	}
-	s.json("sites/.new-site-marked.example.com", nil)
-	if err := os.MkdirAll(filepath.Join(s.dir, "sites", "torn.example.com"), 0o755); err != nil {
+	s.json(".new-site-marked.example.com", nil)
+	if err := os.MkdirAll(filepath.Join(s.sites, "torn.example.com"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(s.dir, "sites/torn.example.com/site_config.json"), []byte(`{"db_na`), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(s.sites, "torn.example.com/site_config.json"), []byte(`{"db_na`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	out, said, err := s.site(nil, "bench_sites", "one.example.com")
@@ -431,7 +452,7 @@ func TestSitesOfTheBench(t *testing.T) {
 	if _, said, err := s.site(nil, "bench_sites", "refused.example.com"); err == nil || !strings.Contains(said, "site refused.example.com: its database refuses") {
 		t.Errorf("a site that was live and refuses: %v, %s", err, said)
 	}
-	s.json("sites/nameless.example/site_config.json", map[string]any{"db_name": "x", "db_type": "postgres"})
+	s.json("nameless.example/site_config.json", map[string]any{"db_name": "x", "db_type": "postgres"})
 	if _, said, err := s.site(nil, "bench_sites"); err == nil || !strings.Contains(said, "nameless.example has a database of the kind postgres") {
 		t.Errorf("Postgres: %v, %s", err, said)
 	}

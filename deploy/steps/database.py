@@ -365,6 +365,7 @@ def change_places(account, parts):
     """Has loaded tables and the site's own change places, and makes the views,
     triggers, routines and events as they are in the dump."""
     live = lasting(table_names(account))
+    end_sessions(account.site)
     # Those of an attempt that was cut off here are rows of no use to anybody: a
     # dump was asked for in their place.
     drop(account, [name for name in table_names(account) if name.startswith(REPLACED)])
