@@ -19,7 +19,7 @@ const madeByRoot = "create view report as select name, customer_name from tabCus
 	"create trigger audited after insert on tabNote for each row insert into audit values (now(), new.name);\n" +
 	"create procedure tidy() delete from audit;\n" +
 	"create function twice(n int) returns int deterministic return n * 2;\n" +
-	"create event nightly on schedule every 1 day starts '2040-01-01' do call tidy();\n"
+	"create event nightly on schedule every 1 day starts '2030-01-01' do call tidy();\n"
 
 func (u *user) otherSites(t *testing.T) {
 	for _, site := range []string{secondSite, closedSite} {
