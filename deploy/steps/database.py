@@ -91,7 +91,7 @@ class Account:
     def may_name_definers(self):
         """Whether it may make a view, trigger, routine or event that runs with the
         rights of another user."""
-        return self.value("select count(*) from information_schema.user_privileges where privilege_type in ('SUPER', 'SET USER') "
+        return self.value("select count(*) from information_schema.user_privileges where privilege_type in ('SUPER', 'SET USER', 'SET_USER_ID', 'SET_ANY_DEFINER') "
                           "and grantee = concat(\"'\", replace(current_user(), '@', \"'@'\"), \"'\")") != "0"
 
 

@@ -97,13 +97,19 @@ within() (
 	fi
 )
 
+# data_containers: those of the services that hold data. They may be from a release
+# of long ago, which this one left as they were.
+data_containers() (
+	for service in $(services "$active" data); do of_service "$service"; done
+)
+
 # as_administrator: what follows in this step may do what the database server's
 # administrator may, if that server is of this project: end sessions, and put back
 # what others have made in a site's database. The images of MariaDB and MySQL have
 # the password in an environment or a file; it goes from environment to
 # environment, and into no argument list.
 as_administrator() {
-	for one in $(containers_of "$active" data); do
+	for one in $(data_containers); do
 		# A database that does not run, or has no shell, says nothing.
 		DATABASE_ROOT_PASSWORD=$(docker exec "$one" sh -c '
 			for name in MARIADB_ROOT_PASSWORD MYSQL_ROOT_PASSWORD; do
@@ -193,7 +199,7 @@ check_data() {
 	[ -d "$at" ] || at=$dir
 	free=$(df -Pk "$at" | awk 'NR == 2 { print $4 }')
 	[ $(($1 / 1024)) -lt "$free" ] || fail "a backup may need $(($1 / 1024)) KiB in $at, and $free KiB are free: make room, or run pipeline prune"
-	for one in $(containers_of "$active" data); do
+	for one in $(data_containers); do
 		free=$(docker exec "$one" sh -c '[ ! -d /var/lib/mysql ] || df -Pk /var/lib/mysql' 2>/dev/null </dev/null | awk 'NR == 2 { print $4 }')
 		[ $(($2 / 1024)) -lt "${free:-$2}" ] ||
 			fail "a database is put back beside the one that is there, which needs $(($2 / 1024)) KiB where the database server keeps its data, and $free KiB are free: make room"

@@ -12,7 +12,6 @@ for one in $sites; do site "$version" tables "$one" >/dev/null; done
 # migrate_site SITE: a migrate that was started by other means is waited for; what
 # it did, this one finds done.
 migrate_site() {
-	changing "$1"
 	attempt=1
 	until frappe "$version" --site "$1" migrate >migrate.part 2>&1; do
 		cat migrate.part
@@ -23,5 +22,8 @@ migrate_site() {
 	done
 	cat migrate.part
 }
-for one in $sites; do guarded migrate_site "$one" || exit; done
+for one in $sites; do
+	changing "$one"
+	guarded migrate_site "$one" || exit
+done
 rm -f migrate.part
