@@ -137,7 +137,7 @@ func TestHost(t *testing.T) {
 		}
 	})
 
-	for name, fault := range map[string]func(context.Context) error{"Docker is restarted": h.RestartDocker, "Docker is killed": h.KillDocker} {
+	for name, fault := range map[string]func(context.Context) error{"Docker is restarted": h.RestartDocker, "Docker is killed": h.KillDocker, "Docker crashes": h.CrashDocker} {
 		t.Run(name, func(t *testing.T) {
 			const started = "docker inspect --format '{{.State.StartedAt}}' store"
 			before := run(t, connection, started)
