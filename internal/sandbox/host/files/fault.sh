@@ -41,7 +41,8 @@ crash-docker)
 kill-ssh)
 	# The server and those of its children that serve sessions. What the
 	# sessions have started goes on.
-	killed=$(pidof sshd)
+	# Newer ones have a program of its own for a session.
+	killed=$(pidof sshd sshd-session sshd-auth)
 	# shellcheck disable=SC2086 # a list
 	kill -KILL $killed
 	for pid in $killed; do ended "$pid"; done
