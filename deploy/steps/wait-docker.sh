@@ -8,18 +8,6 @@ until created=$(docker network inspect bridge --format '{{.Created}}' 2>/dev/nul
 	[ "$looks" -lt 3000 ] || fail "Docker does not answer"
 	sleep 0.2
 done
-# start_ids <IDS: starts containers. After a crash Docker needs a moment to clean
-# up after one that ended with it; until then it says that the id is in use.
-start_ids() (
-	ids=$(cat)
-	[ -n "$ids" ] || exit 0
-	tries=0
-	until said=$(docker start $ids 2>&1 >/dev/null); do
-		tries=$((tries + 1))
-		[ "$tries" -lt 60 ] || fail "$said"
-		sleep 0.5
-	done
-)
 mark="$created $(cat /proc/sys/kernel/random/boot_id)"
 if [ -e docker-mark ] && [ "$(cat docker-mark)" != "$mark" ]; then
 	# After a crash, unlike a restart in order, Docker 20.10 takes containers
@@ -27,12 +15,12 @@ if [ -e docker-mark ] && [ "$(cat docker-mark)" != "$mark" ]; then
 	# has stopped itself stay as they are.
 	for service in $(services "$active" data 2>/dev/null); do
 		docker ps --all --quiet --filter "label=com.docker.compose.project=$project" --filter "label=com.docker.compose.service=$service" |
-			start_ids
+			with_ids docker start >/dev/null
 	done
-	[ ! -e "$dir/releases/$version/services" ] || containers_of "$version" web worker scheduler | start_ids
+	[ ! -e "$dir/releases/$version/services" ] || containers_of "$version" web worker scheduler | with_ids docker start >/dev/null
 	if [ -n "$previous" ]; then
-		containers_of "$previous" web | start_ids
-		[ -e drained ] || containers_of "$previous" worker scheduler | start_ids
+		containers_of "$previous" web | with_ids docker start >/dev/null
+		[ -e drained ] || containers_of "$previous" worker scheduler | with_ids docker start >/dev/null
 	fi
 	looks=0
 	while docker ps --filter "label=com.docker.compose.project=$project" --format '{{.Status}}' | grep -q -e 'starting' -e Restarting; do
