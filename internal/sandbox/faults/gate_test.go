@@ -20,16 +20,24 @@ setsid timeout 240 bash -c "$5" gate "$1" "$2" "$3" "$4" >/dev/null 2>&1 </dev/n
 	gateProgram = `dir=$1 after=$2 step=$3 gate=$HOME/gates/$4
 until run=$(ls -1 "$dir/runs" 2>/dev/null | tail -n 1) && [[ $run > $after ]] && [ -e "$dir/runs/$run/journal" ]; do sleep 0.02; done
 cd "$dir/runs/$run"
+# After a restart of the host the lock names a runner that is gone until the
+# next one has it.
+boot=$(cat /proc/sys/kernel/random/boot_id)
+while [ -e "$dir/lock" ] && ! grep -qx "boot=$boot" "$dir/lock"; do sleep 0.01; done
+# Nothing may come between the line and the stop: some steps are over in no time.
+pid=$(sed -n 's/^pid=//p' "$dir/lock")
+trap 'kill -CONT $pid' EXIT
 begins=" begin [0-9]+-$step\$"
 says=ended
 while read -r line; do
-	if [[ $line =~ $begins ]]; then says=at; break; fi
+	if [[ $line =~ $begins ]]; then
+		kill -STOP $pid
+		says=at
+		break
+	fi
 	if [[ $line == *" run-end "* ]]; then break; fi
 done < <(exec tail --pid=$$ -n +1 -f journal)
 if [ $says = at ]; then
-	pid=$(sed -n 's/^pid=//p' "$dir/lock")
-	trap 'kill -CONT $pid' EXIT
-	kill -STOP $pid
 	[[ $(tail -n 1 journal) =~ $begins ]] || says=passed
 fi
 echo $says >"$gate.part"

@@ -294,7 +294,7 @@ func (th *testHost) prepare(ctx context.Context, a *attempt) (err error) {
 // inject causes the faults. Each time the gate for the next is set before the run
 // goes on.
 func (th *testHost) inject(ctx context.Context, a *attempt, network *faults.Proxy, laps *laps) error {
-	on := &faultTarget{host: th.host, network: network, client: a.client}
+	on := &faultTarget{host: th.host, network: network, client: a.client, newer: th.newer}
 	for n, c := range a.cells {
 		says, err := th.awaitGate(ctx, a, n)
 		if err != nil {

@@ -40,7 +40,7 @@ func (th *testHost) judge(ctx context.Context, a *attempt) error {
 	}
 	journal, err := runner.ParseJournal(text)
 	w.expect(err == nil, "%w", err)
-	w.outcome(a, th.state)
+	w.outcome(a, th.state, journal)
 	w.client(a, th.state, journal)
 	if th.state.Current == nil {
 		// A first release was undone: its volumes are left, with all that is in
@@ -66,9 +66,9 @@ func (th *testHost) judge(ctx context.Context, a *attempt) error {
 
 // outcome holds that the old release is live or the new one, and that the run
 // knows which. A run whose host no fault has touched goes to its end, and so
-// does one that was touched when its release was on record: before that it may
-// go on or be undone, whether it takes the site down or only gets ready for it.
-func (w *wrong) outcome(a *attempt, state deploy.State) {
+// does one that has its release on record. Before that it may go on or be
+// undone, whether it only gets ready to take the site down or has done so.
+func (w *wrong) outcome(a *attempt, state deploy.State, journal runner.Journal) {
 	live := ""
 	if state.Current != nil {
 		live = state.Current.Version
@@ -79,20 +79,16 @@ func (w *wrong) outcome(a *attempt, state deploy.State) {
 		w.expect(live == a.version, "the run is done, and %q is live", live)
 	case deploy.RunUndone:
 		w.expect(live == a.old, "the run is undone, and %q is live", live)
-		w.expect(a.mayBeUndone(), "the run was undone, though nothing happened to its host before it was on record")
+		touched := slices.ContainsFunc(a.caused, func(c cell) bool { return !c.fault.carriesOn })
+		w.expect(touched, "the run was undone, though its host was not touched")
+		recorded := slices.ContainsFunc(journal, func(e runner.Entry) bool {
+			_, step, _ := strings.Cut(e.Name, "-")
+			return e.Event == runner.End && e.Exit == 0 && step == recordStep
+		})
+		w.expect(!recorded, "the run was undone, though its release was on record")
 	default:
 		w.expect(false, "the run %s is %s", state.LastRun.ID, state.LastRun.Status)
 	}
-}
-
-// mayBeUndone reports whether the faults that happened are a reason to undo the
-// run.
-func (a *attempt) mayBeUndone() bool {
-	names := namesOf(a.plan.Steps)
-	recorded := slices.Index(names, recordStep)
-	return slices.ContainsFunc(a.caused, func(c cell) bool {
-		return !c.fault.carriesOn && slices.Index(names, c.step) <= recorded
-	})
 }
 
 // client holds that the client reported what is so.

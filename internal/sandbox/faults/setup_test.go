@@ -50,7 +50,8 @@ type suite struct {
 	secrets map[string]string
 	hooks   []deploy.Hook
 	// seed decides on the sample, and which generation of hosts it is tried on.
-	seed uint64
+	seed  uint64
+	newer bool
 }
 
 // newSuite starts a world, pushes the images, and prepares a disk on which a site
@@ -77,7 +78,7 @@ func newSuite(t *testing.T) *suite {
 			t.Error(err)
 		}
 	})
-	s := &suite{world: world, cache: cache, seed: seed}
+	s := &suite{world: world, cache: cache, seed: seed, newer: newer}
 	s.push(t)
 	files := []string{"quick.yaml"}
 	if newer {

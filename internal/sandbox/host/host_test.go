@@ -149,7 +149,11 @@ func lifeOf(t *testing.T, image, docker string) {
 		}
 	})
 
-	for name, fault := range map[string]func(context.Context) error{"Docker is restarted": h.RestartDocker, "Docker is killed": h.KillDocker, "Docker crashes": h.CrashDocker} {
+	faults := map[string]func(context.Context) error{"Docker is restarted": h.RestartDocker, "Docker is killed": h.KillDocker}
+	if image == images.NewerHost {
+		faults["Docker crashes"] = h.CrashDocker
+	}
+	for name, fault := range faults {
 		t.Run(name, func(t *testing.T) {
 			const started = "docker inspect --format '{{.State.StartedAt}}' store"
 			before := run(t, connection, started)
