@@ -82,31 +82,42 @@ func (c *connection) hangUp() {
 }
 
 // do uses the connection, and makes a new one when it is lost, until the time
-// for that is over. An answer of the host, good or bad, is the end of it.
+// for that is over. An answer of the host, good or bad, is the end of it. Time
+// counts anew when a connection was lost that had held for a while: one that
+// ends as soon as it is made is none.
 func (c *connection) do(ctx context.Context, use func(Host) error) error {
-	lost := time.Time{}
-	for pause := time.Second; ; pause = min(2*pause, 15*time.Second) {
+	const shortest, longest = time.Second, 15 * time.Second
+	lost, away, pause := time.Time{}, false, shortest
+	for {
 		var err error
 		if c.get() == nil {
 			err = c.connect(ctx)
-			if err == nil && !lost.IsZero() {
+			if err == nil && away {
+				away = false
 				c.observe(Event{Kind: Reconnected})
 			}
 		}
 		if err == nil {
+			had := time.Now()
 			err = use(c.get())
 			var answer *host.RunError
 			if err == nil || errors.As(err, &answer) {
 				return err
 			}
 			c.hangUp()
+			if time.Since(had) > shortest {
+				lost, pause = time.Time{}, shortest
+			}
 		}
 		if ctx.Err() != nil {
 			return err
 		}
+		if !away {
+			away = true
+			c.observe(Event{Kind: Disconnected, Text: err.Error()})
+		}
 		if lost.IsZero() {
 			lost = time.Now()
-			c.observe(Event{Kind: Disconnected, Text: err.Error()})
 		}
 		if time.Since(lost) > c.timeout {
 			return fmt.Errorf("no connection for %s: %w", c.timeout, err)
@@ -116,5 +127,6 @@ func (c *connection) do(ctx context.Context, use func(Host) error) error {
 		case <-ctx.Done():
 			return err
 		}
+		pause = min(2*pause, longest)
 	}
 }

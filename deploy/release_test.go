@@ -241,6 +241,34 @@ func TestConnectionLost(t *testing.T) {
 	}
 }
 
+// TestConnectionLostAgain holds that a connection that was lost, had again, and
+// held, has all the time once more when it is lost again; and that one that
+// ends as soon as it is made does not.
+func TestConnectionLostAgain(t *testing.T) {
+	short(t)
+	m := newMachine(t)
+	seen := map[EventKind]int{}
+	c := &connection{
+		dial:    func(context.Context) (Host, error) { return m, nil },
+		observe: func(e Event) { seen[e.Kind]++ }, timeout: 1500 * time.Millisecond,
+	}
+	uses := 0
+	err := c.do(t.Context(), func(Host) error {
+		if uses++; uses == 3 {
+			return nil
+		}
+		time.Sleep(1200 * time.Millisecond)
+		return errors.New("connection lost")
+	})
+	if err != nil || seen[Disconnected] != 2 || seen[Reconnected] != 2 {
+		t.Errorf("lost twice: %v, %v", err, seen)
+	}
+	err = c.do(t.Context(), func(Host) error { return errors.New("connection lost") })
+	if err == nil || err.Error() != "no connection for 1.5s: connection lost" {
+		t.Errorf("never held: %v", err)
+	}
+}
+
 // waits has docker wait until the test says so.
 const waits = `touch "$DOCKER_STATE/waiting"
 while [ -d "$DOCKER_STATE" ] && [ ! -e "$DOCKER_STATE/go" ]; do sleep 0.05; done`

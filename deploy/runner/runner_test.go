@@ -653,6 +653,26 @@ func TestWaitDocker(t *testing.T) {
 	}
 }
 
+// TestWaitDockerAtTheEnd: what Docker ends during the last step is looked after
+// too, but not by a run that is held.
+func TestWaitDockerAtTheEnd(t *testing.T) {
+	for shell, env := range shells(t) {
+		t.Run(shell, func(t *testing.T) {
+			for outcome, tc := range map[runner.Outcome]struct{ do, undo, trace string }{
+				runner.Done:   {"echo a >>trace", "", "look a look"},
+				runner.Undone: {"echo a >>trace; exit 1", "echo undo >>trace", "look a look look undo look"},
+				runner.Held:   {"echo a >>trace; exit 1", "echo undo >>trace; exit 1", "look a look look undo look"},
+			} {
+				h := newHost(t, env, steps{"wait-docker.sh": "echo look >>trace", "10-a.do": tc.do, "10-a.undo": tc.undo})
+				h.do("start")
+				if got := strings.Join(strings.Fields(h.read("trace")), " "); got != tc.trace || h.journal().Outcome() != outcome {
+					t.Errorf("%s: trace %q, want %q; outcome %s", outcome, got, tc.trace, h.journal().Outcome())
+				}
+			}
+		})
+	}
+}
+
 func TestShellcheck(t *testing.T) {
 	for name, text := range runner.Files() {
 		t.Run(name, func(t *testing.T) {

@@ -54,6 +54,9 @@ type Options struct {
 	HTTPPort int
 	// Jump puts a jump host in front of the host.
 	Jump bool
+	// Newer has the host be of a newer generation, with Docker 28, and the mirror
+	// have the images that go with it.
+	Newer bool
 	// NoHost leaves the host out, where nothing is deployed.
 	NoHost bool
 	Log    zerolog.Logger
@@ -115,7 +118,11 @@ func Start(ctx context.Context, options Options) (_ *World, err error) {
 		return w, err
 	}
 	log.Info().Msg("looking after base images; the first time they are made from Debian packages")
-	if w.StandIns, err = images.Ensure(ctx, w.Client, w.Engine.Mirror(), images.All(), log); err != nil {
+	set := images.All()
+	if options.Newer {
+		set = append(set, images.Newer()...)
+	}
+	if w.StandIns, err = images.Ensure(ctx, w.Client, w.Engine.Mirror(), set, log); err != nil {
 		return w, err
 	}
 	if options.NoHost {
@@ -181,6 +188,9 @@ func (w *World) startHost(ctx context.Context) error {
 		AuthorizedKey: string(ssh.MarshalAuthorizedKey(authorized)),
 		Name:          w.options.Name, HTTPPort: w.options.HTTPPort,
 		Fresh: true, Jump: w.options.Jump, Log: w.options.Log,
+	}
+	if w.options.Newer {
+		w.likeHost.Image = images.NewerHost
 	}
 	w.Host, err = host.Start(ctx, w.likeHost)
 	return err

@@ -14,6 +14,7 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/apps"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/baseline"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/writer"
 )
 
 // Flags that, with -benchmark.repositories and -benchmark.apps, have
@@ -138,6 +139,7 @@ docker network ls --quiet --filter "label=com.docker.compose.project=$1" | xargs
 func (p project) measured(version, strategy string, migrates bool) outage {
 	p.t.Helper()
 	v := p.visit()
+	wrote := p.writes(version)
 	errs := &noting{text: `"message":"migrate"`}
 	if code := p.started(p.t.Context(), strings.NewReader(""), io.Discard, errs, deploy(version, "--strategy", strategy)...); code != 0 {
 		p.t.Fatalf("deploy %s: exit %d\n%s", version, code, errs.String())
@@ -151,9 +153,40 @@ func (p project) measured(version, strategy string, migrates bool) outage {
 		}
 	}
 	if !migrates {
-		return v.leave(time.Time{})
+		errs.at = time.Time{}
 	}
-	return v.leave(errs.at)
+	o := v.leave(errs.at)
+	wrote()
+	return o
+}
+
+// writes has a user write rows until the function that it returns is called.
+// That one holds that each acknowledged row is live: the release went well, and
+// put nothing back.
+func (p project) writes(version string) (wrote func()) {
+	p.t.Helper()
+	if *repositories != "" {
+		// Others' sites let only users in who have logged in.
+		return func() {}
+	}
+	site := p.site()
+	w := writer.Start(p.t.Context(), site, p.name+"-"+version)
+	return func() {
+		p.t.Helper()
+		w.Stop()
+		rows, refused := w.Rows()
+		live, err := site.Live(p.t.Context())
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		if _, err := writer.Find(rows, live); err != nil {
+			p.t.Errorf("deploy %s with %s: %v", version, p.name, err)
+		}
+		if len(rows) == 0 {
+			p.t.Error("no row was acknowledged: the writer proves nothing")
+		}
+		p.t.Logf("%d rows were acknowledged, and are live; %d were not", len(rows), refused)
+	}
 }
 
 // byHand updates a site by the procedure by hand while a visitor looks on.
@@ -179,6 +212,11 @@ func (u *user) byHand(selection apps.Selection) outage {
 	u.onHostWith(lines.String(), "sh", "-c", "umask 077 && cat >"+dir+"/.env")
 	u.onHost("sh", "-c", baseline.MakeSite, "sh", dir, name, sandbox.Site)
 	v := u.visit()
+	// A load that the releases have as well. What becomes of the rows is not
+	// for this test to say.
+	if *repositories == "" {
+		defer writer.Start(u.t.Context(), u.site(), name).Stop()
+	}
 	u.onHost("sh", "-c", baseline.Update, "sh", dir, name, sandbox.Site, "1.1.0")
 	o := v.leave(time.Now())
 	project{u, name}.gone()

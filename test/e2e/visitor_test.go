@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/writer"
 )
 
 // visitor asks the site for something all the time, from outside.
@@ -58,14 +59,8 @@ func (u *user) visit() *visitor {
 	u.t.Helper()
 	ctx, end := context.WithCancel(u.t.Context())
 	u.t.Cleanup(end)
-	v := &visitor{t: u.t, end: end, address: u.siteAddress()}
-	// Not through the tunnel of the sandbox: once it had connections that
-	// were not accepted, it leaves others without an answer.
-	v.client = &http.Client{Timeout: answerTime, Transport: &http.Transport{
-		DialContext: u.login().DialHost,
-		// A new connection is what the proxy has to lead anywhere.
-		DisableKeepAlives: true,
-	}}
+	site := u.site()
+	v := &visitor{t: u.t, end: end, address: site.Address, client: site.Client}
 	// A site that was made a moment ago is slow to answer for the first time.
 	for deadline := time.Now().Add(time.Minute); len(v.assets) == 0; time.Sleep(visitEvery) {
 		if v.login(); time.Now().After(deadline) {
@@ -101,6 +96,18 @@ func (u *user) visit() *visitor {
 	defer v.mu.Unlock()
 	v.answers = nil
 	return v
+}
+
+// site is the site as those see it who use it from outside.
+func (u *user) site() writer.Site {
+	u.t.Helper()
+	// Not through the tunnel of the sandbox: once it had connections that
+	// were not accepted, it leaves others without an answer.
+	return writer.Site{Address: u.siteAddress(), Name: sandbox.Site, Client: &http.Client{Timeout: answerTime, Transport: &http.Transport{
+		DialContext: u.login().DialHost,
+		// A new connection is what the proxy has to lead anywhere.
+		DisableKeepAlives: true,
+	}}}
 }
 
 // wait waits until for a while nothing failed and everything was answered, and

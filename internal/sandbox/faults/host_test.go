@@ -1,29 +1,29 @@
 package faults_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
-	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/desiredeffect/erpnext-pipeline/deploy"
-	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
 	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
-	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/faults"
 	sandboxhost "github.com/desiredeffect/erpnext-pipeline/internal/sandbox/host"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/writer"
 )
 
 const (
-	// cellTime is what a cell may take in all. A run that was cut off goes on
-	// when the host has booted, or at the next full minute.
-	cellTime = 3 * time.Minute
+	// cellTime is what a run may take that nothing disturbs, and for each fault
+	// once more: one that was cut off goes on when the host has booted, or at the
+	// next full minute.
+	cellTime = 2 * time.Minute
 	// siteTime is how long the site and all containers may take to be well
 	// after the run has ended.
 	siteTime = time.Minute
@@ -39,6 +39,8 @@ type testHost struct {
 	// state is how the last release left the host; the zero value is not
 	// known.
 	state deploy.State
+	// known are the rows that its site had then.
+	known []string
 	tries int
 }
 
@@ -56,7 +58,7 @@ func (th *testHost) ready(ctx context.Context) (err error) {
 
 // reset brings the host back to the prepared disk.
 func (th *testHost) reset(ctx context.Context) error {
-	th.state = deploy.State{}
+	th.state, th.known = deploy.State{}, nil
 	return errors.Join(
 		th.host.Cut(ctx),
 		sandboxhost.CopyDisk(ctx, th.world.Client, preparedDisk, th.name),
@@ -120,12 +122,6 @@ func (th *testHost) used(ctx context.Context) (float64, error) {
 	return strconv.ParseFloat(strings.TrimSpace(out), 64)
 }
 
-// awaitStep ends when the run of version $2 begins the step $3, and says so,
-// or when it has ended without.
-const awaitStep = `dir=$1 version=$2 step=$3
-until set -- "$dir"/runs/*-"$version"-*/journal && [ -e "$1" ]; do sleep 0.02; done
-grep -E -m 1 " begin [0-9]+-$step\$| run-end " < <(exec tail --pid=$$ -n +1 -f "$1")`
-
 // awaitEnd ends when no run has the deploy lock.
 const awaitEnd = `while [ -e "$1/lock" ]; do sleep 0.1; done`
 
@@ -133,10 +129,11 @@ const awaitEnd = `while [ -e "$1/lock" ]; do sleep 0.1; done`
 // less than all that the pipeline wants to know of a host.
 const awaitHealthy = `while docker ps --format '{{.Status}}' | grep -q -e starting -e unhealthy; do sleep 0.2; done`
 
-// runsOf shows what the runs of version $2 have written down.
-const runsOf = `cd "$1" && cat lock 2>/dev/null
+// runsAfter shows what the runs since run $2 have written down.
+const runsAfter = `cd "$1" && cat lock 2>/dev/null
 crontab -l 2>/dev/null
-for run in runs/*-"$2"-*; do
+for run in runs/*; do
+	[[ ${run#runs/} > $2 ]] || continue
 	echo "== $run/journal"; cat "$run/journal"
 	echo "== $run/log, its end"; grep -v '^@journal' "$run/log" | tail -n 40
 done
@@ -150,74 +147,71 @@ for at in frontend:8080 backend:8000; do
 		"http://127.0.0.1:${at#*:}/api/method/ping" </dev/null | head -n 1 || echo "$at: $?"
 done`
 
-// attempt is a release over a live one.
+// attempt is a run on the host in which faults happen, one after the other.
 type attempt struct {
-	version, old string
-	next         pushed
-	row          string
-	writer       *writer
+	strategy strategy
+	cells    []cell
+	log      func(format string, arguments ...any)
+
+	// label names the attempt, version what is to go live, old what is live
+	// before, and after the newest run before.
+	label, version, old, after string
+	order                      order
+	plan                       deploy.Plan
+	writer                     *writer.Writer
+	client                     *client
+	// caused are the cells of which the fault happened, missed the others.
+	caused, missed []cell
 }
 
-// try releases the image that is not live over the one that is, has the fault
-// happen when the step begins, and then checks everything that must hold
-// afterwards. It does not help the host. The error has all that does not hold.
-func (th *testHost) try(t *testing.T, step string, f fault) (err error) {
-	t.Helper()
+func (a *attempt) String() string {
+	var happened []string
+	for _, c := range a.caused {
+		happened = append(happened, c.fault.name+" at "+c.step)
+	}
+	return fmt.Sprintf("%s (%s, %s over %s, with %s)", a.label, a.strategy.name, a.version, a.old, cmp.Or(strings.Join(happened, ", "), "no fault"))
+}
+
+// run has the strategy's order carried out, causes each fault when its step
+// begins, and then checks everything that must hold afterwards. It does not
+// help the host. The error has all that does not hold.
+func (th *testHost) run(ctx context.Context, a *attempt) (err error) {
+	if a.log == nil {
+		a.log = func(string, ...any) {}
+	}
+	if err := th.begin(ctx); err != nil {
+		return err
+	}
+	if err := th.makeReady(ctx, a.strategy, a.cells); err != nil {
+		return err
+	}
 	// Another process may be measuring.
-	done, err := localengine.Shared(t.Context(), th.cache)
+	done, err := localengine.Shared(ctx, th.cache)
 	if err != nil {
 		return err
 	}
 	defer done()
-	ctx, cancel := context.WithTimeout(t.Context(), cellTime)
+	ctx, cancel := context.WithTimeout(ctx, cellTime*time.Duration(1+len(a.cells)))
 	defer cancel()
-	th.tries++
-	name := strings.Fields(fmt.Sprintf("%03d %s %s", th.tries, step, f.name))
-	a := attempt{version: strings.Join(name, "-"), next: th.images[0]}
 	laps := &laps{last: time.Now()}
 	defer func() {
 		if err == nil {
-			t.Logf("%s: %s", a.version, laps)
+			a.log("%s: %s", a, laps)
 			return
 		}
-		// The reason may be that the time is up.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-		defer cancel()
-		said, failed := th.bash(ctx, runsOf, th.target.Dir, a.version, strconv.Itoa(th.target.HTTPPort), th.target.Project, th.target.Sites[0])
-		err = fmt.Errorf("release %s over %s: %w\n%s", a.version, a.old, err, said)
-		if failed != nil {
-			err = fmt.Errorf("%w\nno more to be had from the host: %w", err, failed)
-		}
+		err = fmt.Errorf("%s: %w\n%s", a, err, th.account(context.WithoutCancel(ctx), a))
+		th.state, th.known = deploy.State{}, nil
 		if !th.kept {
 			err = errors.Join(err, th.reset(context.WithoutCancel(ctx)))
 		}
 	}()
-	user := siteUser{th.host.SiteAddress()}
-	if th.state.Docker == "" {
-		if th.state, err = th.inspect(ctx); err != nil {
-			return err
-		}
-		if th.state.Current != nil {
-			// It has just been booted.
-			if err := th.awaitSite(ctx, user); err != nil {
-				return err
-			}
-		}
+	if err := th.prepare(ctx, a); err != nil {
+		return err
 	}
+	defer a.writer.Stop()
 	used, err := th.used(ctx)
 	if err != nil {
 		return err
-	}
-	if live := th.state.Current; live != nil {
-		a.old = live.Version
-		if live.Image.Digest == a.next.image.Digest {
-			a.next = th.images[1]
-		}
-		if a.row, err = user.write(ctx, a.version+" before", "before"); err != nil {
-			return fmt.Errorf("before the release: %w", err)
-		}
-		a.writer = user.keepWriting(ctx, a.version)
-		defer a.writer.end()
 	}
 	laps.lap("prepare")
 
@@ -226,77 +220,171 @@ func (th *testHost) try(t *testing.T, step string, f fault) (err error) {
 		return err
 	}
 	defer network.Close()
-	c, err := f.client(ctx, th.order(th.host, network.Address(), a.next, a.version))
-	if err != nil {
+	a.order = a.order.through(network.Address())
+	if err := th.setGate(ctx, a, 0); err != nil {
 		return err
 	}
-	said, err := th.inject(ctx, a, step, f, &faultTarget{host: th.host, network: network, client: c}, laps)
-	if err != nil {
+	if a.client, err = a.order.start(ctx); err != nil {
 		return err
+	}
+	if err := th.inject(ctx, a, network, laps); err != nil {
+		return err
+	}
+	select {
+	case <-a.client.ended:
+	case <-ctx.Done():
+		return errors.New("the client has not come to an end")
+	}
+	laps.lap("report")
+	for _, step := range a.client.last.Record.Steps {
+		laps.text = append(laps.text, fmt.Sprintf("%s %.1fs", step.Name, step.Seconds))
 	}
 	if _, err := th.bash(ctx, awaitEnd, th.target.Dir); err != nil {
 		return fmt.Errorf("the run has not ended: %w", err)
 	}
 	laps.lap("end of run")
-	if now, err := th.used(ctx); err == nil && f.inject == nil {
+	if now, err := th.used(ctx); err == nil && len(a.cells) == 0 {
 		laps.text = append(laps.text, fmt.Sprintf("%.1fs of processor time", now-used))
 	}
-	if err := th.awaitSite(ctx, user); err != nil {
+	if err := th.settle(ctx, a); err != nil {
 		return err
 	}
 	laps.lap("site")
-	err = th.judge(ctx, user, a, f, said)
+	err = th.judge(ctx, a)
 	laps.lap("judge")
 	return err
 }
 
-// inject waits for the step, causes the fault, and returns the client's report.
-func (th *testHost) inject(ctx context.Context, a attempt, step string, f fault, on *faultTarget, laps *laps) (report, error) {
-	if f.inject != nil {
-		type answer struct {
-			line string
-			err  error
+// begin looks what is on the host, and waits for its site, if that is not known.
+func (th *testHost) begin(ctx context.Context) (err error) {
+	if th.state.Docker != "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, cellTime)
+	defer cancel()
+	if th.state, err = th.inspect(ctx); err != nil || th.state.Current == nil {
+		return err
+	}
+	// It has just been booted.
+	return th.awaitSite(ctx)
+}
+
+// prepare plans the run, and has the writer begin.
+func (th *testHost) prepare(ctx context.Context, a *attempt) (err error) {
+	th.tries++
+	a.label = strings.ReplaceAll(fmt.Sprintf("%03d-%s", th.tries, a.strategy.name), " ", "-")
+	if a.order, err = th.orderFor(ctx, a.strategy, a.label); err != nil {
+		return err
+	}
+	plan, report := a.order.plan(ctx, th.state)
+	if err := report.Err(); err != nil {
+		return err
+	}
+	a.plan, a.version = plan, plan.Version
+	if live := th.state.Current; live != nil {
+		a.old = live.Version
+	}
+	if run := th.state.LastRun; run != nil {
+		a.after = run.ID
+	}
+	a.writer = writer.Start(ctx, th.site(), a.label)
+	return nil
+}
+
+// inject causes the faults. Each time the gate for the next is set before the run
+// goes on.
+func (th *testHost) inject(ctx context.Context, a *attempt, network *faults.Proxy, laps *laps) error {
+	on := &faultTarget{host: th.host, network: network, client: a.client, newer: th.newer}
+	for n, c := range a.cells {
+		says, err := th.awaitGate(ctx, a, n)
+		if err != nil {
+			return fmt.Errorf("the run has not begun step %s: %w", c.step, err)
 		}
-		begun := make(chan answer, 1)
-		go func() {
-			line, err := th.bash(ctx, awaitStep, th.target.Dir, a.version, step)
-			begun <- answer{line, err}
-		}()
-		select {
-		case got := <-begun:
-			if got.err != nil || !strings.Contains(got.line, " begin ") {
-				return report{}, errors.Join(fmt.Errorf("the run has not begun step %s: %s", step, got.line), got.err)
+		laps.lap(c.step + " " + says)
+		if err := th.setGate(ctx, a, n+1); err != nil {
+			return err
+		}
+		if says != "at" {
+			a.missed = append(a.missed, c)
+			continue
+		}
+		if c.fault.needsClient {
+			if err := a.client.until(ctx, "connected again", func(away bool, _ int) bool { return !away }); err != nil {
+				return err
 			}
-		case said := <-on.client.report:
-			return said, errors.Join(fmt.Errorf("the release ended before step %s", step), said.err)
 		}
-		laps.lap("step begins")
-		if err := f.inject(ctx, on); err != nil {
-			return report{}, err
+		a.caused = append(a.caused, c)
+		if err := th.cause(ctx, a, n, on); err != nil {
+			return err
 		}
-		laps.lap("fault")
+		laps.lap(c.fault.name)
+		if c.fault.boots {
+			if err := th.setGate(ctx, a, n+1); err != nil {
+				return err
+			}
+		}
 	}
-	select {
-	case said := <-on.client.report:
-		laps.lap("report")
-		for _, step := range said.record.Steps {
-			laps.text = append(laps.text, fmt.Sprintf("%s %.1fs", step.Name, step.Seconds))
-		}
-		return said, nil
-	case <-ctx.Done():
-		return report{}, errors.New("the client has not come to an end")
+	return nil
+}
+
+// cause opens a gate and has the fault happen. The last step is not let go before:
+// what happens after the run is over is not for the run to mend.
+func (th *testHost) cause(ctx context.Context, a *attempt, n int, on *faultTarget) error {
+	c := a.cells[n]
+	open := func() error {
+		_, err := th.bash(ctx, openGate, a.gate(n))
+		return err
 	}
+	if c.step != a.plan.Steps[len(a.plan.Steps)-1].Name {
+		if err := open(); err != nil {
+			return err
+		}
+		return c.fault.inject(ctx, on)
+	}
+	var both errgroup.Group
+	both.Go(func() error { return c.fault.inject(ctx, on) })
+	time.Sleep(100 * time.Millisecond)
+	both.Go(open)
+	return both.Wait()
+}
+
+// account returns what the host has to say about an attempt that went wrong.
+func (th *testHost) account(ctx context.Context, a *attempt) string {
+	// The reason may be that the time is up.
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	said, err := th.bash(ctx, runsAfter, th.target.Dir, a.after, strconv.Itoa(th.target.HTTPPort), th.target.Project, th.target.Sites[0])
+	if err != nil {
+		said += "\nno more to be had from the host: " + err.Error()
+	}
+	if a.client != nil {
+		said += "\nthe client said: " + a.client.last.Error
+	}
+	return said
+}
+
+// settle waits until the site is well, or, where a first release was undone,
+// takes in what is there.
+func (th *testHost) settle(ctx context.Context, a *attempt) (err error) {
+	if th.state, err = th.inspect(ctx); err != nil {
+		return err
+	}
+	if last := th.state.LastRun; a.old == "" && last != nil && last.Status == deploy.RunUndone {
+		return nil
+	}
+	return th.awaitSite(ctx)
 }
 
 // awaitSite waits until the site answers and all containers are well: what a
 // restart of Docker has ended may be on its way up still.
-func (th *testHost) awaitSite(ctx context.Context, u siteUser) error {
+func (th *testHost) awaitSite(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, siteTime)
 	defer cancel()
 	again := time.NewTicker(200 * time.Millisecond)
 	defer again.Stop()
 	for {
-		err := u.ask(ctx, "GET", "/api/method/ping", nil, nil)
+		var pong any
+		err := th.ask(ctx, "/api/method/ping", &pong)
 		if err == nil {
 			_, err = th.bash(ctx, awaitHealthy)
 		}
@@ -326,96 +414,6 @@ func unwell(state deploy.State) error {
 		}
 	}
 	return nil
-}
-
-// judge checks that what must always hold holds on the host after the run.
-func (th *testHost) judge(ctx context.Context, u siteUser, a attempt, f fault, said report) error {
-	var wrong []error
-	expect := func(ok bool, format string, args ...any) {
-		if !ok {
-			wrong = append(wrong, fmt.Errorf(format, args...))
-		}
-	}
-
-	// It is the old release or the new one, and the run knows which.
-	state := th.state
-	expect(state.Lock == nil, "the deploy lock is held by %+v", state.Lock)
-	if state.Current == nil || state.LastRun == nil {
-		return errors.Join(append(wrong, errors.New("no release is live, or no run on record"))...)
-	}
-	live := state.Current.Version
-	switch state.LastRun.Status {
-	case deploy.RunDone:
-		expect(live == a.version, "the run is done, and %s is live", live)
-	case deploy.RunUndone:
-		expect(live == a.old, "the run is undone, and %s is live", live)
-		expect(!f.carriesOn, "the run was undone, though its host was not touched")
-	default:
-		expect(false, "the run %s is %s", state.LastRun.ID, state.LastRun.Status)
-	}
-	expect(strings.Contains(state.LastRun.ID, "-"+a.version+"-"), "the last run is %s", state.LastRun.ID)
-
-	// It is that release only, and the whole of it.
-	whole := th.images[slices.IndexFunc(th.images[:], func(p pushed) bool { return p.image.Digest == state.Current.Image.Digest })]
-	image := th.pulled + "@" + whole.image.Digest
-	for _, c := range state.Containers {
-		expect(!strings.HasPrefix(c.Image, th.pulled) || c.Image == image, "container %s runs %s, and %s is live", c.Name, c.Image, image)
-	}
-	all, err := th.bash(ctx, `docker ps --all --format '{{.Names}}'`)
-	expect(err == nil, "list containers: %w", err)
-	for _, name := range strings.Fields(all) {
-		known := slices.ContainsFunc(state.Containers, func(c compose.Container) bool { return c.Name == name })
-		expect(known, "container %s is left", name)
-	}
-	versions, err := u.versions(ctx)
-	expect(err == nil, "ask for versions: %w", err)
-	expect(maps.Equal(versions, versionsOf(whole.lock)), "the site has the apps %v, and %v is live", versions, versionsOf(whole.lock))
-
-	// Nothing that a user wrote is lost.
-	if a.writer != nil {
-		a.writer.end()
-		notes, err := u.notes(ctx, a.version)
-		expect(err == nil, "list notes: %w", err)
-		var lost []string
-		for _, name := range a.writer.saved {
-			if !notes[name] {
-				lost = append(lost, name)
-			}
-		}
-		expect(len(lost) == 0, "%d notes are lost of %d that were saved during the release", len(lost), len(a.writer.saved))
-		expect(len(a.writer.saved) > 0, "no note could be saved: the writer proves nothing")
-		err = u.ask(ctx, "GET", "/api/resource/Note/"+a.row, nil, nil)
-		expect(err == nil, "the note that was there before is lost: %w", err)
-	}
-
-	// The client reported what is so.
-	var failed *deploy.FailedError
-	switch {
-	case f.kills:
-		expect(said.killed, "the client was to be killed, and said %w", said.err)
-	case said.err == nil:
-		expect(live == a.version && said.record.Version == a.version, "the client says that %s is live, and it is %s", said.record.Version, live)
-	case errors.As(said.err, &failed):
-		expect(failed.State != deploy.NeedsPerson, "the client says that a person is needed: %w", said.err)
-		expect(live == a.old, "the client says that %s did not go live, and %s is live: %w", a.version, live, said.err)
-	default:
-		expect(false, "the client says: %w", said.err)
-	}
-
-	// The next release may begin.
-	next := th.order(th.host, th.host.SSHAddress(), whole, a.version+"-next")
-	_, report := deploy.MakePlan(ctx, state, next.target(), next.Lock)
-	expect(report.Err() == nil, "nothing can be released now: %w", report.Err())
-	return errors.Join(wrong...)
-}
-
-// versionsOf are the apps' versions as the site is to tell them.
-func versionsOf(lock release.Lock) map[string]string {
-	versions := map[string]string{}
-	for _, app := range lock.Apps {
-		versions[app.Name] = app.Version
-	}
-	return versions
 }
 
 // laps is where the time of a try went.

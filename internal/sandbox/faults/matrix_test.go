@@ -4,29 +4,41 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/desiredeffect/erpnext-pipeline/deploy"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/faults"
 	sandboxhost "github.com/desiredeffect/erpnext-pipeline/internal/sandbox/host"
 )
 
-// hosts is how many hosts try rows of the matrix side by side.
+// hosts is how many hosts try the matrix side by side.
 const hosts = 2
+
+// With TEST_MATRIX=all the whole matrix is tried, which takes hours, and not a
+// sample; MATRIX_SEED repeats the sample of another run, which has printed it.
+const (
+	wholeVariable = "TEST_MATRIX"
+	seedVariable  = "MATRIX_SEED"
+)
 
 // fault is something that goes wrong.
 type fault struct {
 	name string
 	// inject causes it.
 	inject func(context.Context, *faultTarget) error
-	// kills says that it kills the client, which is then a process of its own
-	// and reports nothing afterwards.
+	// kills says that it kills the client, which reports nothing afterwards.
 	kills bool
+	// needsClient says that it happens to the client's connection.
+	needsClient bool
+	// boots says that nothing that runs on the host outlives it.
+	boots bool
 	// carriesOn says that the host is not touched, so its run is not either:
-	// the release goes live.
+	// what it is about goes live.
 	carriesOn bool
 }
 
@@ -35,51 +47,49 @@ type faultTarget struct {
 	host    *sandboxhost.Host
 	network *faults.Proxy
 	client  *client
+	// newer says that the host is of the newer generation.
+	newer bool
 }
 
-func (f fault) client(ctx context.Context, o order) (*client, error) {
-	if f.kills {
-		return o.startProcess(ctx)
-	}
-	return o.start(ctx), nil
-}
-
-// columns are the faults. A client that is killed reports nothing afterwards, and
-// one whose host was hit might help it: so the host that has lost its client
-// loses Docker as well, and gets no help. What happens to the
-// network and to the SSH server at the same moment is one loss to the client,
-// and nothing to the run: that release has to succeed, and so shows that the
-// ones before have left nothing behind that a next release minds.
+// columns are the faults.
 var columns = []fault{
-	{name: "client killed and Docker restarted", kills: true, inject: func(ctx context.Context, on *faultTarget) error {
-		return errors.Join(on.client.process.Process.Kill(), on.host.RestartDocker(ctx))
+	{name: "client killed", kills: true, carriesOn: true, inject: func(_ context.Context, on *faultTarget) error {
+		return on.client.process.Process.Kill()
 	}},
-	{name: "host restarted", inject: func(ctx context.Context, on *faultTarget) error { return on.host.Restart(ctx) }},
-	{name: "network cut and sshd killed", carriesOn: true, inject: cutNetwork},
+	{name: "network cut", needsClient: true, carriesOn: true, inject: cutNetwork},
+	{name: "sshd killed", needsClient: true, carriesOn: true, inject: func(ctx context.Context, on *faultTarget) error { return on.host.KillSSH(ctx) }},
+	{name: "Docker restarted", inject: func(ctx context.Context, on *faultTarget) error { return on.host.RestartDocker(ctx) }},
+	{name: "dockerd crashed", inject: crashDocker},
+	{name: "host restarted", boots: true, inject: func(ctx context.Context, on *faultTarget) error { return on.host.Restart(ctx) }},
+}
+
+// crashDocker kills the Docker engine. A newer one is killed together with its
+// containers' parents. Docker 20.10 may never start a container again of which
+// the parent was killed too, until containerd is restarted: it says that its id
+// is in use, and no run can mend that. So there the containers outlive it, until
+// the next one ends them.
+func crashDocker(ctx context.Context, on *faultTarget) error {
+	if on.newer {
+		return on.host.CrashDocker(ctx)
+	}
+	return on.host.KillDocker(ctx)
 }
 
 // cutNetwork drops everything that is sent until the client has noticed by
-// itself. When the network is back, the SSH server is another one.
+// itself.
 func cutNetwork(ctx context.Context, on *faultTarget) error {
+	before := 0
+	_ = on.client.until(ctx, "", func(_ bool, lost int) bool { before = lost; return true })
 	on.network.BlackHole()
 	defer on.network.Heal()
-	if err := on.host.KillSSH(ctx); err != nil {
-		return err
-	}
-	select {
-	case <-on.client.disconnected:
-		return nil
-	case <-time.After(30 * time.Second):
-		return errors.New("the client has not noticed in 30 s that it hears nothing")
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return on.client.until(ctx, "noticed that it hears nothing", func(_ bool, lost int) bool { return lost > before })
 }
 
-// TestMatrix has every fault happen at every step of a release, TestMatrix/
-// STEP/FAULT, each time in a real release over a live site in use. The steps
-// are those of the plan. Afterwards the old release or the new one is live,
-// whole, with everything that was ever saved, and the next one can begin.
+// TestMatrix has faults happen at the steps of first releases, releases and
+// rollbacks, each time in a real run over a live site in use. The steps are
+// those of the plan. Afterwards the old release or the new one is live, whole,
+// every row that was ever acknowledged is there or in a dump that the run has
+// named, and the next release can begin.
 func TestMatrix(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a sandbox with several hosts")
@@ -89,27 +99,38 @@ func TestMatrix(t *testing.T) {
 	for n := 2; n <= hosts; n++ {
 		testHosts = append(testHosts, &testHost{suite: suite, name: fmt.Sprintf("%s-%d", hostName, n)})
 	}
-	steps, err := suite.steps(t.Context())
+	all, err := testHosts[0].allSteps(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := make(chan string, len(steps))
-	for _, step := range steps {
-		rows <- step
+	var jobs []job
+	if os.Getenv(wholeVariable) == "all" {
+		jobs = whole(all)
+	} else {
+		jobs = sample(all, suite.seed)
 	}
-	close(rows)
+	cells := 0
+	for _, j := range jobs {
+		cells += len(j.cells)
+	}
+	t.Logf("%d cells in %d runs; %s=%d makes the same sample", cells, len(jobs), seedVariable, suite.seed)
 	begun := time.Now()
+	queue := newQueue(jobs)
 	var work errgroup.Group
 	for _, th := range testHosts {
 		work.Go(func() error {
-			for step := range rows {
-				t.Run(step, func(t *testing.T) { th.row(t, step) })
+			for {
+				j, ok := queue.next()
+				if !ok {
+					break
+				}
+				t.Run(j.String(), func(t *testing.T) { th.try(t, j, queue) })
 			}
 			if th.tries == 0 {
 				return nil
 			}
 			// What the last cell left behind is shown by one more release.
-			return th.try(t, "", fault{name: "undisturbed"})
+			return th.run(t.Context(), &attempt{strategy: undisturbed, log: t.Logf})
 		})
 	}
 	if err := work.Wait(); err != nil {
@@ -118,31 +139,56 @@ func TestMatrix(t *testing.T) {
 	t.Logf("the matrix took %v", time.Since(begun).Round(time.Second))
 }
 
-// steps are the names of a release's steps, in order.
-func (s *suite) steps(ctx context.Context) ([]string, error) {
-	th := &testHost{suite: s, name: hostName, host: s.world.Host}
-	state, err := th.inspect(ctx)
+// seed returns what decides on a sample.
+func seed() (uint64, error) {
+	text := os.Getenv(seedVariable)
+	if text == "" {
+		return uint64(rand.Uint32()), nil
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
-		return nil, err
+		return 0, fmt.Errorf("read %s: %w", seedVariable, err)
 	}
-	o := s.order(th.host, th.host.SSHAddress(), s.images[0], "next")
-	plan, report := deploy.MakePlan(ctx, state, o.target(), o.Lock)
-	var names []string
-	for _, step := range plan.Steps {
-		names = append(names, step.Name)
-	}
-	return names, report.Err()
+	return n, nil
 }
 
-func (th *testHost) row(t *testing.T, step string) {
-	for _, f := range columns {
-		t.Run(f.name, func(t *testing.T) {
-			if err := th.ready(t.Context()); err != nil {
-				t.Fatal(err)
+// allSteps are the steps of all strategies and their variants.
+func (th *testHost) allSteps(ctx context.Context) (steps, error) {
+	var err error
+	if th.state, err = th.inspect(ctx); err != nil {
+		return nil, err
+	}
+	all := steps{}
+	for _, strategy := range strategies {
+		for _, s := range strategy.variants() {
+			planned, err := th.stepsOf(ctx, s)
+			if err != nil {
+				return nil, err
 			}
-			if err := th.try(t, step, f); err != nil {
-				t.Error(err)
-			}
-		})
+			all[s.name] = namesOf(planned)
+		}
+	}
+	return all, nil
+}
+
+// try does a job, and puts the cells back that an earlier fault of the same
+// run has left no chance.
+func (th *testHost) try(t *testing.T, j job, queue *queue) {
+	if err := th.ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a := &attempt{strategy: j.strategy, cells: j.cells, log: t.Logf}
+	if err := th.run(t.Context(), a); err != nil {
+		t.Error(err)
+		return
+	}
+	for _, c := range a.missed {
+		again := job{strategy: j.strategy, cells: []cell{c}, tries: j.tries + 1}
+		if again.tries > 3 {
+			t.Error(errors.New("the run never came to " + again.String()))
+			continue
+		}
+		t.Logf("once more: %s", again)
+		queue.add(again)
 	}
 }

@@ -48,6 +48,10 @@ type suite struct {
 	pulled  string
 	target  deploy.Target
 	secrets map[string]string
+	hooks   []deploy.Hook
+	// seed decides on the sample, and which generation of hosts it is tried on.
+	seed  uint64
+	newer bool
 }
 
 // newSuite starts a world, pushes the images, and prepares a disk on which a site
@@ -56,8 +60,13 @@ type suite struct {
 func newSuite(t *testing.T) *suite {
 	t.Helper()
 	cache := enginetest.CacheDir(t)
+	seed, err := seed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer := seed%2 == 1
 	world, err := sandbox.Start(t.Context(), sandbox.Options{
-		CacheDir: cache, Name: hostName, HTTPPort: 8080,
+		CacheDir: cache, Name: hostName, HTTPPort: 8080, Newer: newer,
 		Log: enginetest.Log(t).Level(zerolog.InfoLevel),
 	})
 	debiantest.Require(t, err)
@@ -69,9 +78,13 @@ func newSuite(t *testing.T) *suite {
 			t.Error(err)
 		}
 	})
-	s := &suite{world: world, cache: cache}
+	s := &suite{world: world, cache: cache, seed: seed, newer: newer}
 	s.push(t)
-	s.setTarget(t)
+	files := []string{"quick.yaml"}
+	if newer {
+		files = append(files, "newer.yaml")
+	}
+	s.setTarget(t, files)
 
 	begun := time.Now()
 	first := &testHost{suite: s, name: hostName, host: world.Host, kept: true}
@@ -79,8 +92,8 @@ func newSuite(t *testing.T) *suite {
 	if _, err := first.bash(t.Context(), "mkdir -m 777 bytecode"); err != nil {
 		t.Fatal(err)
 	}
-	for range s.images {
-		if err := first.try(t, "", fault{name: "prepared"}); err != nil {
+	for _, strategy := range []strategy{strategies[0], undisturbed} {
+		if err := first.run(t.Context(), &attempt{strategy: strategy, log: t.Logf}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -91,7 +104,7 @@ func newSuite(t *testing.T) *suite {
 	); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("a host is prepared in %v", time.Since(begun).Round(time.Second))
+	t.Logf("a host with Docker %s is prepared in %v", first.state.Docker, time.Since(begun).Round(time.Second))
 	return s
 }
 
@@ -134,12 +147,16 @@ func (s *suite) push(t *testing.T) {
 	t.Logf("two images are pushed in %v", time.Since(begun).Round(time.Second))
 }
 
-// setTarget says where releases go.
-func (s *suite) setTarget(t *testing.T) {
+// setTarget says where releases go, with files on top of the compose set.
+func (s *suite) setTarget(t *testing.T, more []string) {
 	t.Helper()
-	quick, err := filepath.Abs("testdata/quick.yaml")
-	if err != nil {
-		t.Fatal(err)
+	set := []string{s.world.ComposeFile}
+	for _, name := range more {
+		file, err := filepath.Abs(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		set = append(set, file)
 	}
 	_, port, err := net.SplitHostPort(s.world.Engine.Mirror())
 	if err != nil {
@@ -150,7 +167,12 @@ func (s *suite) setTarget(t *testing.T) {
 	s.pulled = mirror + "/" + repository
 	s.target = deploy.Target{
 		Dir: "/home/" + sandboxhost.User + "/" + sandbox.Project, Project: sandbox.Project, Sites: []string{sandbox.Site},
-		ComposeFiles: []string{s.world.ComposeFile, quick}, HTTPPort: 8080, PullAddress: mirror, Owner: "the matrix",
+		ComposeFiles: set, HTTPPort: 8080, PullAddress: mirror, Owner: "the matrix",
+		// So that every release has something to prune.
+		KeepReleases: 1,
+	}
+	for _, name := range []string{"before-deploy", "before-migrate", "after-migrate", "after-deploy", "before-rollback", "after-rollback"} {
+		s.hooks = append(s.hooks, deploy.Hook{Name: name, Data: []byte("#!/bin/sh\nsleep 0.2\n")})
 	}
 	s.secrets = map[string]string{"ADMIN_PASSWORD": rand.Text(), "DB_ROOT_PASSWORD": rand.Text()}
 }
@@ -161,7 +183,7 @@ func (s *suite) order(h *sandboxhost.Host, address string, of pushed, version st
 	o := order{
 		Address: address, Key: s.world.Key.Reveal(),
 		KnownHosts: knownhosts.Line([]string{knownhosts.Normalize(address)}, h.HostKey()),
-		Target:     s.target, Secrets: s.secrets, Lock: of.lock, Image: of.image,
+		Target:     s.target, Secrets: s.secrets, Hooks: s.hooks, Lock: of.lock, Image: of.image,
 	}
 	o.Lock.SiteVersion = version
 	return o

@@ -24,6 +24,12 @@ func (h *Host) RestartDocker(ctx context.Context) error { return h.fault(ctx, "r
 // "unless-stopped" for stopped by a user. It returns when Docker answers.
 func (h *Host) KillDocker(ctx context.Context) error { return h.fault(ctx, "kill-docker") }
 
+// CrashDocker kills the Docker engine together with the processes by which its
+// containers hang on it, as the kernel may where memory runs out. It is for newer
+// hosts: Docker 20.10 may never start such a container again until containerd is
+// restarted.
+func (h *Host) CrashDocker(ctx context.Context) error { return h.fault(ctx, "crash-docker") }
+
 // KillSSH kills the SSH server with all its sessions; it is started again at
 // once. What the sessions have started in the background goes on. It returns
 // when SSH answers.

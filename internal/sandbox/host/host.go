@@ -47,6 +47,9 @@ type Options struct {
 	// Mirror is the registry on this machine, such as "localhost:5000", that
 	// the host's Docker uses as mirror for docker.io.
 	Mirror string
+	// Image is the Debian image that the host is built on, and with it the
+	// generation of its Docker; empty for debian:bookworm-slim.
+	Image string
 	// ComposePlugin is the path of the docker-compose binary to install.
 	ComposePlugin string
 	// AuthorizedKey is the public key that may log in, as authorized_keys

@@ -27,13 +27,24 @@ func TestHost(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a deploy host")
 	}
+	for _, generation := range []struct{ name, image, docker string }{
+		{"Docker 20.10", "debian:bookworm-slim", "20.10."},
+		{"Docker 28", images.NewerHost, "28."},
+	} {
+		t.Run(generation.name, func(t *testing.T) { lifeOf(t, generation.image, generation.docker) })
+	}
+}
+
+// lifeOf takes a host that is built on an image, and has a version of Docker,
+// through its life.
+func lifeOf(t *testing.T, image, docker string) {
 	client, mirror := enginetest.Session(t)
 	ctx, log := t.Context(), enginetest.Log(t)
 	compose, err := localengine.ComposePlugin(ctx, enginetest.CacheDir(t), log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := images.Ensure(ctx, client, mirror, images.Set{"debian:bookworm-slim", "redis:7.2", "python:3.11.6-slim-bookworm"}, log); err != nil {
+	if _, err := images.Ensure(ctx, client, mirror, images.Set{"debian:bookworm-slim", image, "redis:7.2", "python:3.11.6-slim-bookworm"}, log); err != nil {
 		t.Fatal(err)
 	}
 
@@ -48,6 +59,7 @@ func TestHost(t *testing.T) {
 	options := host.Options{
 		Client:        client,
 		Mirror:        mirror,
+		Image:         image,
 		ComposePlugin: compose,
 		AuthorizedKey: string(ssh.MarshalAuthorizedKey(login.PublicKey())),
 		Name:          "host-test",
@@ -96,7 +108,7 @@ func TestHost(t *testing.T) {
 
 	connection := dial(t)
 	t.Run("versions", func(t *testing.T) {
-		expect(t, connection, "docker version --format '{{.Server.Version}}'", "20.10.")
+		expect(t, connection, "docker version --format '{{.Server.Version}}'", docker)
 		expect(t, connection, "docker compose version", "Docker Compose version")
 		expect(t, connection, "docker info --format '{{.Driver}}'", "overlay2")
 	})
@@ -137,7 +149,11 @@ func TestHost(t *testing.T) {
 		}
 	})
 
-	for name, fault := range map[string]func(context.Context) error{"Docker is restarted": h.RestartDocker, "Docker is killed": h.KillDocker} {
+	faults := map[string]func(context.Context) error{"Docker is restarted": h.RestartDocker, "Docker is killed": h.KillDocker}
+	if image == images.NewerHost {
+		faults["Docker crashes"] = h.CrashDocker
+	}
+	for name, fault := range faults {
 		t.Run(name, func(t *testing.T) {
 			const started = "docker inspect --format '{{.State.StartedAt}}' store"
 			before := run(t, connection, started)

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"embed"
 	"fmt"
 	"net"
@@ -15,7 +16,8 @@ import (
 //go:embed files
 var files embed.FS
 
-// image is what the host is built on.
+// image is what a host is built on that asks for no other, and what looks into
+// the disks of all.
 const image = "debian:bookworm-slim"
 
 // container is the host's root file system.
@@ -33,7 +35,7 @@ func (h *Host) container(key secret.Secret) (*dagger.Container, error) {
 	mirror := client.Host().Service([]dagger.PortForward{{Backend: mirrorPort, Frontend: mirrorPort}})
 	daemon := fmt.Sprintf("{\n  \"registry-mirrors\": [\"http://mirror:%s\"],\n  \"insecure-registries\": [\"mirror:%s\", \"10.0.0.0/8\"],\n  \"storage-driver\": \"overlay2\"\n}\n", port, port)
 	executable := dagger.ContainerWithNewFileOpts{Permissions: 0o755}
-	return h.tools.
+	return client.Container().From(cmp.Or(h.options.Image, image)).
 		WithExec([]string{"sh", "-c", install}).
 		WithNewFile("/etc/ssh/sshd_config", text("sshd.conf")+"Subsystem sftp /usr/lib/openssh/sftp-server\n").
 		WithNewFile("/usr/local/sbin/boot", text("boot.sh"), executable).
@@ -56,7 +58,13 @@ func (h *Host) container(key secret.Secret) (*dagger.Container, error) {
 const install = `set -eu
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
-apt-get install -qq --yes --no-install-recommends openssh-server docker.io iptables cron procps socat ca-certificates
+# Newer releases have Docker's command in a package of its own, and a few
+# programs that older ones have in any case.
+more=
+for package in docker-cli hostname; do
+	if apt-cache show $package >/dev/null 2>&1; then more="$more $package"; fi
+done
+apt-get install -qq --yes --no-install-recommends openssh-server docker.io iptables cron procps socat ca-certificates $more
 rm -rf /etc/ssh/ssh_host_* /var/lib/apt/lists/* /var/cache/apt/*
 useradd --create-home --shell /bin/bash --groups docker --password '*' ` + User + `
 install -d -m 700 -o ` + User + ` -g ` + User + ` /home/` + User + `/.ssh

@@ -27,15 +27,17 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian"
 )
 
-// baseName is the image that all others stand on.
-const baseName = "debian:bookworm-slim"
-
-// suite is the Debian release of the base.
+// suite is the Debian release that an image stands on whose recipe names no
+// other.
 const suite = "bookworm"
+
+// baseName is the image that all others of a Debian release stand on.
+func baseName(suite string) string { return "debian:" + suite + "-slim" }
 
 // baseImage is the base as the mirror has it.
 type baseImage struct {
 	name         string // with tag, in the mirror
+	suite        string
 	ref          string // with digest
 	architecture string
 	key          string
@@ -83,8 +85,13 @@ Acquire::GzipIndexes "true";
 
 // ensureBase makes the Debian base with mmdebstrap from the archive that this
 // machine's apt uses, unless the mirror has it.
-func ensureBase(ctx context.Context, mirror, architecture string, log zerolog.Logger) (baseImage, error) {
-	ref, err := mirrored(mirror, baseName)
+func ensureBase(ctx context.Context, mirror, suite, architecture string, log zerolog.Logger) (_ baseImage, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("make %s: %w", baseName(suite), err)
+		}
+	}()
+	ref, err := mirrored(mirror, baseName(suite))
 	if err != nil {
 		return baseImage{}, err
 	}
@@ -103,7 +110,7 @@ func ensureBase(ctx context.Context, mirror, architecture string, log zerolog.Lo
 	if err := debian.Install(ctx, packages...); err != nil {
 		return baseImage{}, err
 	}
-	sources, err := aptSources(ctx)
+	sources, err := aptSources(ctx, suite)
 	if err != nil {
 		return baseImage{}, err
 	}
@@ -113,12 +120,12 @@ func ensureBase(ctx context.Context, mirror, architecture string, log zerolog.Lo
 	}
 	options := slices.Concat(bootstrapOptions, foreign, settings)
 	sum := sha256.Sum256([]byte(strings.Join(append(options, sources), "\n")))
-	base := baseImage{name: ref.Name(), architecture: architecture, key: hex.EncodeToString(sum[:])}
+	base := baseImage{name: ref.Name(), suite: suite, architecture: architecture, key: hex.EncodeToString(sum[:])}
 
 	holds, ok := published(ctx, ref, architecture, base.key)
 	if !ok {
 		start := time.Now()
-		log = log.With().Str("image", baseName).Str("architecture", architecture).Logger()
+		log = log.With().Str("image", baseName(suite)).Str("architecture", architecture).Logger()
 		log.Info().Msg("making stand-in image")
 		if holds, err = bootstrap(ctx, ref, base, options, sources); err != nil {
 			return baseImage{}, err
@@ -148,7 +155,7 @@ func bootstrap(ctx context.Context, ref name.Tag, base baseImage, options []stri
 	defer os.RemoveAll(dir)
 	root := filepath.Join(dir, "root.tar")
 
-	cmd := exec.CommandContext(ctx, "mmdebstrap", append(slices.Clone(options), suite, root, "-")...)
+	cmd := exec.CommandContext(ctx, "mmdebstrap", append(slices.Clone(options), base.suite, root, "-")...)
 	cmd.Stdin = strings.NewReader(sources)
 	// It cleans up after itself when interrupted, so it is asked first.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
@@ -195,7 +202,7 @@ func bootstrap(ctx context.Context, ref name.Tag, base baseImage, options []stri
 
 // aptSources returns the lines of a sources.list for the base: the archives
 // that this machine's apt uses for Debian, with the base's suite.
-func aptSources(ctx context.Context) (string, error) {
+func aptSources(ctx context.Context, suite string) (string, error) {
 	// Without package lists apt does not know whose archive it is.
 	list := func() (string, error) {
 		out, err := exec.CommandContext(ctx, "apt-get", "indextargets",
@@ -209,7 +216,7 @@ func aptSources(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if sources := sourcesFrom(targets); sources != "" {
+	if sources := sourcesFrom(targets, suite); sources != "" {
 		return sources, nil
 	}
 	if out, err := exec.CommandContext(ctx, "apt-get", "update").CombinedOutput(); err != nil {
@@ -218,7 +225,7 @@ func aptSources(ctx context.Context) (string, error) {
 	if targets, err = list(); err != nil {
 		return "", err
 	}
-	sources := sourcesFrom(targets)
+	sources := sourcesFrom(targets, suite)
 	if sources == "" {
 		return "", fmt.Errorf("find Debian's archive in apt's sources: %w", debian.ErrUnsupported)
 	}
@@ -228,7 +235,7 @@ func aptSources(ctx context.Context) (string, error) {
 // sourcesFrom turns apt's list of index targets into sources for the base's
 // suite. A machine on another release of Debian has the same archives under
 // another suite's name.
-func sourcesFrom(targets string) string {
+func sourcesFrom(targets, suite string) string {
 	var lines []string
 	for target := range strings.Lines(targets) {
 		fields := strings.Split(strings.TrimSpace(target), "|")

@@ -21,20 +21,21 @@ func TestEnsure(t *testing.T) {
 	}
 	client, mirror := enginetest.Session(t)
 	log := enginetest.Log(t)
-	made, err := Ensure(t.Context(), client, mirror, All(), log)
+	set := append(All(), Newer()...)
+	made, err := Ensure(t.Context(), client, mirror, set, log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, standIn := range made {
 		t.Log(standIn)
-		if standIn.Name != All()[i] || standIn.Holds == "" {
-			t.Errorf("stand-in %d is %+v, want it to be %s", i, standIn, All()[i])
+		if standIn.Name != set[i] || standIn.Holds == "" {
+			t.Errorf("stand-in %d is %+v, want it to be %s", i, standIn, set[i])
 		}
 	}
 
 	t.Run("a second time", func(t *testing.T) {
 		begun := time.Now()
-		again, err := Ensure(t.Context(), client, mirror, All(), log)
+		again, err := Ensure(t.Context(), client, mirror, set, log)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,6 +89,37 @@ const trust = `set -euo pipefail
 if [ -e /etc/ssl/certs/ca-certificates.crt ]; then export PIP_CERT=/etc/ssl/certs/ca-certificates.crt; fi
 `
 
+// useMariaDB is what is tried with each of its generations, and what it prints.
+const useMariaDB = `if healthcheck.sh --connect --innodb_initialized 2>/dev/null; then echo "healthy before it runs"; exit 1; fi
+if docker-entrypoint.sh mariadbd; then echo "started without a password"; exit 1; fi
+# An initialisation that was cut off.
+mkdir /var/lib/mysql/mysql; touch /var/lib/mysql/.initialising
+printf '%s' "it's \\ \"secret\"" >/run/password
+boot() {
+	docker-entrypoint.sh "$@" & server=$!
+	begun=$(date +%s%N)
+	until healthcheck.sh --connect --innodb_initialized 2>/dev/null; do sleep 0.1; kill -0 $server; done
+	echo "healthy after $(( ($(date +%s%N) - begun) / 1000000 )) ms"
+}
+halt() {
+	begun=$(date +%s%N)
+	kill -TERM $server; wait $server
+	took=$(( ($(date +%s%N) - begun) / 1000000 ))
+	echo "stopped after $took ms"; [ $took -lt 2000 ]
+}
+sql() { mariadb --protocol tcp --host "$1" --user root --password="$(cat /run/password)" --batch --skip-column-names --execute "$2"; }
+MARIADB_ROOT_PASSWORD_FILE=/run/password MARIADB_AUTO_UPGRADE=1 boot --character-set-server=utf8mb4 --skip-character-set-client-handshake
+sql 127.0.0.1 "SELECT CONCAT(user, '@', host) FROM mysql.user ORDER BY 1; SELECT CONCAT('charset ', @@character_set_server); CREATE DATABASE kept"
+sql "$(hostname -i | cut -d' ' -f1)" "SELECT CONCAT('as ', CURRENT_USER())"
+if mariadb --protocol tcp --host 127.0.0.1 --user root --execute 'SELECT 1' 2>/dev/null; then echo "no password needed"; exit 1; fi
+echo "owner $(stat -c %U /var/lib/mysql/kept) runs as $(awk '/^Uid/ {print $2}' /proc/$server/status) ($(id -u mysql))"
+halt
+boot mariadbd
+sql localhost 'SHOW DATABASES'
+halt`
+
+var mariaDBSays = []string{"set MARIADB_ROOT_PASSWORD or MARIADB_ROOT_PASSWORD_FILE", "root@%\nroot@localhost\n", "charset utf8mb4", "as root@%", "owner mysql runs as 999 (999)", "\nkept\n"}
+
 var uses = []struct {
 	image, script string
 	want          []string
@@ -118,36 +150,11 @@ id -u node
 node -e 'console.log("runs", process.platform, process.release.name)'`,
 		[]string{"/usr/local/bin/node\n/usr/local/bin/npm\n/usr/local/bin/npx\n/usr/local/bin/yarn\n", "v18.18.2\n9.", "\n1.22.", "1000", "runs linux node"},
 	},
+	{"mariadb:10.11", useMariaDB, mariaDBSays},
 	{
-		"mariadb:10.11",
-		`if healthcheck.sh --connect --innodb_initialized 2>/dev/null; then echo "healthy before it runs"; exit 1; fi
-if docker-entrypoint.sh mariadbd; then echo "started without a password"; exit 1; fi
-# An initialisation that was cut off.
-mkdir /var/lib/mysql/mysql; touch /var/lib/mysql/.initialising
-printf '%s' "it's \\ \"secret\"" >/run/password
-boot() {
-	docker-entrypoint.sh "$@" & server=$!
-	begun=$(date +%s%N)
-	until healthcheck.sh --connect --innodb_initialized 2>/dev/null; do sleep 0.1; kill -0 $server; done
-	echo "healthy after $(( ($(date +%s%N) - begun) / 1000000 )) ms"
-}
-halt() {
-	begun=$(date +%s%N)
-	kill -TERM $server; wait $server
-	took=$(( ($(date +%s%N) - begun) / 1000000 ))
-	echo "stopped after $took ms"; [ $took -lt 2000 ]
-}
-sql() { mariadb --protocol tcp --host "$1" --user root --password="$(cat /run/password)" --batch --skip-column-names --execute "$2"; }
-MARIADB_ROOT_PASSWORD_FILE=/run/password MARIADB_AUTO_UPGRADE=1 boot --character-set-server=utf8mb4 --skip-character-set-client-handshake
-sql 127.0.0.1 "SELECT CONCAT(user, '@', host) FROM mysql.user ORDER BY 1; SELECT CONCAT('charset ', @@character_set_server); CREATE DATABASE kept"
-sql "$(hostname -i | cut -d' ' -f1)" "SELECT CONCAT('as ', CURRENT_USER())"
-if mariadb --protocol tcp --host 127.0.0.1 --user root --execute 'SELECT 1' 2>/dev/null; then echo "no password needed"; exit 1; fi
-echo "owner $(stat -c %U /var/lib/mysql/kept) runs as $(awk '/^Uid/ {print $2}' /proc/$server/status) ($(id -u mysql))"
-halt
-boot mariadbd
-sql localhost 'SHOW DATABASES'
-halt`,
-		[]string{"set MARIADB_ROOT_PASSWORD or MARIADB_ROOT_PASSWORD_FILE", "root@%\nroot@localhost\n", "charset utf8mb4", "as root@%", "owner mysql runs as 999 (999)", "\nkept\n"},
+		"mariadb:11.8",
+		"if ls /usr/bin/mysql* /usr/sbin/mysql* 2>/dev/null; then echo 'it has old names'; exit 1; fi\n" + useMariaDB,
+		mariaDBSays,
 	},
 	{
 		"redis:7.2",
@@ -194,7 +201,7 @@ func TestEntrypoints(t *testing.T) {
 		t.Skip("builds images")
 	}
 	client, mirror := enginetest.Session(t)
-	if _, err := Ensure(t.Context(), client, mirror, All(), enginetest.Log(t)); err != nil {
+	if _, err := Ensure(t.Context(), client, mirror, append(All(), Newer()...), enginetest.Log(t)); err != nil {
 		t.Fatal(err)
 	}
 	for _, test := range []struct {
@@ -203,6 +210,7 @@ func TestEntrypoints(t *testing.T) {
 		want    string
 	}{
 		{"mariadb:10.11", []string{"--version"}, "10.11."},
+		{"mariadb:11.8", []string{"--version"}, "11.8."},
 		{"redis:7.2", []string{"--version"}, "Redis server v=7."},
 		{"traefik:v3.7", []string{"version"}, "3.7."},
 		{"nginx:1.28-alpine", []string{"nginx", "-v"}, "nginx/1."},

@@ -41,6 +41,13 @@ func All() Set {
 	}
 }
 
+// NewerHost is what a host is made of that has a newer Docker.
+const NewerHost = "debian:forky-slim"
+
+// Newer returns the images of a newer generation: a host's, and the database
+// that sites then have.
+func Newer() Set { return Set{NewerHost, "mariadb:11.8"} }
+
 // StandIn is an image in the mirror that stands for a public one.
 type StandIn struct {
 	// Name is the name that was asked for.
@@ -82,14 +89,14 @@ func EnsureFor(ctx context.Context, client *dagger.Client, mirror, architecture 
 		return nil, err
 	}
 
-	base, err := ensureBase(ctx, mirror, architecture, log)
+	bases, err := basesFor(ctx, mirror, recipes, architecture, log)
 	if err != nil {
-		return nil, fmt.Errorf("make %s: %w", baseName, err)
+		return nil, err
 	}
-	native := base
+	natives := bases
 	if architecture != runtime.GOARCH {
-		if native, err = ensureBase(ctx, mirror, runtime.GOARCH, log); err != nil {
-			return nil, fmt.Errorf("make %s: %w", baseName, err)
+		if natives, err = basesFor(ctx, mirror, recipes, runtime.GOARCH, log); err != nil {
+			return nil, err
 		}
 	}
 	made := make([]StandIn, len(want))
@@ -98,6 +105,7 @@ func EnsureFor(ctx context.Context, client *dagger.Client, mirror, architecture 
 	// other's way.
 	group.SetLimit(max(3, runtime.NumCPU()))
 	for i, image := range want {
+		base, native := bases[recipes[i].suite()], natives[recipes[i].suite()]
 		if recipes[i].isBase() {
 			made[i] = StandIn{Name: image, Holds: base.holds, Built: base.built}
 			if err := retag(ctx, base, mirror, image); err != nil {
@@ -118,6 +126,22 @@ func EnsureFor(ctx context.Context, client *dagger.Client, mirror, architecture 
 		return nil, err
 	}
 	return made, nil
+}
+
+// basesFor makes the bases that recipes stand on.
+func basesFor(ctx context.Context, mirror string, recipes []recipe, architecture string, log zerolog.Logger) (map[string]baseImage, error) {
+	bases := map[string]baseImage{}
+	for _, r := range recipes {
+		if _, ok := bases[r.suite()]; ok {
+			continue
+		}
+		base, err := ensureBase(ctx, mirror, r.suite(), architecture, log)
+		if err != nil {
+			return nil, err
+		}
+		bases[r.suite()] = base
+	}
+	return bases, nil
 }
 
 // ensure makes one image on top of the base, unless the mirror has it.

@@ -30,7 +30,8 @@ func TestRecipeFor(t *testing.T) {
 		{image: "nginx:1.28-alpine", program: "nginx"},
 		{image: "restic/restic:0.18.0", program: "restic"},
 		{image: "python:3.12-slim", problem: "make python:3.12-slim: there is a stand-in for Python 3.11 only"},
-		{image: "mariadb:11.4", problem: "make mariadb:11.4: there is a stand-in for MariaDB 10.11 only"},
+		{image: "mariadb:11.8", program: "MariaDB"},
+		{image: "mariadb:11.4", problem: "make mariadb:11.4: there is a stand-in for MariaDB 10.11 and 11.8 only"},
 		{image: "redis", problem: "make redis: there is a stand-in for Redis 7 only"},
 		{image: "node:18-slim", problem: "make node:18-slim: there is a stand-in for a full version such as 18.18.2 only"},
 		{image: "caddy:2", problem: "make caddy:2: there is no stand-in for it"},
@@ -116,7 +117,7 @@ func TestSourcesFrom(t *testing.T) {
 		{"nothing", "", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := sourcesFrom(test.targets); got != test.want {
+			if got := sourcesFrom(test.targets, "bookworm"); got != test.want {
 				t.Errorf("got\n%swant\n%s", got, test.want)
 			}
 		})

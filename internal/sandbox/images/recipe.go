@@ -1,6 +1,7 @@
 package images
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -23,6 +24,8 @@ var files embed.FS
 type recipe struct {
 	// Program names what the image holds, without version.
 	Program string
+	// Suite is the Debian release that it stands on; empty for the usual one.
+	Suite string `json:",omitempty"`
 	// Version is a shell command that prints the version that is held.
 	Version string
 	// Packages are Debian packages to install.
@@ -42,6 +45,14 @@ type recipe struct {
 }
 
 func (r recipe) isBase() bool { return r.Program == "" }
+
+func (r recipe) suite() string { return cmp.Or(r.Suite, suite) }
+
+// on is the same recipe on another Debian release.
+func (r recipe) on(suite string) recipe {
+	r.Suite = suite
+	return r
+}
 
 // key returns the content hash of the recipe on a base.
 func (r recipe) key(base string) string {
@@ -120,15 +131,18 @@ func recipeFor(image, arch string) (recipe, error) {
 	if err != nil {
 		return recipe{}, fmt.Errorf("read image name %s: %w", image, err)
 	}
+	versions := ""
 	for _, entry := range recipes {
 		if entry.repository != ref.RepositoryStr() {
 			continue
 		}
-		match := entry.tag.FindStringSubmatch(ref.TagStr())
-		if match == nil {
-			return recipe{}, fmt.Errorf("make %s: there is a stand-in for %s only", image, entry.versions)
+		if match := entry.tag.FindStringSubmatch(ref.TagStr()); match != nil {
+			return entry.recipe(match, arch), nil
 		}
-		return entry.recipe(match, arch), nil
+		versions = entry.versions
+	}
+	if versions != "" {
+		return recipe{}, fmt.Errorf("make %s: there is a stand-in for %s only", image, versions)
 	}
 	return recipe{}, fmt.Errorf("make %s: there is no stand-in for it", image)
 }
@@ -141,10 +155,12 @@ var recipes = []struct {
 	versions   string // what tag matches, in words
 	recipe     func(tag []string, arch string) recipe
 }{
-	{"library/debian", regexp.MustCompile(`^(bookworm|12)(\.\d+)?(-slim)?$`), "Debian 12 (bookworm)", fixed(recipe{})},
+	{"library/debian", regexp.MustCompile(`^(bookworm|12)(\.\d+)?(-slim)?$`), "Debian 12 (bookworm) and forky", fixed(recipe{})},
+	{"library/debian", regexp.MustCompile(`^forky(-slim)?$`), "Debian 12 (bookworm) and forky", fixed(recipe{}.on("forky"))},
 	{"library/python", regexp.MustCompile(`^3\.11(\.\d+)?(-slim)?(-bookworm)?$`), "Python 3.11", fixed(python)},
 	{"library/node", regexp.MustCompile(`^((\d+)\.\d+\.\d+)(-bookworm)?(-slim)?$`), "a full version such as 18.18.2", node},
-	{"library/mariadb", regexp.MustCompile(`^10\.11(\.\d+)?$`), "MariaDB 10.11", fixed(mariadb)},
+	{"library/mariadb", regexp.MustCompile(`^10\.11(\.\d+)?$`), "MariaDB 10.11 and 11.8", fixed(mariadb)},
+	{"library/mariadb", regexp.MustCompile(`^11\.8(\.\d+)?$`), "MariaDB 10.11 and 11.8", fixed(mariadbNewer())},
 	{"library/redis", regexp.MustCompile(`^7(\.\d+)*(-bookworm|-alpine)?$`), "Redis 7", fixed(redis)},
 	{"library/traefik", regexp.MustCompile(`^v?(3\.\d+)(\.\d+)?$`), "Traefik 3", traefik},
 	{"library/nginx", regexp.MustCompile(`^1(\.\d+)*(-alpine)?$`), "nginx 1", fixed(nginx)},
@@ -227,6 +243,14 @@ printf '[mariadbd]\nskip-name-resolve\nuser=mysql\n' >/etc/mysql/conf.d/containe
 		Volumes:      map[string]struct{}{"/var/lib/mysql": {}},
 		ExposedPorts: map[string]struct{}{"3306/tcp": {}},
 	},
+}
+
+// mariadbNewer is a server of a generation whose public image has no names that
+// begin with mysql. Debian has them still, and keeps the data elsewhere.
+func mariadbNewer() recipe {
+	r := mariadb.on("forky")
+	r.Script += "find /usr/bin /usr/sbin -name 'mysql*' -delete\nprintf 'datadir=/var/lib/mysql\\n' >>/etc/mysql/conf.d/container.cnf\n"
+	return r
 }
 
 // redis is Debian's Redis. Like the public image it does not refuse clients

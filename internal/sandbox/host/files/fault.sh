@@ -29,10 +29,20 @@ kill-docker)
 	kill -KILL "$old"
 	docker_back "$old"
 	;;
+crash-docker)
+	# What takes the engine with all that belongs to it: the parents of the
+	# containers end too, so nothing looks after these any more. containerd is a
+	# service of its own and stays.
+	old=$(pidof dockerd)
+	# shellcheck disable=SC2046 # a list
+	kill -KILL "$old" $(pgrep -f '^/usr/bin/containerd-shim')
+	docker_back "$old"
+	;;
 kill-ssh)
 	# The server and those of its children that serve sessions. What the
 	# sessions have started goes on.
-	killed=$(pidof sshd)
+	# Newer ones have a program of its own for a session.
+	killed=$(pidof sshd sshd-session sshd-auth)
 	# shellcheck disable=SC2086 # a list
 	kill -KILL $killed
 	for pid in $killed; do ended "$pid"; done

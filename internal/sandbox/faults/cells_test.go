@@ -1,0 +1,241 @@
+package faults_test
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/desiredeffect/erpnext-pipeline/deploy"
+)
+
+// cell is a fault that happens when a step begins.
+type cell struct {
+	step  string
+	fault fault
+}
+
+// job is a run in which faults happen, at one step after the other.
+type job struct {
+	strategy strategy
+	cells    []cell
+	// tries is how often these cells were tried already.
+	tries int
+}
+
+// String is the job's name as a test.
+func (j job) String() string {
+	var names []string
+	for _, c := range j.cells {
+		names = append(names, c.step+"/"+c.fault.name)
+	}
+	return strings.ReplaceAll(j.strategy.name+"/"+strings.Join(names, ","), " ", "-")
+}
+
+// steps are the names of the steps of each strategy, by its name, in order.
+type steps map[string][]string
+
+func namesOf(planned []deploy.PlannedStep) []string {
+	var names []string
+	for _, s := range planned {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+// whole is the whole matrix: every fault at every step of every strategy, each in
+// a run of its own.
+func whole(all steps) []job {
+	var jobs []job
+	for _, strategy := range strategies {
+		for _, s := range strategy.variants() {
+			for _, step := range all[s.name] {
+				for _, f := range columns {
+					jobs = append(jobs, job{strategy: s, cells: []cell{{step, f}}})
+				}
+			}
+		}
+	}
+	return jobs
+}
+
+// sample is a part of the matrix in which every step of every strategy occurs
+// once, and every fault with every strategy. One run has as many of them as
+// there are faults, each fault at most once; every other rollback brings the
+// data back. The seed decides which.
+func sample(all steps, seed uint64) []job {
+	random := rand.New(rand.NewPCG(seed, seed))
+	var jobs []job
+	for _, s := range strategies {
+		variants := s.variants()
+		// The last variant has all the steps of the first.
+		with := variants[len(variants)-1]
+		rows := all[with.name]
+		runs := (len(rows) + len(columns) - 1) / len(columns)
+		odd := 0
+		for at, step := range rows {
+			if !slices.Contains(all[s.name], step) {
+				odd = at % runs
+			}
+		}
+		deck := random.Perm(len(columns))
+		for first := range runs {
+			j := job{strategy: s}
+			if (first-odd)%2 == 0 {
+				j.strategy = with
+			}
+			// As far apart as they can be, so that one is over before the next.
+			for at := first; at < len(rows); at += runs {
+				j.cells = append(j.cells, cell{step: rows[at]})
+			}
+			for n, at := range random.Perm(len(j.cells)) {
+				j.cells[at].fault = columns[deck[n]]
+			}
+			deck = append(deck[len(j.cells):], deck[:len(j.cells)]...)
+			j.killLate()
+			jobs = append(jobs, j)
+		}
+	}
+	random.Shuffle(len(jobs), func(a, b int) { jobs[a], jobs[b] = jobs[b], jobs[a] })
+	return jobs
+}
+
+// killLate puts the fault that kills the client behind those that a client has
+// to be there for.
+func (j job) killLate() {
+	kill := slices.IndexFunc(j.cells, func(c cell) bool { return c.fault.kills })
+	for last := len(j.cells) - 1; kill >= 0 && last > kill; last-- {
+		if j.cells[last].fault.needsClient {
+			j.cells[kill].fault, j.cells[last].fault = j.cells[last].fault, j.cells[kill].fault
+			return
+		}
+	}
+}
+
+// queue hands out jobs. First releases come last: they leave a host on which
+// the others lack what they begin with.
+type queue struct {
+	mu   sync.Mutex
+	jobs []job
+}
+
+func newQueue(jobs []job) *queue {
+	q := &queue{}
+	q.add(jobs...)
+	return q
+}
+
+func (q *queue) add(jobs ...job) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.jobs = append(q.jobs, jobs...)
+	first := func(j job) int {
+		if j.strategy.first {
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(q.jobs, func(a, b job) int { return cmp.Compare(first(a), first(b)) })
+}
+
+func (q *queue) next() (j job, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.jobs) == 0 {
+		return job{}, false
+	}
+	j, q.jobs = q.jobs[0], q.jobs[1:]
+	return j, true
+}
+
+// TestSample holds what a sample is to be for any seed.
+func TestSample(t *testing.T) {
+	all, count := steps{}, 0
+	for n, s := range strategies {
+		for step := range 12 + 3*n {
+			all[s.name] = append(all[s.name], fmt.Sprintf("step-%02d", step))
+		}
+		if s.back {
+			all[s.withData().name] = slices.Insert(slices.Clone(all[s.name]), 8+n, fmt.Sprintf("step-%02d-restore", 7+n))
+		}
+	}
+	for list := range maps.Values(all) {
+		count += len(list) * len(columns)
+	}
+	names := map[string]bool{}
+	for _, j := range whole(all) {
+		names[j.String()] = true
+	}
+	if len(names) != count {
+		t.Errorf("the whole matrix has %d cells, want %d", len(names), count)
+	}
+	samples := map[string]bool{}
+	for seed := range uint64(200) {
+		jobs := sample(all, seed)
+		if text := fmt.Sprint(jobs); text != fmt.Sprint(sample(all, seed)) {
+			t.Fatalf("seed %d stands for two samples", seed)
+		} else {
+			samples[text] = true
+		}
+		// Of the rows, faults and variants that occur, how often.
+		occurs := map[string]int{}
+		for _, j := range jobs {
+			name := strings.TrimSuffix(j.strategy.name, " with data")
+			occurs[j.strategy.name]++
+			for _, c := range j.cells {
+				occurs[name+"/"+c.step]++
+				occurs[name+"/"+c.fault.name]++
+				if !slices.Contains(all[j.strategy.name], c.step) {
+					t.Errorf("seed %d: %s has no step %s", seed, j, c.step)
+				}
+			}
+			if wrong := outOfOrder(j); wrong != "" {
+				t.Errorf("seed %d: %s: %s", seed, j, wrong)
+			}
+		}
+		for _, s := range strategies {
+			rows := all[s.variants()[len(s.variants())-1].name]
+			for _, step := range rows {
+				if occurs[s.name+"/"+step] != 1 {
+					t.Errorf("seed %d: %s/%s occurs %d times", seed, s.name, step, occurs[s.name+"/"+step])
+				}
+			}
+			for _, f := range columns {
+				if occurs[s.name+"/"+f.name] == 0 {
+					t.Errorf("seed %d: %s has no %s", seed, s.name, f.name)
+				}
+			}
+			for _, variant := range s.variants() {
+				if occurs[variant.name] == 0 {
+					t.Errorf("seed %d: there is no %s", seed, variant.name)
+				}
+			}
+		}
+	}
+	if len(samples) < 190 {
+		t.Errorf("200 seeds make %d samples", len(samples))
+	}
+}
+
+// outOfOrder says what is wrong with the order of a job's cells.
+func outOfOrder(j job) string {
+	killed := false
+	had := map[string]bool{}
+	for n, c := range j.cells {
+		switch {
+		case had[c.fault.name]:
+			return c.fault.name + " happens twice"
+		case killed && c.fault.needsClient:
+			return c.fault.name + " needs a client that was killed"
+		case n > 0 && c.step <= j.cells[n-1].step:
+			return c.step + " comes too late"
+		}
+		had[c.fault.name] = true
+		killed = killed || c.fault.kills
+	}
+	return ""
+}
