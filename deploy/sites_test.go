@@ -3,6 +3,7 @@
 package deploy
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -116,5 +117,34 @@ func TestOnlyBegunSitesAreRestored(t *testing.T) {
 	text := strings.Join(m.calls()[before:], "\n")
 	if !strings.Contains(text, verb+"load erp.example.com 1") || strings.Contains(text, verb+"load two.example.com") {
 		t.Errorf("put back:\n%s", text)
+	}
+}
+
+// TestFailedBackupLeavesNothing: a disk that is full gets its room back.
+func TestFailedBackupLeavesNothing(t *testing.T) {
+	short(t)
+	m := newMachine(t)
+	m.mustRelease("1.0.0")
+	m.when("dump", verb+"dump ", "echo half; exit 1")
+	_, _, err := m.release(t.Context(), "1.0.1")
+	if err == nil || !strings.Contains(err.Error(), "step backup failed") {
+		t.Fatal(err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(m.dir, "backups", "*-1.0.1-*", "*.part")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestRoomForBackups: it is asked for where the backups will lie, and files count
+// whole.
+func TestRoomForBackups(t *testing.T) {
+	short(t)
+	m := newMachine(t)
+	m.mustRelease("1.0.0")
+	m.write("df", "#!/bin/sh\ncase $2 in */backups) free=100 ;; *) free=99999999 ;; esac\nprintf 'Filesystem 1K-blocks Used Available Capacity Mounted\\nx 1 1 %s 1%% /\\n' \"$free\"\n", 0o755)
+	m.when("size", verb+"size  erp.example.com", "echo 204800 1; exit")
+	_, _, err := m.release(t.Context(), "1.0.1")
+	if err == nil || !strings.Contains(err.Error(), "a backup may need 200 KiB in "+filepath.Join(m.dir, "backups")+", and 100 KiB are free") {
+		t.Fatal(err)
 	}
 }
