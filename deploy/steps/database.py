@@ -129,8 +129,11 @@ def writer(site):
     """The account that dumps a site and puts it back: the site's own, unless
     there are things of others in its database."""
     own = Account(site)
-    if not foreign(site) or own.may_name_definers():
-        return own
+    return own if not foreign(site) or own.may_name_definers() else definer(site)
+
+
+def definer(site):
+    """The account that may make what runs with the rights of others, or None."""
     other = administrator(site)
     return other if other and other.may_name_definers() else None
 
@@ -324,7 +327,7 @@ def drop(account, names):
 def load(site, tables):
     """Puts the dump on standard input in the place of the site's database, when it
     is loaded whole and has as many tables as are expected."""
-    account, expected = writer(site) or Account(site), int(tables)
+    account, expected = Account(site), int(tables)
     drop(account, [name for name in table_names(account) if name.startswith(LOADING)])
 
     parts = load_beside(account)
@@ -378,7 +381,8 @@ def change_places(account, parts):
     statements(account, ("rename table " + ", ".join(f"{quoted(old)} to {quoted(new)}" for old, new in pairs) + ";\n").encode(), "put loaded tables in their places")
     # With their tables go their triggers, the names of which are one of a kind.
     drop(account, [beside(name, REPLACED) for name in live])
-    statements(account, others.encode() + b"".join(parts.preamble + parts.others), "make views, triggers, routines and events")
+    # What is there now does not tell whose things the dump has.
+    statements(definer(account.site) or account, others.encode() + b"".join(parts.preamble + parts.others), "make views, triggers, routines and events")
 
 
 class Session:
