@@ -404,6 +404,7 @@ guarded() (
 	"$@" 3>&- || code=$?
 	exec 3>&-
 	wait
+	rm -f guarding
 	exit "$code"
 )
 
