@@ -465,6 +465,9 @@ journal run-begin "$verb" "$$" "$(boot)" || {
 	refuse "can't write the journal"
 }
 
+# By this a crash of Docker is told that happens as soon as the first step begins.
+[ "$verb" != start ] || wait_docker >/dev/null
+
 case $verb in
 undo) undo_all ;;
 resume)

@@ -659,9 +659,9 @@ func TestWaitDockerAtTheEnd(t *testing.T) {
 	for shell, env := range shells(t) {
 		t.Run(shell, func(t *testing.T) {
 			for outcome, tc := range map[runner.Outcome]struct{ do, undo, trace string }{
-				runner.Done:   {"echo a >>trace", "", "look a look"},
-				runner.Undone: {"echo a >>trace; exit 1", "echo undo >>trace", "look a look look undo look"},
-				runner.Held:   {"echo a >>trace; exit 1", "echo undo >>trace; exit 1", "look a look look undo look"},
+				runner.Done:   {"echo a >>trace", "", "look look a look"},
+				runner.Undone: {"echo a >>trace; exit 1", "echo undo >>trace", "look look a look look undo look"},
+				runner.Held:   {"echo a >>trace; exit 1", "echo undo >>trace; exit 1", "look look a look look undo look"},
 			} {
 				h := newHost(t, env, steps{"wait-docker.sh": "echo look >>trace", "10-a.do": tc.do, "10-a.undo": tc.undo})
 				h.do("start")
