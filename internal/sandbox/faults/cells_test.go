@@ -47,20 +47,52 @@ func namesOf(planned []deploy.PlannedStep) []string {
 	return names
 }
 
-// whole is the whole matrix: every fault at every step of every strategy, each in
-// a run of its own.
+// whole is the whole matrix: every fault at every step of every strategy and its
+// variants. One run has as many of them as a sample's has, each fault at most
+// once, and the next run has each of them a step of it later. What a client has to
+// be there for is left to a run of its own where it would come after the client
+// was killed.
 func whole(all steps) []job {
 	var jobs []job
 	for _, strategy := range strategies {
 		for _, s := range strategy.variants() {
-			for _, step := range all[s.name] {
-				for _, f := range columns {
-					jobs = append(jobs, job{strategy: s, cells: []cell{{step, f}}})
+			rows := all[s.name]
+			runs := runsFor(rows)
+			for first := range runs {
+				for turn := range columns {
+					j, alone, killed := job{strategy: s}, job{strategy: s}, false
+					for n, step := range spread(rows, first, runs) {
+						c := cell{step, columns[(n+turn)%len(columns)]}
+						killed = killed || c.fault.kills
+						if killed && c.fault.needsClient {
+							alone.cells = append(alone.cells, c)
+						} else {
+							j.cells = append(j.cells, c)
+						}
+					}
+					jobs = append(jobs, j)
+					if len(alone.cells) > 0 {
+						jobs = append(jobs, alone)
+					}
 				}
 			}
 		}
 	}
 	return jobs
+}
+
+// runsFor is how many runs it takes to have a fault at each of the steps, and in
+// no run one of them twice.
+func runsFor(rows []string) int { return (len(rows) + len(columns) - 1) / len(columns) }
+
+// spread returns the steps of one of the runs, as far apart as they can be, so
+// that one fault is over before the next.
+func spread(rows []string, first, runs int) []string {
+	var own []string
+	for at := first; at < len(rows); at += runs {
+		own = append(own, rows[at])
+	}
+	return own
 }
 
 // sample is a part of the matrix in which every step of every strategy occurs
@@ -75,7 +107,7 @@ func sample(all steps, seed uint64) []job {
 		// The last variant has all the steps of the first.
 		with := variants[len(variants)-1]
 		rows := all[with.name]
-		runs := (len(rows) + len(columns) - 1) / len(columns)
+		runs := runsFor(rows)
 		odd := 0
 		for at, step := range rows {
 			if !slices.Contains(all[s.name], step) {
@@ -88,9 +120,8 @@ func sample(all steps, seed uint64) []job {
 			if (first-odd)%2 == 0 {
 				j.strategy = with
 			}
-			// As far apart as they can be, so that one is over before the next.
-			for at := first; at < len(rows); at += runs {
-				j.cells = append(j.cells, cell{step: rows[at]})
+			for _, step := range spread(rows, first, runs) {
+				j.cells = append(j.cells, cell{step: step})
 			}
 			for n, at := range random.Perm(len(j.cells)) {
 				j.cells[at].fault = columns[deck[n]]
@@ -168,7 +199,16 @@ func TestSample(t *testing.T) {
 	}
 	names := map[string]bool{}
 	for _, j := range whole(all) {
-		names[j.String()] = true
+		for _, c := range j.cells {
+			name := j.strategy.name + "/" + c.step + "/" + c.fault.name
+			if names[name] {
+				t.Errorf("the whole matrix has %s twice", name)
+			}
+			names[name] = true
+		}
+		if wrong := outOfOrder(j); wrong != "" {
+			t.Errorf("%s: %s", j, wrong)
+		}
 	}
 	if len(names) != count {
 		t.Errorf("the whole matrix has %d cells, want %d", len(names), count)
