@@ -89,6 +89,8 @@ type World struct {
 	// likeHost is what Host was made from, and others the hosts beside it.
 	likeHost host.Options
 	others   []*host.Host
+	// claims give the hosts' names back.
+	claims []func()
 }
 
 // Start makes a world. Where that can't be done on this machine the error is
@@ -192,8 +194,23 @@ func (w *World) startHost(ctx context.Context) error {
 	if w.options.Newer {
 		w.likeHost.Image = images.NewerHost
 	}
-	w.Host, err = host.Start(ctx, w.likeHost)
+	w.Host, err = w.startLike(ctx, w.likeHost)
 	return err
+}
+
+// startLike starts a host, if no other sandbox has one of its name.
+func (w *World) startLike(ctx context.Context, options host.Options) (*host.Host, error) {
+	giveBack, err := w.Engine.Claim(options.Name)
+	if err != nil {
+		return nil, fmt.Errorf("start host: %w", err)
+	}
+	h, err := host.Start(ctx, options)
+	if err != nil {
+		giveBack()
+		return nil, err
+	}
+	w.claims = append(w.claims, giveBack)
+	return h, nil
 }
 
 // AnotherHost starts a host beside the first, with the same key to log in and a
@@ -202,7 +219,7 @@ func (w *World) startHost(ctx context.Context) error {
 func (w *World) AnotherHost(ctx context.Context, name string) (*host.Host, error) {
 	options := w.likeHost
 	options.Name, options.Fresh, options.Jump = name, false, false
-	h, err := host.Start(ctx, options)
+	h, err := w.startLike(ctx, options)
 	if err == nil {
 		w.others = append(w.others, h)
 	}
@@ -293,6 +310,9 @@ func (w *World) Close(ctx context.Context) error {
 		side.Go(w.GitHub.Close)
 	}
 	errs := []error{side.Wait()}
+	for _, giveBack := range w.claims {
+		giveBack()
+	}
 	if w.Client != nil {
 		errs = append(errs, w.Client.Close())
 	}
@@ -302,6 +322,6 @@ func (w *World) Close(ctx context.Context) error {
 	if w.Dir != "" {
 		errs = append(errs, os.RemoveAll(w.Dir))
 	}
-	w.Host, w.others, w.GitHub, w.Client, w.Engine, w.Dir = nil, nil, nil, nil, nil, ""
+	w.Host, w.others, w.claims, w.GitHub, w.Client, w.Engine, w.Dir = nil, nil, nil, nil, nil, nil, ""
 	return errors.Join(errs...)
 }

@@ -120,6 +120,20 @@ func (e *Engine) Mirror() string { return e.state.Mirror }
 // A new start empties it.
 func (e *Engine) LogFile() string { return filepath.Join(e.dir, "engine.log") }
 
+// Claim takes a name for this process alone, among those that use the engine,
+// until it is given back or the process ends. What is kept by that name another
+// process would destroy.
+func (e *Engine) Claim(name string) (giveBack func(), err error) {
+	lock, err := try(filepath.Join(e.dir, name+".name"), exclusive)
+	if err != nil {
+		return nil, fmt.Errorf("claim name: %w", err)
+	}
+	if lock == nil {
+		return nil, fmt.Errorf("a sandbox called %s runs on this machine already: end it first", name)
+	}
+	return lock.release, nil
+}
+
 // Close ends this use of the engine. If no other process uses it, the engine
 // ends, and the machine is clean when Close returns.
 func (e *Engine) Close() error {

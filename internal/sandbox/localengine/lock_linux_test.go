@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -36,4 +37,28 @@ func TestLock(t *testing.T) {
 	}
 	time.AfterFunc(lockPoll, second.release)
 	must(acquire(t.Context(), path, exclusive)).release()
+}
+
+// TestClaim holds that two sandboxes of one name can't destroy each other.
+func TestClaim(t *testing.T) {
+	e, other := &Engine{dir: t.TempDir()}, &Engine{}
+	other.dir = e.dir
+	giveBack, err := e.Claim("demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Claim("demo"); err == nil || !strings.Contains(err.Error(), "a sandbox called demo runs") {
+		t.Errorf("a name that is taken: %v", err)
+	}
+	if another, err := other.Claim("another"); err != nil {
+		t.Errorf("another name: %v", err)
+	} else {
+		another()
+	}
+	giveBack()
+	if again, err := other.Claim("demo"); err != nil {
+		t.Errorf("a name that was given back: %v", err)
+	} else {
+		again()
+	}
 }
