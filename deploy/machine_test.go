@@ -61,7 +61,7 @@ case "${*##*sys.argv\[2:\])}" in
 " size  erp.example.com") echo 1000 1000 ;;
 " maintenance get erp.example.com") echo '{"erp.example.com": null}' ;;
 " serving erp.example.com") echo erp.example.com ;;
-" close erp.example.com") echo 0 ;;
+" jobs_left") echo 0 ;;
 " dump erp.example.com") printf '%s' "$DUMP" | gzip ;;
 " load erp.example.com 1") gzip --decompress >"$DOCKER_STATE/loaded" ;;
 esac

@@ -3,10 +3,15 @@
 package deploy
 
 import (
+	"errors"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
 
 // order returns where each text is first in what docker was called with; -1 where
@@ -27,7 +32,7 @@ func TestFirstReleaseOverABench(t *testing.T) {
 	short(t)
 	m := newMachine(t)
 	record := m.mustRelease("1.0.0")
-	at := m.order(" up --detach --no-build --pull never db", verb+"fit ", verb+"close ", verb+"dump ", "--remove-orphans", " backend", "--site erp.example.com migrate")
+	at := m.order(" up --detach --no-build --pull never --no-deps db", verb+"fit ", verb+"close ", verb+"dump ", "--remove-orphans", " backend", "--site erp.example.com migrate")
 	at = slices.Delete(at, 5, 6)
 	if slices.Contains(at, -1) || !slices.IsSorted(at) {
 		t.Errorf("in the order %v:\n%s", at, strings.Join(m.calls(), "\n"))
@@ -146,5 +151,163 @@ func TestRoomForBackups(t *testing.T) {
 	_, _, err := m.release(t.Context(), "1.0.1")
 	if err == nil || !strings.Contains(err.Error(), "a backup may need 200 KiB in "+filepath.Join(m.dir, "backups")+", and 100 KiB are free") {
 		t.Fatal(err)
+	}
+}
+
+// TestClosedSwapIsUndone: what was stopped to end the jobs is stopped still when the
+// old containers come up again, and is not waited for.
+func TestClosedSwapIsUndone(t *testing.T) {
+	short(t)
+	m := newMachine(t)
+	m.mustRelease("1.0.0")
+	// Web runs; workers and the scheduler are stopped.
+	m.when("containers", "com.docker.compose.project.config_files", "echo id1 "+m.dir+"/releases/1.0.0/compose-main.yaml; exit")
+	m.when("health", "inspect --format {{.ID}}|", `printf 'id1|backend|running|healthy|0|0\nid2|queue-short|exited||0|0\nid3|scheduler|exited||0|0\n'; exit`)
+	m.when("patch", "--site erp.example.com migrate", "exit 1")
+	state, err := Inspect(t.Context(), m, m.target())
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := m.target()
+	target.Strategy, target.Migrate = Swap, true
+	plan, report := MakePlan(t.Context(), state, target, lockOf("1.0.1"))
+	if len(report) > 0 {
+		t.Fatal(report.Err())
+	}
+	_, _, err = m.carryOut(t.Context(), plan, testImage)
+	var failed *FailedError
+	if !errors.As(err, &failed) || failed.State != RolledBack || failed.Step != "migrate" {
+		t.Fatal(err)
+	}
+}
+
+// TestBrokenSite: one that does not answer before a release is named, and keeps the
+// others from nothing.
+func TestBrokenSite(t *testing.T) {
+	short(t)
+	m := newMachine(t)
+	m.mustRelease("1.0.0")
+	m.when("containers", "status=running", "echo id1 "+m.dir+"/releases/1.0.0/compose-main.yaml; exit")
+	for _, verbAndSites := range []string{"bench_sites", "serving erp.example.com broken.example.com"} {
+		m.when(strings.Fields(verbAndSites)[0], verb+verbAndSites, "printf 'erp.example.com\nbroken.example.com\n'; exit")
+	}
+	m.when("size", verb+"size  erp.example.com broken.example.com", "echo 1 1; exit")
+	m.when("tables", verb+"tables broken.example.com", "echo 1; exit")
+	m.when("dump", verb+"dump broken.example.com", `printf '%s' "$DUMP" | gzip; exit`)
+	m.when("mute", verb+"mute ", "echo broken.example.com 500; exit")
+	m.when("answers", verb+"answers erp.example.com broken.example.com", "exit 1")
+	before := len(m.calls())
+	_, events, err := m.release(t.Context(), "1.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(events, func(e Event) bool {
+		return e.Kind == Noted && e.Text == "warning: broken.example.com answers with 500 before this release"
+	}) {
+		t.Error("it is not named")
+	}
+	if text := strings.Join(m.calls()[before:], "\n"); !strings.Contains(text, "--site broken.example.com migrate") {
+		t.Error("it is not migrated")
+	}
+}
+
+// TestEverySavedRowStays: what was written while sites were open for a moment is in
+// a dump of its own each time.
+func TestEverySavedRowStays(t *testing.T) {
+	short(t)
+	m := newMachine(t)
+	m.mustRelease("1.0.0")
+	m.when("open", "8080 200  erp.example.com", "exit 1")
+	m.when("load", verb+"load ", "exit 1")
+	_, _, err := m.release(t.Context(), "1.0.1")
+	var failed *FailedError
+	if !errors.As(err, &failed) || failed.State != NeedsPerson {
+		t.Fatal(err)
+	}
+	m.when("load", verb+"load ", "exit")
+	runs, err := filepath.Glob(filepath.Join(m.dir, "runs", "*-1.0.1-*"))
+	if err != nil || len(runs) != 1 {
+		t.Fatalf("%v, %v", runs, err)
+	}
+	resume := exec.Command("sh", filepath.Join(runs[0], "runner"), "resume")
+	resume.Env = m.env()
+	if out, err := resume.CombinedOutput(); err == nil {
+		t.Errorf("a release that can't be opened is live:\n%s", out)
+	}
+	for _, name := range []string{"after-erp.example.com-database.sql.gz", "after-2-erp.example.com-database.sql.gz"} {
+		if _, err := os.Stat(filepath.Join(m.dir, "backups", filepath.Base(runs[0]), name)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestFilesThatAreReplacedAreSaved: bringing files back puts them in the place of
+// others, which nothing else has.
+func TestFilesThatAreReplacedAreSaved(t *testing.T) {
+	short(t)
+	m := newMachine(t)
+	m.mustRelease("1.0.0")
+	run := m.mustRelease("1.0.1").Run
+	if err := os.WriteFile(filepath.Join(m.dir, "backups", run, "erp.example.com-files.tar"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m.when("size", verb+"size yes erp.example.com", "echo 1 1; exit")
+	m.when("pack", verb+"pack ", "tar --create --file=- --files-from=/dev/null; exit")
+	state, err := Inspect(t.Context(), m, m.target())
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, report := PlanRollback(state, m.target(), "1.0.0", true)
+	if len(report) > 0 {
+		t.Fatal(report.Err())
+	}
+	before := len(m.calls())
+	if _, _, err := m.carryOut(t.Context(), plan, release.Image{}); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(m.calls()[before:], "\n")
+	pack, unpack := strings.Index(text, verb+"pack erp.example.com"), strings.Index(text, verb+"unpack erp.example.com")
+	if pack < 0 || unpack < pack {
+		t.Errorf("packed at %d, unpacked at %d:\n%s", pack, unpack, text)
+	}
+}
+
+// TestWhatStaysIsNotStopped: services that a release has the same stay as they are;
+// what else there is was brought up with the set of the release before, and is taken
+// down. A proxy that looks up only once where it leads to is started again in the end.
+func TestWhatStaysIsNotStopped(t *testing.T) {
+	short(t)
+	m := newMachine(t)
+	m.mustRelease("1.0.0")
+	m.when("quiet", "ps --all --quiet", "echo stays; exit")
+	m.when("fresh", "inspect --format {{.State.Running}} {{.Image}}", "echo true sum name; exit")
+	m.when("id", "image inspect --format {{.Id}} name", "echo sum; exit")
+	m.when("project", `{{.ID}} {{.Label "com.docker.compose.service"}} {{.Label`, "printf 'stays db False\\ngoes backend False\\n'; exit")
+	m.when("port", "port stays", "echo 80/tcp; exit")
+	before := len(m.calls())
+	if _, _, err := m.release(t.Context(), "1.0.1"); err != nil {
+		t.Fatal(err)
+	}
+	calls := m.calls()[before:]
+	for _, call := range calls {
+		if (strings.HasPrefix(call, "stop ") || strings.HasPrefix(call, "rm ")) && strings.Contains(call, "stays") || strings.Contains(call, " down --remove-orphans") {
+			t.Errorf("docker %s", call)
+		}
+	}
+	at := m.order("rm --force goes", "restart stays")
+	if slices.Contains(at, -1) || !slices.IsSorted(at) {
+		t.Errorf("in the order %v", at)
+	}
+
+	// Where nothing stays, the set that is taken down is the one that runs.
+	m.when("fresh", "inspect --format {{.State.Running}} {{.Image}}", "echo false; exit")
+	before = len(m.calls())
+	if _, _, err := m.release(t.Context(), "1.0.2"); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(m.calls()[before:], func(call string) bool {
+		return strings.Contains(call, "releases/1.0.1/") && strings.Contains(call, " down --remove-orphans")
+	}) {
+		t.Error("what runs is not taken down with its own set")
 	}
 }

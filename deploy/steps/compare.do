@@ -4,7 +4,11 @@ read_by_migrate() { docker run --rm --network none --pull never --entrypoint "$b
 # settle WORD TEXT…: what is found: none or needed, and a line for each reason.
 settle() { printf '%s\n' "$@" >migration.part; }
 # changes: what the two lists tell apart, by name, with why it counts.
-changes() {
+changes() (
+	found=$(tell_apart) || exit
+	printf '%s\n' "$found" | sort
+)
+tell_apart() {
 	awk -F '\t' '
 		{ name = substr($1, 67); sum = substr($1, 1, 64) }
 		NR == FNR { before[name] = sum; why[name] = $2; next }
@@ -12,7 +16,7 @@ changes() {
 		END {
 			for (name in why) if (before[name] != now[name])
 				print name (why[name] == "" ? "" : ", " why[name] ",") " changed"
-		}' inputs-before inputs | sort
+		}' inputs-before inputs
 }
 running=$(containers "$previous" label=com.docker.compose.service=backend | head -n 1)
 if [ -n "$restore_from" ]; then
@@ -26,7 +30,9 @@ elif [ -s databases ]; then
 elif ! read_by_migrate "$(docker inspect --format '{{.Image}}' "$running")" >inputs-before ||
 	! read_by_migrate "$image" >inputs; then
 	settle needed "it can't be told what changed"
-elif changed=$(changes) && [ -n "$changed" ]; then
+elif ! changed=$(changes); then
+	settle needed "it can't be told what changed"
+elif [ -n "$changed" ]; then
 	settle needed "$changed"
 else
 	settle none "no app changed what a migration reads or runs"

@@ -156,9 +156,22 @@ close_sites() (
 		site "$1" maintenance get $sites >maintenance-before.part
 		mv maintenance-before.part maintenance-before
 	fi
-	site "$1" close $sites >jobs-left
-	for one in $(running_servers "$1"); do
-		docker exec "$one" "$bench/env/bin/python" -c "$(cat database.py site.py)" await_requests 120 </dev/null || {
+	site "$1" close $sites
+	at_servers await_requests 120
+	renew_servers
+	site "$1" jobs_left >jobs-left
+)
+
+# renew_servers: has every server that runs see in what mode the sites are.
+renew_servers() { at_servers renew 60; }
+
+# at_servers VERB ARGUMENTS…: a verb of site.py in each container that answers
+# visitors, of this release and the one before; one that fails is started again.
+at_servers() (
+	ids=$(running_servers "$version")
+	[ -z "$previous" ] || [ "$previous" = "$version" ] || ids="$ids $(running_servers "$previous")"
+	for one in $ids; do
+		docker exec "$one" "$bench/env/bin/python" -c "$(cat database.py site.py)" "$@" </dev/null || {
 			echo "they are cut off"
 			docker restart --time 1 "$one" >/dev/null
 		}
@@ -168,8 +181,20 @@ close_sites() (
 # running_servers VERSION: the containers that answer visitors' requests with
 # Frappe, as far as they run.
 running_servers() (
+	[ -e "$dir/releases/$1/services" ] || exit 0
 	for service in $(services "$1" web | grep -vx -e frontend -e websocket); do
 		containers "$1" "label=com.docker.compose.service=$service" status=running
+	done
+)
+
+# sound VERSION SITE…: those of some sites that are waited for to answer. One that did
+# not before the run is not; but a release has to mend the site that visitors are led
+# to.
+sound() (
+	of=$1
+	shift
+	for one; do
+		if [ "$of" = "$version" ] && [ "$one" = "$first_site" ] || ! grep -qxF "$one" mute 2>/dev/null; then echo "$one"; fi
 	done
 )
 
@@ -179,8 +204,9 @@ await_open() (
 	# The release before may answer at another port.
 	of=$1 asked=$1
 	open=$(site "$of" serving $sites)
+	open=$(sound "$of" $open)
 	site "$of" answers $open
-	case " $open " in
+	case " $(echo $open) " in
 	*" $first_site "*) ask 200 "" "$first_site" ;;
 	esac
 )
@@ -192,7 +218,7 @@ check_data() {
 	[ -n "$sites" ] || return 0
 	as_administrator
 	site "$active" fit $sites || fail "this could not be put back if the release failed: nothing was changed"
-	sizes=$(site "$active" size "$backup_files" $sites)
+	sizes=$(site "$active" size "$(packs_files)" $sites)
 	set -- $sizes
 	# The folder may be a disk of its own.
 	at=$dir/backups
@@ -204,6 +230,14 @@ check_data() {
 		[ $(($2 / 1024)) -lt "${free:-$2}" ] ||
 			fail "a database is put back beside the one that is there, which needs $(($2 / 1024)) KiB where the database server keeps its data, and $free KiB are free: make room"
 	done
+}
+
+# packs_files [SITE]: yes where a backup takes the files of sites, or of a site: what
+# the backup that is brought back would put others in the place of.
+packs_files() {
+	if [ "$backup_files" = yes ] || { [ -n "$restore_from" ] && ls "$restore_from/${1:-}"*-files.tar >/dev/null 2>&1; }; then
+		echo yes
+	fi
 }
 
 # make_current VERSION: points current at a release. A link is replaced in one
@@ -299,42 +333,53 @@ show_unhealthy() (
 	[ -z "$bad" ] || compose "$1" logs --no-color --tail 40 $bad || true
 )
 
-# health VERSION: prints healthy, unhealthy, waiting, or try with containers whose
-# health check has not been made yet.
+# health VERSION [ROLE…]: prints healthy, unhealthy, waiting, or try with containers
+# whose health check has not been made yet.
 health() (
-	containers "$1" | with_ids docker inspect --format '{{.ID}}|{{index .Config.Labels "com.docker.compose.service"}}|{{.State.Status}}|{{with .State.Health}}{{.Status}}{{end}}|{{.State.ExitCode}}|{{.RestartCount}}' |
-		awk -F'|' '
+	of=$1
+	shift
+	containers "$of" | with_ids docker inspect --format '{{.ID}}|{{index .Config.Labels "com.docker.compose.service"}}|{{.State.Status}}|{{with .State.Health}}{{.Status}}{{end}}|{{.State.ExitCode}}|{{.RestartCount}}' |
+		awk -F'|' -v roles="$*" '
 			# The file services has lines of role and service.
 			NR == FNR { split($0, words, " "); role[words[2]] = words[1]; next }
+			roles != "" && !index(" " roles " ", " " role[$2] " ") { next }
 			role[$2] == "once" && $3 == "exited" && $5 == 0 { next }
 			$3 == "running" && ($4 == "" || $4 == "healthy") { next }
 			$4 == "unhealthy" || $3 == "exited" || $3 == "dead" || $6 > 3 { unhealthy = 1 }
 			$3 == "running" && role[$2] != "data" { try = try " " $1; next }
 			{ waiting = 1 }
-			END { print unhealthy ? "unhealthy" : waiting ? "waiting" : try ? "try" try : "healthy" }' "$dir/releases/$1/services" -
+			END { print unhealthy ? "unhealthy" : waiting ? "waiting" : try ? "try" try : "healthy" }' "$dir/releases/$of/services" -
 )
 
-# await_health VERSION: waits until every container of a release is healthy. What
-# Docker has not checked yet is checked here: its own first check comes when a
-# whole interval has passed.
+# look_up_again: starts proxies that stayed as they are again, of the kinds that look
+# up only once where the containers are that they lead to.
+look_up_again() (
+	stayed=$(kept_containers)
+	for one in $stayed; do
+		[ -n "$(docker port "$one")" ] || continue
+		! docker exec "$one" sh -c 'command -v nginx || command -v haproxy || command -v httpd' >/dev/null 2>&1 </dev/null ||
+			docker restart "$one" >/dev/null
+	done
+)
+
+# await_health VERSION [ROLE…]: waits until every container of a release, or of
+# some of its services, is healthy. What Docker has not checked yet is checked here:
+# its own first check comes when a whole interval has passed.
 await_health() (
 	looks=0
 	while [ "$looks" -lt 1500 ]; do
-		set -- "$1" $(health "$1")
-		case $2 in
+		found=$(health "$@")
+		case $found in
 		healthy) exit 0 ;;
 		unhealthy) break ;;
-		try)
-			of=$1 good=yes
-			shift 2
-			for one; do
+		try*)
+			good=yes
+			for one in ${found#try}; do
 				docker exec "$one" "$bench/env/bin/python" -c "$(cat health.py)" \
 					"$(docker inspect --format '{{json .Config.Healthcheck.Test}}' "$one")" >/dev/null 2>&1 || good=
 			done
 			[ -z "$good" ] || exit 0
-			set -- "$of"
 			;;
-		*) set -- "$1" ;;
 		esac
 		looks=$((looks + 1))
 		sleep 0.1
@@ -373,7 +418,7 @@ await_idle() (
 	for front in $(containers "$1" label=com.docker.compose.service=frontend status=running); do
 		while
 			# The question itself is one that is under way.
-			busy=$(docker exec "$front" curl --silent --max-time 2 http://127.0.0.1:8081/status 2>/dev/null | awk '$1 == "Reading:" { print $2 + $4 }')
+			busy=$(docker exec "$front" curl --silent --noproxy '*' --max-time 2 http://127.0.0.1:8081/status 2>/dev/null | awk '$1 == "Reading:" { print $2 + $4 }')
 			[ "${busy:-1}" -gt 1 ]
 		do
 			looks=$((looks + 1))
@@ -483,7 +528,7 @@ dump_sites() (
 		gzip -t "$dump.part"
 		mv "$dump.part" "$dump"
 		echo "$one: $(wc -c <"$dump") bytes in $dump"
-		if [ "$backup_files" = yes ]; then
+		if [ -n "$(packs_files "$one")" ]; then
 			site "$1" pack "$one" >"$2/$3$one-files.tar.part"
 			tar -tf "$2/$3$one-files.tar.part" >/dev/null || fail "the backup of the files of $one is not good"
 			mv "$2/$3$one-files.tar.part" "$2/$3$one-files.tar"

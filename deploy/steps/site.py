@@ -4,6 +4,7 @@
 #
 #     python -c "$(cat database.py site.py)" VERB ARGUMENTS…   in a backend container
 
+import signal
 import tarfile
 
 os.chdir("/home/frappe/frappe-bench/sites")
@@ -66,6 +67,10 @@ def change(site, key, value):
         os.fsync(file.fileno())
         os.fchmod(file.fileno(), mode)
     os.replace(path + ".new", path)
+    # A power cut must not take back that a site is closed.
+    folder = os.open(site, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
 
 
 def maintenance(verb, *rest):
@@ -126,11 +131,13 @@ def drain(limit):
 
 
 def close(*sites):
-    """Puts sites into maintenance mode, and prints how many jobs wait or run
-    then."""
-    server = server_at("redis_queue")
+    """Puts sites into maintenance mode."""
     maintenance("on", *sites)
-    waiting, running = jobs(server)
+
+
+def jobs_left():
+    """Prints how many jobs wait or run."""
+    waiting, running = jobs(server_at("redis_queue"))
     print(sum(waiting.values()) + sum(running.values()))
 
 
@@ -159,37 +166,103 @@ def await_requests(limit):
         left &= requests_under_way()
 
 
-def answers(*sites):
-    """Waits until the application server of this container answers for each site:
-    for a closed one that it is. The proxy may lead every visitor to the same site."""
+def processes(path="/proc"):
+    """The parent and the command line of every process, by its id."""
+    found = {}
+    for entry in filter(str.isdigit, os.listdir(path)):
+        try:
+            with open(f"{path}/{entry}/stat") as stat, open(f"{path}/{entry}/cmdline") as line:
+                found[int(entry)] = int(stat.read().rpartition(")")[2].split()[1]), line.read()
+        except OSError:  # it has ended meanwhile
+            pass
+    return found
+
+
+def is_gunicorn(line):
+    """Whether a command line is gunicorn's own, and not that of what started it: it
+    runs as a program of Python's, or has given itself a name."""
+    words = line.split("\0")
+    return any(os.path.basename(word).startswith("gunicorn") for word in words[:3 if words[1:2] == ["-m"] else 2])
+
+
+def renew(limit):
+    """Has the application server of this container begin with new processes, where
+    they keep the configuration of sites for a minute, as those of Frappe 16 do for
+    requests (frappe/config.py): they would not see that a site is closed, or open
+    again. What the old ones are at is brought to its end."""
+    try:
+        with open("../apps/frappe/frappe/config.py") as file:
+            if "site_cache" not in file.read():
+                return
+    except FileNotFoundError:
+        return
+    before = processes()
+    masters = [one for one, (parent, line) in before.items() if is_gunicorn(line) and not is_gunicorn(before.get(parent, (0, ""))[1])]
+    if not masters:
+        raise SystemExit("this server keeps the configuration of sites, and can't be told to read it again")
+    old = {one for one, (parent, _) in before.items() if parent in masters}
+    for one in masters:
+        os.kill(one, signal.SIGHUP)
+    give_up = time.monotonic() + float(limit)
+    while old := {one for one in old if one in processes()}:
+        if time.monotonic() > give_up:
+            raise SystemExit(f"{len(old)} processes of the server have not ended in {limit} s")
+        time.sleep(0.1)
+
+
+def answer(site, limit):
+    """What the application server of this container answers for a site, and what it
+    has to: for a closed one that it is. It is waited for. The proxy may lead every
+    visitor to the same site, so it is not asked; nor is one for the way out."""
     import urllib.error
     import urllib.request
 
+    values = config(site)
+    closed = values.get("maintenance_mode") and not values.get("allow_reads_during_maintenance")
+    code, give_up, got = "503" if closed else "200", time.monotonic() + limit, None
+    server = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while got != code and time.monotonic() < give_up:
+        if got:
+            time.sleep(0.2)
+        try:
+            with server.open(urllib.request.Request(
+                    "http://127.0.0.1:8000/api/method/ping", headers={"Host": site, "X-Frappe-Site-Name": site}), timeout=10) as response:
+                got = str(response.status)
+        except urllib.error.HTTPError as error:
+            got = str(error.code)
+        except OSError as error:
+            got = str(error)
+    return got, code
+
+
+def answers(*sites):
+    """Waits until the application server answers for each site."""
     for site in sites:
-        values = config(site)
-        closed = values.get("maintenance_mode") and not values.get("allow_reads_during_maintenance")
-        code, give_up, got = "503" if closed else "200", time.monotonic() + 60, None
-        while got != code:
-            if time.monotonic() > give_up:
-                raise SystemExit(f"site {site} answers with {got}, not with {code}")
-            try:
-                with urllib.request.urlopen(urllib.request.Request(
-                        "http://127.0.0.1:8000/api/method/ping", headers={"Host": site, "X-Frappe-Site-Name": site}), timeout=10) as answer:
-                    got = str(answer.status)
-            except urllib.error.HTTPError as error:
-                got = str(error.code)
-            except OSError as error:
-                got = str(error)
-            if got != code:
-                time.sleep(0.2)
+        got, code = answer(site, 60)
+        if got != code:
+            raise SystemExit(f"site {site} answers with {got}, not with {code}")
         print(f"{site} answers with {got}")
+
+
+def mute(*sites):
+    """Prints the sites that are not answered for as they should be, and with what."""
+    for site in sites:
+        got, code = answer(site, 10)
+        if got != code:
+            print(site, got)
 
 
 def put_back(modes):
     """Empties the cache, in which another release has left things of its own, and
     puts sites into the modes that they were in: JSON, as get prints it. One that
     an administrator had closed stays closed."""
-    flush()
+    import redis
+
+    try:
+        flush()
+    except redis.exceptions.ConnectionError as error:
+        # It may be down already, where everything is taken down again.
+        print(f"the cache is not emptied: {error}")
     for site, value in json.loads(modes).items():
         change(site, "maintenance_mode", value)
 
@@ -287,8 +360,21 @@ def called(server, job):
 
 def flush():
     """Empties the cache, where containers of the release before have left
-    things of their own, the list of assets above all."""
-    server_at("redis_cache").flushdb()
+    things of their own, the list of assets above all. What is in the same
+    database as the queue is not all of it a cache."""
+    server = server_at("redis_cache")
+    if place(server) != place(server_at("redis_queue")):
+        server.flushdb()
+        return
+    for key in server.scan_iter(count=1000):
+        if not key.startswith(b"rq:"):
+            server.delete(key)
+
+
+def place(server):
+    """Which database of which Redis it is."""
+    at = server.connection_pool.connection_kwargs
+    return at.get("path") or (at.get("host"), at.get("port") or 6379), at.get("db") or 0
 
 
 def forget_assets():
@@ -309,7 +395,8 @@ def unpack(site):
     shutil.rmtree(fresh, ignore_errors=True)
     os.mkdir(fresh)
     with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as archive:
-        archive.extractall(fresh)
+        # It is our own: a link in it may lead anywhere.
+        archive.extractall(fresh, **({"filter": "fully_trusted"} if hasattr(tarfile, "fully_trusted_filter") else {}))
     for folder in ("public/files", "private/files"):
         if not os.path.isdir(f"{fresh}/{folder}"):
             continue

@@ -1,5 +1,6 @@
 rm -f fresh
-bring_up "$version" $(services "$version" data)
+# Nothing of the new code runs before sites that are there are closed and dumped.
+bring_up "$version" --no-deps $(services "$version" data)
 # A bench that ran before may have been configured for other names.
 for service in $(services "$version" once | grep -vx create-site); do
 	compose "$version" run --rm --no-deps -T "$service"

@@ -7,6 +7,7 @@ once=$(services "$version" once | grep -vx create-site || true)
 # Without a name compose would bring everything up.
 [ -z "$once" ] || bring_up "$version" --no-deps $once
 bring_up "$version" --no-deps $(services "$version" web)
+look_up_again
 codes=$(containers_of "$version" once | with_ids docker wait)
 for code in $codes; do
 	[ "$code" = 0 ] || {

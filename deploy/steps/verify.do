@@ -6,7 +6,7 @@ await_health "$version"
 [ -z "$swap" ] || await_route to "$number"
 # Asked for by a visitor, a missing one could still come from the release before.
 within "$version" frontend bash -euo pipefail -c "$(cat assets.sh)"
-site "$version" answers $sites
+site "$version" answers $(sound "$version" $sites)
 # A closed site says so, and serves its assets all the same. Some answer who only
 # reads.
 code=503

@@ -6,7 +6,7 @@
 visit() {
 	local site=$1 path=$2
 	shift 2
-	curl --silent --max-time 5 --location --max-redirs 5 --insecure --connect-to "::$address:" \
+	curl --silent --noproxy '*' --max-time 5 --location --max-redirs 5 --insecure --connect-to "::$address:" \
 		--header "Host: $site" --header "X-Forwarded-Proto: https" "$@" "http://$address:$port$path"
 }
 

@@ -19,7 +19,7 @@ if [ -e docker-mark ] && [ "$(cat docker-mark)" != "$mark" ]; then
 	done
 	[ ! -e "$dir/releases/$version/services" ] || containers_of "$version" web worker scheduler | with_ids docker start >/dev/null
 	if [ -n "$previous" ]; then
-		containers_of "$previous" web | with_ids docker start >/dev/null
+		[ -e old-stopped ] || containers_of "$previous" web | with_ids docker start >/dev/null
 		[ -e drained ] || containers_of "$previous" worker scheduler | with_ids docker start >/dev/null
 	fi
 	looks=0
