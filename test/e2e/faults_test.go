@@ -23,6 +23,7 @@ func (s liveSite) in(t *testing.T) liveSite { return liveSite{s.user.in(t), s.be
 // and at what is left.
 var faults = list[liveSite]{
 	{"a patch fails", liveSite.patchFails},
+	{"a patch fails in a swap", liveSite.patchFailsInSwap},
 	{"jobs do not end", liveSite.jobsDoNotEnd},
 	{"a container is not healthy", liveSite.unhealthy},
 	{"it runs but has no assets", liveSite.noAssets},

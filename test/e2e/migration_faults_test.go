@@ -33,6 +33,12 @@ func (s liveSite) patchFails(t *testing.T) {
 	s.asBefore()
 }
 
+func (s liveSite) patchFailsInSwap(*testing.T) {
+	s.fails(deploy("3.0.0", "--strategy", "swap"), cli.ExitRolledBack,
+		"patch erpnext.patches.v15_1.merge_customers on erp.localhost failed", "site: 2.0.0 is live again and answers")
+	s.asBefore()
+}
+
 func (s liveSite) migrationKilled(*testing.T) {
 	// As the kernel does when memory runs out.
 	s.withHooks("before-migrate", backendOnHost+`
