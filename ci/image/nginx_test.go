@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -67,19 +68,40 @@ func TestNginxSaysWhenToAskAgain(t *testing.T) {
 		}
 	}
 	for _, tc := range []struct {
-		code, want int
-		retryAfter string
-	}{{http.StatusOK, 200, ""}, {http.StatusNotFound, 404, ""}, {http.StatusServiceUnavailable, 503, "30"}, {0, 502, "30"}} {
+		code, want               int
+		path, accept, retryAfter string
+		kind                     string // of the answer, where it is nginx's own
+	}{
+		{http.StatusOK, 200, "/api/method/ping", "", "", ""},
+		{http.StatusNotFound, 404, "/api/method/ping", "", "", ""},
+		{http.StatusBadGateway, 502, "/api/method/ping", "", "30", ""},
+		{http.StatusServiceUnavailable, 503, "/api/method/ping", "", "30", ""},
+		// Nothing answers nginx.
+		{0, 503, "/api/method/ping", "", "30", "application/json"},
+		{0, 503, "/login", "application/json", "30", "application/json"},
+		{0, 503, "/login", "text/html,application/json;q=0.9", "30", "text/html; charset=utf-8"},
+		{0, 503, "/", "", "30", "text/html; charset=utf-8"},
+		{0, 502, "/socket.io/", "", "30", ""},
+	} {
 		if code = tc.code; code == 0 {
 			backend.Close()
 		}
-		response, err := http.Get("http://" + address + "/api/method/ping")
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address+tc.path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
+		request.Header.Set("Accept", tc.accept)
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(response.Body)
 		_ = response.Body.Close()
-		if response.StatusCode != tc.want || response.Header.Get("Retry-After") != tc.retryAfter || response.Header.Get("X-Release") != "7" {
-			t.Errorf("%d: %s, %v", tc.want, response.Status, response.Header)
+		if err != nil || response.StatusCode != tc.want || response.Header.Get("Retry-After") != tc.retryAfter || response.Header.Get("X-Release") != "7" {
+			t.Errorf("%d of %s: %v, %s, %v", tc.want, tc.path, err, response.Status, response.Header)
+		}
+		if own := response.Header.Get("X-Maintenance-Page") == "yes"; own != (tc.kind != "") || own && (response.Header.Get("Content-Type") != tc.kind || !strings.Contains(string(body), "back in a moment")) {
+			t.Errorf("%s, wanted as %q, is answered with %v, %s", tc.path, tc.accept, response.Header, body)
 		}
 	}
 }

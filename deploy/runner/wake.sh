@@ -49,6 +49,7 @@ arm_systemd() {
 		$([ "$scope" = --user ] || echo User=root)
 		ExecStart=/bin/sh -c $(unit_word 'exec /bin/sh "$1/runner" wake >>"$1/log" 2>&1') sh $(unit_word "$run")
 		KillMode=process
+		SuccessExitStatus=3 4
 		TimeoutStopSec=5
 	END
 		# Made by a run of the pipeline, which removes it at its end.
@@ -72,10 +73,10 @@ disarm_systemd() {
 	systemd
 	name=deploy-run-$id
 	[ -f "$units/$name.timer" ] || [ -f "$units/$name.service" ] || return 0
-	# Not the service: this may be it.
-	systemctl "$scope" disable --now "$name.timer" </dev/null >/dev/null 2>&1
+	# Not the service: this may be it. So systemd must not read its units again: of
+	# one whose file is gone it would end all processes, for having started too long.
+	systemctl "$scope" --no-reload disable --now "$name.timer" </dev/null >/dev/null 2>&1
 	rm -f "$units/$name.timer" "$units/$name.service" "$units/timers.target.wants/$name.timer"
-	systemctl "$scope" daemon-reload </dev/null >/dev/null 2>&1
 }
 
 # quoted: the run's folder within quotes in a crontab.

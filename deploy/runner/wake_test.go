@@ -86,10 +86,14 @@ func TestWaker(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					for _, want := range []string{"daemon-reload", "enable --now deploy-run-0001-1.0.0.timer", "disable --now deploy-run-0001-1.0.0.timer"} {
+					for _, want := range []string{"daemon-reload", "enable --now deploy-run-0001-1.0.0.timer", "--no-reload disable --now deploy-run-0001-1.0.0.timer"} {
 						if !strings.Contains(string(calls), tc.scope+" "+want+"\n") {
 							t.Errorf("systemctl was not called with %s %s:\n%s", tc.scope, want, calls)
 						}
+					}
+					// What removes its own unit would be ended by that.
+					if strings.LastIndex(string(calls), "daemon-reload") > strings.Index(string(calls), "disable --now") {
+						t.Errorf("systemd reads its units again at the end:\n%s", calls)
 					}
 					if root := strings.Contains(service, "\nUser=root\n"); root != (tc.user == "") {
 						t.Errorf("service:\n%s", service)
