@@ -15,11 +15,15 @@ import select
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 # What a table is called while it is loaded, and one that was replaced before it
 # is dropped. A dump has neither.
 LOADING, REPLACED = "__loading_", "__replaced_"
+
+# What may have the name of a table.
+ANYTHING = "'BASE TABLE', 'SEQUENCE', 'VIEW'"
 
 
 def read(path):
@@ -30,6 +34,18 @@ def read(path):
 def config(site):
     values = read("common_site_config.json") if os.path.exists("common_site_config.json") else {}
     return values | read(f"{site}/site_config.json")
+
+
+def unescaped(field):
+    """What the client's batch mode has written so that it stays in its line."""
+    return re.sub(r"\\(.)", lambda found: {"n": "\n", "t": "\t", "0": "\0"}.get(found[1], found[1]), field)
+
+
+def complaint(said):
+    """What the client says is wrong, and nothing of the statement that it shows with
+    it: that may be the rows of a table with passwords."""
+    lines = [line for line in said.splitlines() if re.match(r"ERROR \d+|(mariadb|mysql)[a-z-]*: ", line)]
+    return "\n".join(re.sub(r"(near|entry|value:) '.*", r"\1 …", line) for line in lines) or "it ended without a word"
 
 
 class Refused(SystemExit):
@@ -75,8 +91,8 @@ class Account:
             done = subprocess.run([*self.command("mariadb", "mysql"), "--batch", "--skip-column-names", "--execute", sql],
                                   env=self.environment, capture_output=True, text=True)
             if done.returncode == 0:
-                return [line.split("\t") for line in done.stdout.splitlines()]
-            said = done.stderr.strip()
+                return [[unescaped(field) for field in line.split("\t")] for line in done.stdout.split("\n")[:-1]]
+            said = complaint(done.stderr)
             # 1044, 1045, 1698: access denied; 1049: no such database.
             if re.search(r"ERROR (1044|1045|1049|1698)\b", said):
                 raise Refused(f"{self.site}: {said}")
@@ -182,7 +198,7 @@ def dumper(account):
     command = [*account.command("mariadb-dump", "mysqldump"), "--single-transaction", "--quick", "--lock-tables=false",
                "--routines", "--events", "--triggers", "--max-allowed-packet=1G"]
     # What a load that was cut off left behind.
-    command += [f"--ignore-table={account.name}.{name}" for name in table_names(account) if name.startswith((LOADING, REPLACED))]
+    command += [f"--ignore-table={account.name}.{name}" for name in table_names(account, ANYTHING) if name.startswith((LOADING, REPLACED))]
     return command
 
 
@@ -232,7 +248,7 @@ def beside(name, prefix=LOADING):
     return prefix + hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:24]
 
 
-NAMED = re.compile(rb"(DROP TABLE IF EXISTS |CREATE TABLE |LOCK TABLES |/\*!40000 ALTER TABLE |INSERT +(?:IGNORE +)?INTO |REPLACE +INTO |"
+NAMED = re.compile(rb"(DROP TABLE IF EXISTS |CREATE TABLE |/\*!40000 ALTER TABLE |INSERT +(?:IGNORE +)?INTO |REPLACE +INTO |"
                    rb"DROP SEQUENCE IF EXISTS |CREATE SEQUENCE |DO SETVAL\(|SELECT SETVAL\()`((?:[^`]|``)+)`")
 CONSTRAINT = re.compile(rb"(\s+CONSTRAINT )`((?:[^`]|``)+)`( FOREIGN KEY .* REFERENCES )`((?:[^`]|``)+)`")
 HEADING = re.compile(rb"-- (Table structure for table|Sequence structure for|Dumping data for table) ")
@@ -260,6 +276,11 @@ class Parts:
     def __iter__(self):
         part, delimited = self.preamble, False
         for line in self.lines:
+            if delimited:
+                # It belongs to what is made, whatever it looks like.
+                self.others.append(line)
+                delimited = line.strip() != b"DELIMITER ;"
+                continue
             if line.startswith(b"-- "):
                 if HEADING.match(line):
                     part = None
@@ -271,7 +292,7 @@ class Parts:
             if line.startswith(b"DELIMITER "):
                 delimited = line.split()[1] != b";"
                 self.others.append(line)
-            elif delimited or part is None and line.startswith(b"/*!50003 "):
+            elif part is None and line.startswith(b"/*!50003 "):
                 # Triggers stand after the rows of their table.
                 self.others.append(line)
             elif part is None:
@@ -283,6 +304,9 @@ class Parts:
                 part.append(line)
 
     def table(self, line):
+        if line.startswith((b"LOCK TABLES ", b"UNLOCK TABLES")):
+            # Nobody else uses them, and a default may read a sequence.
+            return b""
         if match := NAMED.match(line):
             self.sequences += match[1] == b"CREATE SEQUENCE "
             return match[1] + self.renamed(match[2]) + line[match.end():]
@@ -290,7 +314,8 @@ class Parts:
             # Names of constraints are one of a kind in a database.
             name = match[2].lstrip(b"~")
             while name.decode() in self.constraints:
-                name = b"~" + name
+                name = b"~" + name if len(name.decode()) < 64 else beside(name.decode()).encode()
+            self.constraints.add(name.decode())
             return match[1] + b"`" + name + b"`" + match[3] + b"`" + beside(match[4].replace(b"``", b"`").decode()).encode() + b"`" + line[match.end():]
         return line
 
@@ -303,7 +328,7 @@ def statements(account, sql, what):
                               input=b"set session lock_wait_timeout = 15, foreign_key_checks = 0;\n" + sql, stderr=subprocess.PIPE)
         if done.returncode == 0:
             return
-        said = done.stderr.decode(errors="replace").strip()
+        said = complaint(done.stderr.decode(errors="replace"))
         # 1205: it waited too long.
         if "ERROR 1205" not in said:
             break
@@ -317,25 +342,24 @@ def quoted(name):
 
 
 def drop(account, names):
-    """Drops tables and sequences, and nothing that is in use as another."""
+    """Drops tables, sequences and views, and nothing that is in use as another."""
     if names:
         kinds = dict(account.query(f"select table_name, table_type from information_schema.tables where table_schema = '{account.name}'"))
-        statements(account, "\n".join(f"drop {'sequence' if kinds.get(name) == 'SEQUENCE' else 'table'} if exists {quoted(name)};" for name in names).encode(),
+        statements(account, "\n".join(f"drop {kinds.get(name, '').lower() if kinds.get(name) in ('SEQUENCE', 'VIEW') else 'table'} if exists {quoted(name)};" for name in names).encode(),
                    "drop what is replaced")
 
 
 def load(site, tables):
     """Puts the dump on standard input in the place of the site's database, when it
     is loaded whole and has as many tables as are expected."""
-    account, expected = Account(site), int(tables)
-    drop(account, [name for name in table_names(account) if name.startswith(LOADING)])
-
-    parts = load_beside(account)
-    loaded = [name for name in table_names(account) if name.startswith(LOADING)]
-    # Earlier versions did not count sequences.
-    if not parts.completed or len(loaded) - expected not in (0, parts.sequences) or set(loaded) != set(parts.names):
-        raise SystemExit(f"{site}: the dump {'has an' if parts.completed else 'has no'} end, and {len(loaded)} tables of it could be loaded, not {expected}: "
-                         "the database is as it was")
+    account = Account(site)
+    drop(account, being_loaded(account))
+    try:
+        parts, loaded = load_whole(account, int(tables))
+    except SystemExit:
+        # A disk that is full gets back what is of no use.
+        drop(account, being_loaded(account))
+        raise
 
     change_places(account, parts)
     found = count_tables(site)
@@ -345,35 +369,56 @@ def load(site, tables):
     print(f"{site}: {found} tables")
 
 
+def being_loaded(account):
+    return [name for name in table_names(account) if name.startswith(LOADING)]
+
+
+def load_whole(account, expected):
+    """Loads the dump beside the site's tables, and makes sure that it is whole."""
+    parts = load_beside(account)
+    loaded = being_loaded(account)
+    # Earlier versions did not count sequences.
+    if not parts.completed or len(loaded) - expected not in (0, parts.sequences) or set(loaded) != set(parts.names):
+        raise SystemExit(f"{account.site}: the dump {'has an' if parts.completed else 'has no'} end, and {len(loaded)} tables of it could be loaded, not {expected}: "
+                         "the database is as it was")
+    return parts, loaded
+
+
 def load_beside(account):
     """Loads the tables of the dump on standard input beside those of the site."""
     constraints = {row[0] for row in account.query("select constraint_name from information_schema.table_constraints "
                                                    f"where constraint_schema = '{account.name}' and constraint_type = 'FOREIGN KEY'")}
+    said = tempfile.TemporaryFile("w+", errors="replace")
     try:
         with subprocess.Popen(["gzip", "--decompress", "--stdout"], stdout=subprocess.PIPE) as source, \
                 subprocess.Popen([*account.command("mariadb", "mysql"), "--binary-mode", "--max-allowed-packet=1G", account.name],
-                                 env=account.environment, stdin=subprocess.PIPE) as target:
+                                 env=account.environment, stdin=subprocess.PIPE, stderr=said) as target:
             parts = Parts(source.stdout, constraints)
+            # A table may have been made while rows could be longer than InnoDB likes.
+            target.stdin.write(b"set session foreign_key_checks = 0 /*M!100000 , session innodb_strict_mode = 0 */;\n")
             for line in parts:
                 target.stdin.write(line)
     except BrokenPipeError:
         # The client ended before its input did, and has said why.
         pass
     if source.returncode or target.returncode:
-        raise SystemExit(f"{account.site}: reading the dump ended with {source.returncode}, loading it with {target.returncode}: the database is as it was")
+        said.seek(0)
+        raise SystemExit(f"{account.site}: reading the dump ended with {source.returncode}, loading it with {target.returncode}: {complaint(said.read())}: the database is as it was")
     return parts
 
 
 def change_places(account, parts):
     """Has loaded tables and the site's own change places, and makes the views,
     triggers, routines and events as they are in the dump."""
-    live = lasting(table_names(account))
     end_sessions(account.site)
     # Those of an attempt that was cut off here are rows of no use to anybody: a
     # dump was asked for in their place.
-    drop(account, [name for name in table_names(account) if name.startswith(REPLACED)])
+    drop(account, [name for name in table_names(account, ANYTHING) if name.startswith(REPLACED)])
+    # A view may have come in the place of a table.
+    views, tables = table_names(account, "'VIEW'"), set(parts.names.values())
+    live = lasting(table_names(account)) + [name for name in views if name in tables]
     pairs = [(name, beside(name, REPLACED)) for name in live] + list(parts.names.items())
-    others = "".join(f"drop view if exists {quoted(name)};\n" for name in table_names(account, "'VIEW'"))
+    others = "".join(f"drop view if exists {quoted(name)};\n" for name in views if name not in tables)
     for kind, name in account.query(
             f"select routine_type, routine_name from information_schema.routines where routine_schema = '{account.name}' "
             f"union select 'EVENT', event_name from information_schema.events where event_schema = '{account.name}'"):

@@ -363,7 +363,7 @@ def flush():
     things of their own, the list of assets above all. What is in the same
     database as the queue is not all of it a cache."""
     server = server_at("redis_cache")
-    if place(server) != place(server_at("redis_queue")):
+    if "redis_queue" not in read("common_site_config.json") or place(server) != place(server_at("redis_queue")):
         server.flushdb()
         return
     for key in server.scan_iter(count=1000):
