@@ -23,6 +23,12 @@ systemd() {
 	systemctl "$scope" show-environment </dev/null >/dev/null 2>&1
 }
 
+# host_stops: whether the host is being stopped or restarted, as far as systemd
+# says so.
+host_stops() {
+	command -v systemctl >/dev/null && [ "$(systemctl is-system-running </dev/null 2>/dev/null)" = stopping ]
+}
+
 lingers() { loginctl show-user "$(id -un)" -p Linger </dev/null 2>/dev/null | grep -qx Linger=yes; }
 
 # waker: the word for what would wake a run: systemd, cron or nothing.
@@ -50,6 +56,7 @@ arm_systemd() {
 		ExecStart=/bin/sh -c $(unit_word 'exec /bin/sh "$1/runner" wake >>"$1/log" 2>&1') sh $(unit_word "$run")
 		KillMode=process
 		TimeoutStopSec=5
+		SuccessExitStatus=3 4 10
 	END
 		# Made by a run of the pipeline, which removes it at its end.
 		[Unit]
@@ -63,6 +70,9 @@ arm_systemd() {
 		[Install]
 		WantedBy=timers.target
 	END2
+	# systemd complains of units that only their owner may read, and they have no
+	# secrets.
+	chmod 644 "$units/$name.service" "$units/$name.timer"
 	systemctl "$scope" daemon-reload </dev/null >/dev/null 2>&1 &&
 		systemctl "$scope" enable --now "$name.timer" </dev/null >/dev/null 2>&1
 }
@@ -72,10 +82,12 @@ disarm_systemd() {
 	systemd
 	name=deploy-run-$id
 	[ -f "$units/$name.timer" ] || [ -f "$units/$name.service" ] || return 0
-	# Not the service: this may be it.
+	# Not the service: this may be it. For the same reason nothing is reloaded: a
+	# service whose file is gone has what systemd has for any by default, ends
+	# after 90 seconds, and with all of its processes. systemd forgets both by itself
+	# when they don't run any more.
 	systemctl "$scope" disable --now "$name.timer" </dev/null >/dev/null 2>&1
 	rm -f "$units/$name.timer" "$units/$name.service" "$units/timers.target.wants/$name.timer"
-	systemctl "$scope" daemon-reload </dev/null >/dev/null 2>&1
 }
 
 # quoted: the run's folder within quotes in a crontab.
