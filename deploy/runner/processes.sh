@@ -9,8 +9,8 @@ started() {
 	{ read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
 	# shellcheck disable=SC2086 # to be split
 	set -- ${stat##*) }
-	# A zombie has ended.
-	[ "$1" != Z ] || return 1
+	# A zombie has ended, and so has one of which nothing could be read any more.
+	[ "$#" -ge 20 ] && [ "$1" != Z ] || return 1
 	shift 19
 	echo "$1"
 }

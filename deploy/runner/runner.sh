@@ -204,6 +204,9 @@ trap '' HUP INT
 trap 'on_term' TERM
 # shellcheck disable=SC2317 # called by the trap
 on_term() {
+	# With a session, or its unit, the run is told to end as everything else is. It
+	# is neither stopped nor undone for that: it goes on after the restart.
+	if host_stops; then exit 1; fi
 	if [ -n "$reached" ]; then
 		echo "not stopped: the run is past the point where it can be"
 	elif [ -z "$stopping" ]; then

@@ -23,6 +23,12 @@ systemd() {
 	systemctl "$scope" show-environment </dev/null >/dev/null 2>&1
 }
 
+# host_stops: whether the host is being stopped or restarted, as far as systemd
+# says so.
+host_stops() {
+	command -v systemctl >/dev/null && [ "$(systemctl is-system-running </dev/null 2>/dev/null)" = stopping ]
+}
+
 lingers() { loginctl show-user "$(id -un)" -p Linger </dev/null 2>/dev/null | grep -qx Linger=yes; }
 
 # waker: the word for what would wake a run: systemd, cron or nothing.
@@ -49,8 +55,8 @@ arm_systemd() {
 		$([ "$scope" = --user ] || echo User=root)
 		ExecStart=/bin/sh -c $(unit_word 'exec /bin/sh "$1/runner" wake >>"$1/log" 2>&1') sh $(unit_word "$run")
 		KillMode=process
-		SuccessExitStatus=3 4
 		TimeoutStopSec=5
+		SuccessExitStatus=3 4 10
 	END
 		# Made by a run of the pipeline, which removes it at its end.
 		[Unit]
@@ -64,6 +70,9 @@ arm_systemd() {
 		[Install]
 		WantedBy=timers.target
 	END2
+	# systemd complains of units that only their owner may read, and they have no
+	# secrets.
+	chmod 644 "$units/$name.service" "$units/$name.timer"
 	systemctl "$scope" daemon-reload </dev/null >/dev/null 2>&1 &&
 		systemctl "$scope" enable --now "$name.timer" </dev/null >/dev/null 2>&1
 }

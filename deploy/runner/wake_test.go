@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/desiredeffect/erpnext-pipeline/deploy/runner"
@@ -137,6 +138,48 @@ func (h *host) verify() {
 		if out, err := cmd.CombinedOutput(); err != nil || strings.Contains(string(out), "deploy-run-") {
 			h.t.Errorf("systemd-analyze verify: %v\n%s", err, out)
 		}
+	}
+}
+
+// TestHostStops: a run that is told to end because the host is stopped is neither
+// stopped nor undone: it goes on after the restart.
+func TestHostStops(t *testing.T) {
+	for shell, env := range shells(t) {
+		t.Run(shell, func(t *testing.T) {
+			h := newHost(t, env, steps{
+				"10-a.do": "echo a >>trace", "10-a.undo": "echo undo-a >>trace",
+				"20-b.do": "echo b >>trace; [ -e again ] || { touch again; sleep 60; }",
+			})
+			sh := h.sh()
+			h.tool("systemctl", `[ "$1" = is-system-running ] && [ -e "`+h.dir+`/stopping" ] && echo stopping`)
+			first := exec.Command(sh, runner.Command(h.run, "start")[1:]...)
+			first.Env = h.env
+			first.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			if err := first.Start(); err != nil {
+				t.Fatal(err)
+			}
+			until(t, "the second step", func() bool { return h.words("trace") == "a b" })
+			if err := os.WriteFile(filepath.Join(h.dir, "stopping"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			// As systemd does it: to all that belongs to the session.
+			if err := syscall.Kill(-first.Process.Pid, syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			_ = first.Wait()
+			if code, out := h.do("status"); strings.TrimSpace(out) != "interrupted" || strings.Contains(h.read("journal"), "undoing") {
+				t.Errorf("%d %s, journal\n%s", code, out, h.read("journal"))
+			}
+			if err := os.Remove(filepath.Join(h.dir, "stopping")); err != nil {
+				t.Fatal(err)
+			}
+			if code, out := h.do("wake"); code != 0 {
+				t.Errorf("wake: exit %d\n%s", code, out)
+			}
+			if got := h.words("trace"); got != "a b b" || h.journal().Outcome() != runner.Done || h.locked() {
+				t.Errorf("trace %q, journal\n%s", got, h.read("journal"))
+			}
+		})
 	}
 }
 
