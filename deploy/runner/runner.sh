@@ -61,9 +61,15 @@ cd "$run" || exit 10
 # shellcheck source=/dev/null
 . ./wake.sh
 
+# flush: what was written beside the run is on the disk, with the names of files.
+flush() { sync -f . 2>/dev/null || sync; }
+
 # journal EVENT DETAILS…: to the journal, and for the client that follows to the
 # output.
 journal() {
+	# After a power cut a step that has ended is not done again: all that it wrote
+	# has to be there before that is.
+	case $1 in end | undo-end) flush ;; esac
 	read -r seconds _ </proc/uptime
 	entry="$(date -u +%Y-%m-%dT%H:%M:%SZ) $seconds $*"
 	printf '%s\n' "$entry" >>journal
