@@ -276,6 +276,40 @@ func TestUnlockForced(t *testing.T) {
 	}
 }
 
+// TestUnlockForcedUnnoted ends what is below the runner, whether it was noted or
+// not.
+func TestUnlockForcedUnnoted(t *testing.T) {
+	short(t)
+	m := newMachine(t)
+	m.mustRelease("1.0.0")
+	m.leave("1.0.1", "up", "/releases/1.0.1/.env up ")
+	pids, id := m.processes(), m.inspect().Lock.Run
+	if err := os.Remove(filepath.Join(m.dir, "runs", id, "child")); err != nil {
+		t.Fatal(err)
+	}
+	if err := Unlock(t.Context(), m, m.target(), id); err != nil {
+		t.Error(err)
+	}
+	for _, pid := range pids {
+		m.gone(pid)
+	}
+	m.ended(id)
+}
+
+// ended waits until the process of a run that was ended has left its exit code,
+// the last file that it leaves.
+func (m *machine) ended(id string) {
+	m.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(filepath.Join(m.dir, "runs", id, "log.exit")); err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			m.t.Fatal("its process has left no exit code")
+		}
+	}
+}
+
 // lossy loses the connection when a run is started: before the start reaches
 // the host, or after.
 type lossy struct {

@@ -7,13 +7,17 @@ dir=$1 id=$2
 run=$dir/runs/$id
 [ -e "$dir/lock" ] && [ "$(lock_holder)" = "$id" ] || exit 44
 
-# gone NAME <FAMILY: waits ten seconds until none of these processes is there.
+# gone <FAMILY: waits ten seconds until none of these processes is there; else it
+# prints one that is.
 gone() {
 	while read -r pid tick; do
 		looks=0
 		while [ -n "$pid" ] && [ "$(started "$pid")" = "$tick" ]; do
 			looks=$((looks + 1))
-			[ "$looks" -le 100 ] || return 1
+			[ "$looks" -le 100 ] || {
+				echo "$pid"
+				return 1
+			}
 			sleep 0.1
 		done
 	done
@@ -27,21 +31,18 @@ end() {
 if [ -n "$id" ] && [ -d "$run" ]; then
 	cd "$run" || exit
 	disarm
+	all=
 	if named "$dir/lock"; then
-		pid=$(field pid "$dir/lock")
-		end KILL "$pid $(field tick "$dir/lock")" || {
-			echo "$pid"
-			exit 45
-		}
+		# Those below it are not found any more when it is gone.
+		all=$(family "$(field pid "$dir/lock")")
+		end KILL "$(printf '%s\n' "$all" | head -n 1)" || exit 45
 	fi
+	# An earlier runner may have left its step.
 	if [ -f child ] && named child; then
-		pid=$(field pid child)
-		all=$(family "$pid")
-		end TERM "$all" || end KILL "$all" || {
-			echo "$pid"
-			exit 45
-		}
+		all="$all
+$(family "$(field pid child)")"
 	fi
+	end TERM "$all" >/dev/null || end KILL "$all" || exit 45
 fi
 [ "$(lock_holder)" = "$id" ] || exit 44
 rm -f -- "$dir/lock"

@@ -28,6 +28,30 @@ field() { sed -n "s/^$1=//p" "$2" 2>/dev/null | head -n 1; }
 # named FILE: whether the process that a lock, or a file child, names runs.
 named() { alive "$(field pid "$1")" "$(field tick "$1")" "$(field boot "$1")"; }
 
+# note LOCK: notes this process as the step under way of the runner that the lock
+# names and that called it. Where that can't be done nothing may begin: no one
+# would know of it. The file child is there whole or not at all; the room it takes
+# is that of child.part, so that there is some on a disk that is full.
+note() {
+	# It is asked again after the note: who comes after the runner goes by that.
+	if called "$1" &&
+		printf 'pid=%s\ntick=%s\nboot=%s\n' "$$" "$(started $$)" "$(boot)" 1<>child.part && named child.part &&
+		mv -f child.part child && called "$1"; then
+		return
+	fi
+	echo "not begun: its process can't be noted, or its runner is gone"
+	return 1
+}
+
+# called LOCK: whether the runner that called this process is there still.
+called() { [ "$(field pid "$1")" = "$PPID" ] && named "$1"; }
+
+# reserve: takes the room for that note.
+reserve() {
+	[ ! -f child ] || mv -f child child.part
+	[ -s child.part ] || printf '%150s\n' '' >child.part
+}
+
 # family PID: the number and the tick of a process and of all below it, those
 # above first.
 family() (

@@ -27,7 +27,8 @@
 # Beside the steps it keeps
 #   journal    what was begun and ended, one line each:
 #              UTC time, seconds since boot, event, details
-#   child      the process of the step under way
+#   child      the process of the step under way, which notes itself before it
+#              begins
 # and in the folder above runs/ the deploy lock, the file "lock": one run at a
 # time. It belongs to a run and names the process that works on it.
 #
@@ -61,9 +62,15 @@ cd "$run" || exit 10
 # shellcheck source=/dev/null
 . ./wake.sh
 
+# flush: what was written beside the run is on the disk, with the names of files.
+flush() { sync -f . 2>/dev/null || sync; }
+
 # journal EVENT DETAILS…: to the journal, and for the client that follows to the
 # output.
 journal() {
+	# After a power cut a step that has ended is not done again: all that it wrote
+	# has to be there before that is.
+	case $1 in end | undo-end) flush ;; esac
 	read -r seconds _ </proc/uptime
 	entry="$(date -u +%Y-%m-%dT%H:%M:%SZ) $seconds $*"
 	printf '%s\n' "$entry" >>journal
@@ -218,9 +225,8 @@ on_term() {
 # execute FILE: runs a script and returns its exit code. It runs beside, so that
 # a signal is heard while it does; and without input, which it could wait for.
 execute() {
-	sh "$run/$1" </dev/null &
+	sh -c '. ./processes.sh && note "$2" && exec sh "$1"' sh "$run/$1" "$lock" </dev/null &
 	child=$!
-	printf 'pid=%s\ntick=%s\nboot=%s\n' "$child" "$(started "$child")" "$(boot)" >child
 	# A wish to stop that came before there was a child to tell.
 	[ -z "$stopping" ] || [ -n "$reached" ] || terminate "$child"
 	# A signal ends wait, not the child.
@@ -237,7 +243,7 @@ execute() {
 		[ "$again" = 127 ] || code=$again
 	fi
 	child=
-	rm -f child
+	reserve
 	return "$code"
 }
 
@@ -462,7 +468,7 @@ fi
 # What was cut off is a line of its own.
 [ ! -s journal ] || [ "$(tail -c 1 journal | wc -l)" -eq 1 ] || echo >>journal
 arm
-journal run-begin "$verb" "$$" "$(boot)" || {
+{ reserve && journal run-begin "$verb" "$$" "$(boot)"; } || {
 	disarm
 	release
 	refuse "can't write the journal"

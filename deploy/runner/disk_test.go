@@ -1,0 +1,104 @@
+//go:build unix
+
+package runner_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/desiredeffect/erpnext-pipeline/deploy/runner"
+)
+
+// TestOnDiskBeforeItIsSaid: what a step has written is on the disk before the
+// journal says that the step has ended, whether this host's sync knows file
+// systems or not.
+func TestOnDiskBeforeItIsSaid(t *testing.T) {
+	for shell, env := range shells(t) {
+		for knows, want := range map[string]string{
+			"true":  "-f . | begin 10-a, journal | end 10-a 1, journal | undoing, journal | undo-begin 10-a, -f . | undo-begin 10-a, journal | undo-end 10-a 0, journal | run-end undone 10-a",
+			"false": "all | begin 10-a, journal | end 10-a 1, journal | undoing, journal | undo-begin 10-a, all | undo-begin 10-a, journal | undo-end 10-a 0, journal | run-end undone 10-a",
+		} {
+			t.Run(shell+" "+knows, func(t *testing.T) {
+				h := newHost(t, env, steps{"10-a.do": "exit 1", "10-a.undo": "true"})
+				h.tool("sync", `case $1 in -f) `+knows+` || exit 1 ;; esac; echo "${*:-all} | $(tail -n 1 journal 2>/dev/null | cut -d " " -f 3-)" >>synced`)
+				if exit, out := h.do("start"); exit != runner.ExitUndone {
+					t.Fatalf("exit code %d: %s", exit, out)
+				}
+				_, synced, _ := strings.Cut(h.read("synced"), "journal | begin 10-a\n")
+				synced = strings.ReplaceAll(strings.TrimSpace(synced), "\n", ", ")
+				if !strings.HasPrefix(synced, want) {
+					t.Errorf("synced, with the journal's last line:\n got %s\nwant %s", synced, want)
+				}
+			})
+		}
+	}
+}
+
+// TestStepNotNoted: a step whose process can't be noted does not begin.
+func TestStepNotNoted(t *testing.T) {
+	for shell, env := range shells(t) {
+		t.Run(shell, func(t *testing.T) {
+			h := newHost(t, env, steps{
+				"10-a.do": "echo a >>trace; rm -rf child.part; mkdir -p child.part/child", "20-b.do": "echo b >>trace",
+			})
+			if exit, out := h.do("start"); exit != runner.ExitUndone || !strings.Contains(out, "not begun: its process can't be noted") {
+				t.Errorf("exit code %d: %s", exit, out)
+			}
+			if got := h.words("trace"); got != "a" {
+				t.Errorf("trace %q", got)
+			}
+		})
+	}
+}
+
+// TestKilledBeforeTheNote: a step whose runner was killed before it could be
+// noted does not begin, so that it is not under way twice.
+func TestKilledBeforeTheNote(t *testing.T) {
+	for shell, env := range shells(t) {
+		t.Run(shell, func(t *testing.T) {
+			h := newHost(t, env, steps{"10-a.do": "echo a >>trace", "20-b.do": "echo b >>trace"})
+			sh := h.sh()
+			h.tool("sh", `case "$*" in *10-a.do*) [ -e again ] || { touch again; kill -9 $PPID; sleep 0.5; touch later; } ;; esac; exec `+sh+` "$@"`)
+			start := func(verb string) {
+				cmd := exec.Command(sh, runner.Command(h.run, verb)[1:]...)
+				cmd.Env = h.env
+				_ = cmd.Run()
+			}
+			start("start")
+			start("wake")
+			until(t, "the first process", func() bool { _, err := os.Stat(filepath.Join(h.run, "later")); return err == nil })
+			time.Sleep(300 * time.Millisecond)
+			if got := h.words("trace"); got != "a b" || h.journal().Outcome() != runner.Done {
+				t.Errorf("trace %q, outcome %q", got, h.journal().Outcome())
+			}
+		})
+	}
+}
+
+// TestDiskFull: on a disk that is full a step is undone as ever, because the room
+// for the note about its process is kept.
+func TestDiskFull(t *testing.T) {
+	if out, err := exec.Command("unshare", "--mount", "true").CombinedOutput(); err != nil {
+		t.Skipf("can't mount a file system: %s", out)
+	}
+	for shell, env := range shells(t) {
+		t.Run(shell, func(t *testing.T) {
+			h := newHost(t, env, steps{
+				"10-a.do":   "cat /dev/zero >fill 2>/dev/null; exit 1",
+				"10-a.undo": "grep -qx pid=$$ child && ! echo full 2>/dev/null >another",
+			})
+			sh := h.sh()
+			cmd := exec.Command("unshare", "--mount", "/bin/sh", "-c", `mount -t tmpfs -o size=256k tmpfs /mnt && cp -R "$1" /mnt && shift && exec "$@"`,
+				"sh", filepath.Dir(h.run), sh, "/mnt/runs/"+filepath.Base(h.run)+"/runner", "start")
+			cmd.Env = h.env
+			out, err := cmd.CombinedOutput()
+			if exitCode(err) != runner.ExitUndone || !strings.Contains(string(out), "undo-end 10-a 0") {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+}
