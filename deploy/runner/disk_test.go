@@ -102,3 +102,19 @@ func TestDiskFull(t *testing.T) {
 		})
 	}
 }
+
+// TestJournalCutOff: a line that a full disk cut off does not take the next one
+// with it.
+func TestJournalCutOff(t *testing.T) {
+	for shell, env := range shells(t) {
+		t.Run(shell, func(t *testing.T) {
+			h := newHost(t, env, steps{
+				"10-a.do": "printf '2026-11-23T2' >>journal; echo a >>trace", "20-b.do": "printf '2026-' >>journal; exit 1", "20-b.undo": "kill -9 $PPID",
+			})
+			h.do("start")
+			if got, want := h.events(), "run-begin start, begin 10-a, end 10-a 0, begin 20-b, end 20-b 1, undoing, undo-begin 20-b"; got != want {
+				t.Errorf("journal:\n got %s\nwant %s", got, want)
+			}
+		})
+	}
+}

@@ -73,7 +73,10 @@ journal() {
 	case $1 in end | undo-end) flush ;; esac
 	read -r seconds _ </proc/uptime
 	entry="$(date -u +%Y-%m-%dT%H:%M:%SZ) $seconds $*"
-	printf '%s\n' "$entry" >>journal
+	# What was cut off, by a full disk or with the power, is a line of its own.
+	torn=
+	[ ! -s journal ] || [ "$(tail -c 1 journal | wc -l)" -eq 1 ] || torn='\n'
+	printf '%b%s\n' "$torn" "$entry" >>journal
 	written=$?
 	# It has to be there after a power cut.
 	sync journal 2>/dev/null || sync
@@ -496,8 +499,6 @@ if [ "$verb" = start ]; then
 	# What a power cut can take away is no run.
 	find . -type f -exec sync {} + 2>/dev/null || sync
 fi
-# What was cut off is a line of its own.
-[ ! -s journal ] || [ "$(tail -c 1 journal | wc -l)" -eq 1 ] || echo >>journal
 arm
 { reserve && journal run-begin "$verb" "$$" "$(boot)"; } || {
 	disarm
