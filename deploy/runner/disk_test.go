@@ -118,3 +118,38 @@ func TestJournalCutOff(t *testing.T) {
 		})
 	}
 }
+
+// TestJournalNotBegun: a run whose first line can't be written never began, and
+// one that can't be carried on with is woken again.
+func TestJournalNotBegun(t *testing.T) {
+	for shell, env := range shells(t) {
+		t.Run(shell, func(t *testing.T) {
+			h := newHost(t, env, steps{
+				// No file can be longer than the limit set below.
+				"10-a.do": "echo a >>trace; [ -e again ] || { touch again; head -c 1000 /dev/zero | tr '\\0' x >>journal; kill -9 $PPID; }",
+			})
+			sh := h.sh()
+			h.tool("crontab", `[ "$1" = -l ] && exec cat "$CRONTAB"; cat >"$CRONTAB"; [ ! -e full ] || ln -s /dev/full journal`)
+			do := func(verb, prepare string) int {
+				cmd := exec.Command(sh, append([]string{"-c", prepare + `; cd "${2%/*}"; exec "$@"`, "sh", sh}, runner.Command(h.run, verb)[1:]...)...)
+				cmd.Env = h.env
+				_, err := cmd.CombinedOutput()
+				return exitCode(err)
+			}
+			if exit := do("start", `touch "${2%/*}/full"`); exit != runner.ExitRefused || h.locked() || h.crontab() != ownLine {
+				t.Errorf("start: exit code %d; locked: %v, crontab\n%s", exit, h.locked(), h.crontab())
+			}
+			if _, err := os.Lstat(filepath.Join(h.run, "journal")); err == nil {
+				t.Error("the run seems to have begun")
+			}
+
+			do("start", `rm "${2%/*}/full"`)
+			if exit := do("resume", `trap "" XFSZ; ulimit -f 1`); exit != runner.ExitRefused || h.locked() || !strings.Contains(h.crontab(), "wake") {
+				t.Errorf("resume: exit code %d; locked: %v, crontab\n%s", exit, h.locked(), h.crontab())
+			}
+			if exit := do("wake", ":"); exit != runner.ExitDone || h.words("trace") != "a a" || h.locked() || h.crontab() != ownLine {
+				t.Errorf("wake: exit code %d; locked: %v, crontab\n%s", exit, h.locked(), h.crontab())
+			}
+		})
+	}
+}

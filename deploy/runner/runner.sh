@@ -501,7 +501,12 @@ if [ "$verb" = start ]; then
 fi
 arm
 { reserve && journal run-begin "$verb" "$$" "$(boot)"; } || {
-	disarm
+	# A new run leaves nothing by which it would seem to have begun; one that was
+	# begun is woken again.
+	if [ "$verb" = start ]; then
+		disarm
+		rm -f journal
+	fi
 	release
 	refuse "can't write the journal"
 }
