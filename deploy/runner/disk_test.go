@@ -153,3 +153,33 @@ func TestJournalNotBegun(t *testing.T) {
 		})
 	}
 }
+
+// TestWakerOnDisk: what wakes a run is on the disk before the run begins.
+func TestWakerOnDisk(t *testing.T) {
+	for shell, env := range shells(t) {
+		for _, systemd := range []bool{true, false} {
+			t.Run(shell+" "+map[bool]string{true: "systemd", false: "cron"}[systemd], func(t *testing.T) {
+				h := newHost(t, env, steps{"10-a.do": "true"})
+				sh := h.sh()
+				want := "all: 3 lines of cron"
+				if systemd {
+					if err := os.Mkdir(filepath.Join(h.dir, "units"), 0o700); err != nil {
+						t.Fatal(err)
+					}
+					want = "-f " + filepath.Join(h.dir, "units") + ": 2 units"
+				}
+				h.tool("id", "echo 0")
+				h.tool("sync", `[ -e journal ] || if [ -d "$SYSTEMD_UNIT_PATH" ]; then
+echo "$*: $(find "$SYSTEMD_UNIT_PATH" -name "deploy-run-*" -size +0 | wc -l) units"
+else echo "${*:-all}: $(grep -c 0001-1.0.0 "$CRONTAB") lines of cron"; fi >>synced`)
+				cmd := exec.Command(sh, runner.Command(h.run, "start")[1:]...)
+				cmd.Env = h.env
+				out, err := cmd.CombinedOutput()
+				lines := strings.Split(strings.TrimSpace(h.read("synced")), "\n")
+				if last := lines[len(lines)-1]; err != nil || last != want {
+					t.Errorf("%v: %s\nsynced last is %q, want %q", err, out, last, want)
+				}
+			})
+		}
+	}
+}

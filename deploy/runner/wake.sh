@@ -64,7 +64,9 @@ arm_systemd() {
 		WantedBy=timers.target
 	END2
 	systemctl "$scope" daemon-reload </dev/null >/dev/null 2>&1 &&
-		systemctl "$scope" enable --now "$name.timer" </dev/null >/dev/null 2>&1
+		systemctl "$scope" enable --now "$name.timer" </dev/null >/dev/null 2>&1 || return 1
+	# The units have to be there after a power cut.
+	sync -f "$units" 2>/dev/null || sync
 }
 
 disarm_systemd() {
@@ -103,7 +105,9 @@ arm_cron() {
 		echo "# run $id"
 		echo "@reboot sh '$(quoted)/runner' wake >>'$(quoted)/log' 2>&1"
 		echo "* * * * * sh '$(quoted)/runner' wake >>'$(quoted)/log' 2>&1"
-	} | crontab - 2>/dev/null
+	} | crontab - 2>/dev/null || return 1
+	# Where cron keeps it only cron knows.
+	sync
 }
 
 disarm_cron() {
