@@ -132,13 +132,15 @@ disarm() {
 # its settings and its engine.
 # keep_environment: writes down what wake needs; use_environment: takes it up.
 keep_environment() {
-	env | grep -E '^(PATH|HOME|DOCKER_HOST|DOCKER_CONTEXT|DOCKER_CONFIG|XDG_RUNTIME_DIR)=' >environment.part && mv -f environment.part environment
+	env | grep -E '^(PATH|HOME|DOCKER_(HOST|CONTEXT|CONFIG|TLS_VERIFY|CERT_PATH)|XDG_RUNTIME_DIR)=' >environment.part && mv -f environment.part environment
 }
 use_environment() {
 	[ -f environment ] || return 0
 	while IFS= read -r line; do
 		case $line in
-		PATH=?* | HOME=* | DOCKER_HOST=* | DOCKER_CONTEXT=* | DOCKER_CONFIG=* | XDG_RUNTIME_DIR=*) export "${line%%=*}=${line#*=}" ;;
+		PATH=?* | HOME=* | DOCKER_HOST=* | DOCKER_CONTEXT=* | DOCKER_CONFIG=* | DOCKER_TLS_VERIFY=* | DOCKER_CERT_PATH=* | XDG_RUNTIME_DIR=*)
+			export "${line%%=*}=${line#*=}"
+			;;
 		esac
 	done <environment
 }
