@@ -243,11 +243,13 @@ trap '' HUP INT
 trap 'on_term' TERM
 # shellcheck disable=SC2317 # called by the trap
 on_term() {
+	# It may be asked again and again.
+	[ -z "$stopping" ] || return 0
+	stopping=1
 	if [ -n "$reached" ]; then
 		echo "not stopped: the run is past the point where it can be"
-	elif [ -z "$stopping" ]; then
-		stopping=1
-		[ -z "$child" ] || terminate "$child"
+	elif [ -n "$child" ]; then
+		terminate "$child"
 	fi
 }
 
