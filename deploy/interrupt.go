@@ -8,8 +8,12 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/deploy/runner"
 )
 
-// stopLimit is how long a run that was asked to stop has to undo what it did.
-const stopLimit = 2 * time.Minute
+// stopLimit is how long a run that was asked to stop has to undo what it did;
+// stopAgain is after how long it is asked again.
+const (
+	stopLimit = 2 * time.Minute
+	stopAgain = 2 * time.Second
+)
 
 // awaitInterrupt waits until the context is done, and asks the run to stop then.
 // One that can't be stopped any more is followed to its end, or until it is told
@@ -21,26 +25,43 @@ func (r *session) awaitInterrupt(ctx, following context.Context, leave func(), e
 		return
 	case <-ctx.Done():
 	}
-	stopped := r.stop(following)
+	if !r.output.critical() {
+		r.observe(Event{Kind: Stopping})
+		if over := r.awaitStop(following, leave, ended); over {
+			return
+		}
+	}
+	// It was at that part when it was asked.
+	r.observe(Event{Kind: CarryingOn})
+	r.awaitDetach(leave, ended)
+}
+
+// awaitStop asks the run to stop until it has ended, or is left because that
+// takes too long: then it is over. It is not where the run can't be stopped any
+// more.
+func (r *session) awaitStop(following context.Context, leave func(), ended <-chan struct{}) (over bool) {
+	asking, cancel := context.WithCancel(following)
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		r.keepStopping(asking)
+	}()
+	defer func() { cancel(); <-asked }()
 	limit := time.NewTimer(stopLimit)
 	defer limit.Stop()
 	look := time.NewTicker(100 * time.Millisecond)
 	defer look.Stop()
-	for stopped && !r.output.critical() {
+	for !r.output.critical() {
 		select {
 		case <-ended:
-			return
+			return true
 		case <-limit.C:
 			leave()
-			return
+			return true
 		case <-look.C:
 		}
 	}
-	if stopped {
-		// It was at that part when it was asked.
-		r.observe(Event{Kind: CarryingOn})
-	}
-	r.awaitDetach(leave, ended)
+	return false
 }
 
 // awaitDetach leaves a run that goes on when it is told to detach. It returns at
@@ -53,19 +74,20 @@ func (r *session) awaitDetach(leave func(), ended <-chan struct{}) {
 	}
 }
 
-// stop asks the run to stop, and reports whether it did: not where it is too
-// late. Only the runner knows whether stopping is still possible; it says so in
-// its output.
-func (r *session) stop(ctx context.Context) bool {
-	if r.output.critical() {
-		r.observe(Event{Kind: CarryingOn})
-		return false
+// keepStopping asks the run to stop, again and again: that may not arrive, or
+// come before its runner works or while the run waits to be woken. Only the
+// runner knows whether stopping is still possible; it says so in its output.
+func (r *session) keepStopping(ctx context.Context) {
+	for ctx.Err() == nil {
+		// Who follows the run makes a connection that is lost again.
+		if h := r.conn.get(); h != nil {
+			once, cancel := context.WithTimeout(ctx, 15*time.Second)
+			_, _ = h.Run(once, runner.Command(r.at.run(r.id), "stop"), host.Options{})
+			cancel()
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(stopAgain):
+		}
 	}
-	r.observe(Event{Kind: Stopping})
-	if h := r.conn.get(); h != nil {
-		ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
-		defer cancel()
-		_, _ = h.Run(ctx, runner.Command(r.at.run(r.id), "stop"), host.Options{})
-	}
-	return true
 }

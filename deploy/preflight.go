@@ -64,8 +64,11 @@ func (s State) hostProblems(t Target) problem.Report {
 			report.Addf("deploy.locked", "deploy lock", "wait for it; to see what it does: tail -f "+at.log(lock.Run),
 				"run %s%s is under way since %s", lock.Run, by, lock.Since.Format("15:04:05 MST"))
 		} else {
-			report.Addf("deploy.lock-left", "deploy lock",
-				s.finishes(lock.Run)+"; the host itself tries to carry on within a minute",
+			remedy := s.finishes(lock.Run)
+			if slices.Contains(s.runs, lock.Run) && !s.NoWaker {
+				remedy += "; the host itself tries to carry on within a minute"
+			}
+			report.Addf("deploy.lock-left", "deploy lock", remedy,
 				"run %s%s has it, but its process is gone: it was interrupted", cmp.Or(lock.Run, "(the lock can't be read)"), by)
 		}
 	} else if s.LastRun != nil && (s.LastRun.Status == RunHeld || s.LastRun.Status == RunInterrupted) {
@@ -84,7 +87,8 @@ func (s State) hostProblems(t Target) problem.Report {
 // finishes says how a run that waits is brought to its end.
 func (s State) finishes(run string) string {
 	switch {
-	case s.LastRun == nil || s.LastRun.ID != run:
+	case s.LastRun == nil || s.LastRun.ID != run || !slices.Contains(s.runs, run):
+		// It can't be read, or the run's folder is gone.
 		return "pipeline unlock --force takes the lock away"
 	case s.LastRun.Settled:
 		return "pipeline unlock --resume carries on with it; its release is live, and nothing is put back any more"

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 )
 
@@ -304,6 +305,20 @@ func onCarryingOn(do func(detach chan<- struct{})) func(*Deployer) {
 // detachAtOnce detaches then.
 var detachAtOnce = onCarryingOn(func(detach chan<- struct{}) { close(detach) })
 
+// deaf does not hear that a run is to stop, a number of times.
+type deaf struct {
+	*machine
+	stops int
+}
+
+func (d *deaf) Run(ctx context.Context, argv []string, o host.Options) (host.Result, error) {
+	if argv[len(argv)-1] == "stop" && d.stops > 0 {
+		d.stops--
+		return host.Result{}, errors.New("connection lost")
+	}
+	return d.machine.Run(ctx, argv, o)
+}
+
 func TestInterrupt(t *testing.T) {
 	short(t)
 	t.Run("before the critical part", func(t *testing.T) {
@@ -318,6 +333,18 @@ func TestInterrupt(t *testing.T) {
 		state, err := Inspect(t.Context(), m, m.target())
 		if err != nil || state.Lock != nil || state.Current.Version != "1.0.0" || slices.Contains(state.Releases, "1.0.1") {
 			t.Errorf("left behind: %v, %+v", err, state)
+		}
+	})
+	t.Run("where the host does not hear it at first", func(t *testing.T) {
+		m := newMachine(t)
+		m.mustRelease("1.0.0")
+		m.when("wait", "pull --quiet registry.example", waits)
+		ctx, pull := interrupt(t, "pull")
+		_, _, err := m.release(ctx, "1.0.1", pull, func(d *Deployer) {
+			d.Dial = func(context.Context) (Host, error) { return &deaf{machine: m, stops: 1}, nil }
+		})
+		if !errors.Is(err, ErrInterrupted) || m.current() != "releases/1.0.0" {
+			t.Errorf("got %v, and %s is current", err, m.current())
 		}
 	})
 	t.Run("in the critical part it is followed to its end", func(t *testing.T) {

@@ -214,6 +214,12 @@ func (s *State) findRuns(sections map[string]string) {
 		if s.Lock.Run != "" {
 			s.Lock.Status = statusOf(sections["lock-run"], journal)
 		}
+		switch s.Lock.Status {
+		case RunDone, RunUndone, RunNotStarted:
+			// It was left by a run that was killed as it ended or began: no one has
+			// it any more, and the next run takes it.
+			s.Lock = nil
+		}
 	}
 	id, word, _ := strings.Cut(sections["last-run"], "\n")
 	s.newestStarted = id

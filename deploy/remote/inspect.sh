@@ -79,7 +79,12 @@ echo "$last"
 # The run that holds the lock need not be the last one.
 section lock-run
 holder=$(lock_holder)
-[ -z "$holder" ] || sh "$dir/runs/$holder/runner" status 2>/dev/null
+word=$([ -z "$holder" ] || sh "$dir/runs/$holder/runner" status 2>/dev/null)
+echo "$word"
+# A run that has ended or never begun does not have it any more.
+case $word in
+done | undone | not-started) holder= ;;
+esac
 section settled
 [ -z "${holder:-$last}" ] || cat "$dir/runs/${holder:-$last}/settled" 2>/dev/null
 section journal

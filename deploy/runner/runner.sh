@@ -73,7 +73,10 @@ journal() {
 	case $1 in end | undo-end) flush ;; esac
 	read -r seconds _ </proc/uptime
 	entry="$(date -u +%Y-%m-%dT%H:%M:%SZ) $seconds $*"
-	printf '%s\n' "$entry" >>journal
+	# What was cut off, by a full disk or with the power, is a line of its own.
+	torn=
+	[ ! -s journal ] || [ "$(tail -c 1 journal | wc -l)" -eq 1 ] || torn='\n'
+	printf '%b%s\n' "$torn" "$entry" >>journal
 	written=$?
 	# It has to be there after a power cut.
 	sync journal 2>/dev/null || sync
@@ -85,8 +88,7 @@ journal() {
 owned() { [ "$(field run "$lock")" = "$id" ] && [ "$(field pid "$lock")" = "$$" ]; }
 
 # acquire VERB: takes the deploy lock. Making a hard link is one step and fails
-# where there is a lock. A lock of this very run whose process has ended is
-# taken over; that of another run is not, whatever became of it.
+# where there is a lock. One that can be taken over is put away first.
 acquire() {
 	mine=$run/lock.$$
 	{
@@ -106,28 +108,58 @@ acquire() {
 	if ! ln "$mine" "$lock" 2>/dev/null; then
 		holder=$(field run "$lock")
 		pid=$(field pid "$lock")
-		# One that can't be read any more has lost its process with the power.
-		if { [ "$holder" != "$id" ] && [ -n "$holder" ]; } || [ "$1" = start ] || named "$lock"; then
+		if ! abandoned "$1" "$holder"; then
 			rm -f "$mine"
 			echo "the deploy lock is held by run ${holder:-unknown}, process ${pid:-unknown}" >&2
 			return 1
 		fi
-		# Of two that see the same stale lock, one moves it away; the one that
-		# moved away something newer puts it back.
-		if mv "$lock" "$run/stale.$$" 2>/dev/null; then
-			[ "$(field pid "$run/stale.$$")" = "$pid" ] || ln "$run/stale.$$" "$lock"
-			rm -f "$run/stale.$$"
-		fi
+		put_away "$pid"
 		if ! ln "$mine" "$lock" 2>/dev/null; then
 			rm -f "$mine"
-			echo "another runner of this run was quicker" >&2
+			echo "another runner was quicker" >&2
 			return 1
 		fi
 	fi
 	rm -f "$mine"
 }
 
-release() { if owned; then rm -f "$lock"; fi; }
+# abandoned VERB RUN: whether the lock, which RUN has, is no one's any more: its
+# process has ended, and the run is this one, or has ended or never begun. That of
+# another run that was interrupted is not taken, whatever became of it. One that
+# can't be read has lost its process with the power, and a new run leaves it to
+# the operator.
+abandoned() {
+	! named "$lock" || return 1
+	case $2 in
+	"") [ "$1" != start ] ;;
+	*) { [ "$2" = "$id" ] && [ "$1" != start ]; } || over "$2" ;;
+	esac
+}
+
+# over RUN: whether a run has ended or never begun.
+over() {
+	case $(sh "$base/runs/$1/runner" status 2>/dev/null </dev/null) in
+	done | undone | not-started) return 0 ;;
+	esac
+	return 1
+}
+
+# put_away PID: removes the lock of a process that has ended. Of two that see the
+# same stale lock, one moves it away; the one that moved away something newer puts
+# it back.
+put_away() {
+	mv "$lock" "$run/stale.$$" 2>/dev/null || return 0
+	[ "$(field pid "$run/stale.$$")" = "$1" ] || ln "$run/stale.$$" "$lock"
+	rm -f "$run/stale.$$"
+}
+
+# A lock must not come back with a power cut.
+release() {
+	if owned; then
+		rm -f "$lock"
+		flush
+	fi
+}
 
 # What the journal says. The client reads some of it too (journal.go), out of a
 # log that it follows and out of those of old runs; a test holds that both read
@@ -214,11 +246,13 @@ on_term() {
 	# With a session, or its unit, the run is told to end as everything else is. It
 	# is neither stopped nor undone for that: it goes on after the restart.
 	if host_stops; then exit 1; fi
+	# It may be asked again and again.
+	[ -z "$stopping" ] || return 0
+	stopping=1
 	if [ -n "$reached" ]; then
 		echo "not stopped: the run is past the point where it can be"
-	elif [ -z "$stopping" ]; then
-		stopping=1
-		[ -z "$child" ] || terminate "$child"
+	elif [ -n "$child" ]; then
+		terminate "$child"
 	fi
 }
 
@@ -343,8 +377,11 @@ finish() {
 	# What Docker ended in a crash during the last step is started again too. A run
 	# that is held touches nothing more.
 	[ "$1" = held ] || wait_docker >/dev/null || true
-	disarm
+	# Killed after any of these, the run has ended: what is left of the lock and of
+	# the waker refuses no other run. The lock goes last, as it keeps two runs from
+	# changing the crontab at the same time.
 	journal run-end "$@"
+	disarm
 	release
 	case $1 in
 	done) exit 0 ;;
@@ -427,6 +464,8 @@ wake)
 	! working || exit 0
 	use_environment
 	if [ ! -f journal ] || [ -n "$(outcome)" ] || [ -n "$(newer "$id")" ]; then
+		pid=$(field pid "$lock")
+		[ "$(field run "$lock")" != "$id" ] || ! over "$id" || put_away "$pid"
 		disarm
 		exit 0
 	fi
@@ -465,11 +504,14 @@ if [ "$verb" = start ]; then
 	# What a power cut can take away is no run.
 	find . -type f -exec sync {} + 2>/dev/null || sync
 fi
-# What was cut off is a line of its own.
-[ ! -s journal ] || [ "$(tail -c 1 journal | wc -l)" -eq 1 ] || echo >>journal
 arm
 { reserve && journal run-begin "$verb" "$$" "$(boot)"; } || {
-	disarm
+	# A new run leaves nothing by which it would seem to have begun; one that was
+	# begun is woken again.
+	if [ "$verb" = start ]; then
+		disarm
+		rm -f journal
+	fi
 	release
 	refuse "can't write the journal"
 }

@@ -74,7 +74,9 @@ arm_systemd() {
 	# secrets.
 	chmod 644 "$units/$name.service" "$units/$name.timer"
 	systemctl "$scope" daemon-reload </dev/null >/dev/null 2>&1 &&
-		systemctl "$scope" enable --now "$name.timer" </dev/null >/dev/null 2>&1
+		systemctl "$scope" enable --now "$name.timer" </dev/null >/dev/null 2>&1 || return 1
+	# The units have to be there after a power cut.
+	sync -f "$units" 2>/dev/null || sync
 }
 
 disarm_systemd() {
@@ -113,7 +115,9 @@ arm_cron() {
 		echo "# run $id"
 		echo "@reboot sh '$(quoted)/runner' wake >>'$(quoted)/log' 2>&1"
 		echo "* * * * * sh '$(quoted)/runner' wake >>'$(quoted)/log' 2>&1"
-	} | crontab - 2>/dev/null
+	} | crontab - 2>/dev/null || return 1
+	# Where cron keeps it only cron knows.
+	sync
 }
 
 disarm_cron() {
@@ -138,13 +142,15 @@ disarm() {
 # its settings and its engine.
 # keep_environment: writes down what wake needs; use_environment: takes it up.
 keep_environment() {
-	env | grep -E '^(PATH|HOME|DOCKER_HOST|DOCKER_CONTEXT|DOCKER_CONFIG|XDG_RUNTIME_DIR)=' >environment.part && mv -f environment.part environment
+	env | grep -E '^(PATH|HOME|DOCKER_(HOST|CONTEXT|CONFIG|TLS_VERIFY|CERT_PATH)|XDG_RUNTIME_DIR)=' >environment.part && mv -f environment.part environment
 }
 use_environment() {
 	[ -f environment ] || return 0
 	while IFS= read -r line; do
 		case $line in
-		PATH=?* | HOME=* | DOCKER_HOST=* | DOCKER_CONTEXT=* | DOCKER_CONFIG=* | XDG_RUNTIME_DIR=*) export "${line%%=*}=${line#*=}" ;;
+		PATH=?* | HOME=* | DOCKER_HOST=* | DOCKER_CONTEXT=* | DOCKER_CONFIG=* | DOCKER_TLS_VERIFY=* | DOCKER_CERT_PATH=* | XDG_RUNTIME_DIR=*)
+			export "${line%%=*}=${line#*=}"
+			;;
 		esac
 	done <environment
 }

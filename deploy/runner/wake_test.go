@@ -240,8 +240,9 @@ func TestWakeFindsDocker(t *testing.T) {
 		t.Run(shell, func(t *testing.T) {
 			h := newHost(t, env, steps{"10-a.do": "docker >>trace; [ -e again ] || { touch again; kill -9 $PPID; }"})
 			sh := h.sh()
-			h.tool("docker", `echo "docker of $DOCKER_HOST"`)
-			h.env = append(h.env, "DOCKER_HOST=unix:///run/user/1000/docker.sock")
+			h.tool("docker", `echo "$DOCKER_HOST $DOCKER_TLS_VERIFY $DOCKER_CERT_PATH"`)
+			const docker = "tcp://127.0.0.1:2376 1 /home/ann/.docker"
+			h.env = append(h.env, "DOCKER_HOST=tcp://127.0.0.1:2376", "DOCKER_TLS_VERIFY=1", "DOCKER_CERT_PATH=/home/ann/.docker")
 			cmd := exec.Command(sh, runner.Command(h.run, "start")[1:]...)
 			cmd.Env = h.env
 			_ = cmd.Run()
@@ -253,7 +254,7 @@ func TestWakeFindsDocker(t *testing.T) {
 				}
 				return h.journal().Outcome() == runner.Done
 			})
-			if got := h.words("trace"); got != "docker of unix:///run/user/1000/docker.sock docker of unix:///run/user/1000/docker.sock" {
+			if got := h.words("trace"); got != docker+" "+docker {
 				t.Errorf("trace %q", got)
 			}
 			if h.crontab() != ownLine {
