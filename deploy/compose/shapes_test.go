@@ -67,23 +67,25 @@ func TestRoles(t *testing.T) {
 		{"command: [/home/frappe/frappe-bench/env/bin/python, /home/frappe/.local/bin/bench, worker]", compose.Worker},
 		{"command: [env/bin/python, -m, frappe.utils.bench_helper, frappe, worker, --queue, long]", compose.Worker},
 		{"command: [env/bin/python, -m, frappe.utils.bench_helper, frappe, schedule]", compose.Scheduler},
-		{"command: bash -c \"cd /home/frappe/frappe-bench && bench worker --queue long\"", compose.Worker},
+		{"command: bash -c \"cd /home/frappe/frappe-bench && exec bench worker --queue long\"", compose.Worker},
 		{"command: [bash, -c, \"cd /home/frappe/frappe-bench; exec bench schedule >>logs/schedule.log 2>&1\"]", compose.Scheduler},
 		{"command: [sh, -euc, \"umask 002\\nexec bench worker\\n\"]", compose.Worker},
 		{"command: [bash, -euo, pipefail, -c, \"exec bench worker\"]", compose.Worker},
 		{"command: [bash, -lc, \"if [ -e sites/apps.txt ]; then exec bench worker; fi\"]", compose.Worker},
-		{"entrypoint: [bash, -c]\n    command: [\"wait-for-it -t 120 db:3306; bench worker --queue short\"]", compose.Worker},
+		{"entrypoint: [bash, -c]\n    command: [\"wait-for-it -t 120 db:3306; exec bench worker --queue short\"]", compose.Worker},
 		{"entrypoint: bench\n    command: worker --queue default", compose.Worker},
 		{"entrypoint: [/usr/local/bin/entrypoint.sh]\n    command: [bench, schedule]", compose.Scheduler},
 		{"entrypoint: [tini, --]\n    command: [bench, worker]", compose.Worker},
 		{"command: wait-for-it db:3306 -t 60 -- bench worker", compose.Worker},
 		{"command: env OBJC=1 nice -n 10 bench worker", compose.Worker},
 		{"command: gosu frappe bench worker", compose.Worker},
-		{"command: [su, frappe, -c, \"bench worker\"]", compose.Worker},
-		{"command: timeout -k 5 3600 bench worker", compose.Worker},
+		{"command: sh -c 'exec bench worker &>>logs/worker.log'", compose.Worker},
+		{"command: sh -c '(umask 002); OBJC=1 exec nice bench worker || exit 1'", compose.Worker},
+		{"command: [bash, -c, \"exec bash -c 'exec bench worker'\"]", compose.Worker},
+		{"command: timeout 3600 bench worker", compose.Worker},
 		{"command: rq worker --url redis://redis-queue:6379 erp:default", compose.Worker},
 		{"command: [env/bin/python, -m, rq.cli, worker]", compose.Worker},
-		{"command: [bash, -c, 'bench worker --queue \"short,default\" # not bench schedule']", compose.Worker},
+		{"command: [bash, -c, 'exec bench worker --queue \"short,default\" # not bench schedule']", compose.Worker},
 		{"command: [bash, -c, \"bash -c 'exec bench schedule'\"]", compose.Scheduler},
 		{"command: ./start-jobs.sh\n    labels: [erpnext-pipeline.role=worker]", compose.Worker},
 		{"command: ./serve-more.sh\n    labels: {erpnext-pipeline.role: web}", compose.Web},
@@ -136,6 +138,28 @@ func TestShapesRefused(t *testing.T) {
 			_, report := loaded(t, withDatabase+tc.extra)
 			if got := findings(report); !slices.ContainsFunc(got, func(s string) bool { return strings.HasPrefix(s, tc.want) }) {
 				t.Errorf("want %q, got:\n%s", tc.want, strings.Join(got, "\n"))
+			}
+		})
+	}
+	for command, behind := range map[string]string{
+		"sh -c 'cd sites && bench worker'":                            "a shell",
+		"[bash, -c, \"bench worker\"]":                                "a shell",
+		"bash -c 'bench worker -q a & bench worker -q b & wait'":      "a shell",
+		"bash -c 'exec bench worker & wait'":                          "a shell",
+		"bash -c 'exec bench worker 2>&1 | tee worker.log'":           "a shell",
+		"bash -c '(exec bench worker)'":                               "a shell",
+		"[bash, -c, \"bash -c 'exec bench worker'\"]":                 "a shell",
+		"bash -c 'if [ -e a ]; then bench worker; fi'":                "a shell",
+		"[su, frappe, -c, \"exec bench worker\"]":                     "su",
+		"bash -c 'exec timeout --kill-after=5 3600 rq worker'":        "timeout -k",
+		"timeout -k 5 3600 bench worker":                              "timeout -k",
+		"bench worker\n    entrypoint: [bash, -c, 'bench worker', x]": "a shell",
+	} {
+		t.Run(command, func(t *testing.T) {
+			_, report := loaded(t, withDatabase+"  jobs:\n    <<: *bench\n    command: "+command+"\n")
+			want := "compose.worker-not-told main.yaml:15 service jobs starts its worker behind " + behind + ", which does not let it finish its job"
+			if got := findings(report); len(got) != 1 || !strings.HasPrefix(got[0], want) || strings.Contains(behind, "shell") != strings.HasSuffix(got[0], "exec bench worker …") {
+				t.Errorf("want %q, got:\n%s", want, strings.Join(got, "\n"))
 			}
 		})
 	}
