@@ -52,11 +52,11 @@ func check(project *types.Project, documents documents, image string) problem.Re
 		if image != "" {
 			report.Add(checkRole(service, image, awaited[name], at)...)
 		}
-		if awaited[name] {
+		if awaited[name] || migrates(service) {
 			continue
 		}
 		if service.HealthCheck == nil || service.HealthCheck.Disable || len(service.HealthCheck.Test) == 0 {
-			report.Addf("compose.healthcheck-missing", at(), "add a healthcheck; where the service does one thing and ends, let another depend on it with condition: service_completed_successfully",
+			report.Addf("compose.healthcheck-missing", at(), "add a healthcheck; where the service does one thing and ends (not a migration: a release does that), let another depend on it with condition: service_completed_successfully",
 				"service %s has no health check, so a failure of it would not be noticed", name)
 		}
 	}

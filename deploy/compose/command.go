@@ -15,6 +15,8 @@ type program struct {
 	bench bool
 	// manager says that it starts other programs, of any role.
 	manager bool
+	// migrates says that it changes the tables of sites.
+	migrates bool
 	// behind is what stands between it and the signal that ends its container.
 	behind parent
 }
@@ -219,6 +221,8 @@ func benchProgram(arguments []string) program {
 			return program{role: Web, bench: true}
 		case word == "start":
 			return program{manager: true, bench: true}
+		case word == "migrate":
+			return program{migrates: true, bench: true}
 		default:
 			return program{}
 		}

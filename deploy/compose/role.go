@@ -80,6 +80,11 @@ func checkRole(service types.ServiceConfig, image string, awaited bool, at func(
 		}
 		return report
 	}
+	if migrates(service) {
+		report.Addf("compose.migrates", place, "leave it out, because the release migrates every site; what is started by hand gets a profile",
+			"service %s migrates by itself: before the sites are closed and dumped, so that there would be no way back", service.Name)
+		return report
+	}
 	said := Role(service.Labels[roleLabel])
 	if said != "" && said != Worker && said != Scheduler && said != Web {
 		report.Addf("compose.role", at("labels"), "use web, worker or scheduler", "service %s has the label %s with %q, which is no role", service.Name, roleLabel, said)
@@ -128,6 +133,11 @@ func checkSignals(service types.ServiceConfig, programs []program, place string)
 	report.Addf("compose.worker-not-told", place, remedy,
 		"service %s starts its worker behind %s, which does not let it finish its job when the container is to end: the job would be cut off", service.Name, programs[i].behind)
 	return report
+}
+
+// migrates says whether a service's own command does what only a release may do.
+func migrates(service types.ServiceConfig) bool {
+	return slices.ContainsFunc(programsOf(commandLine(service)), func(p program) bool { return p.migrates })
 }
 
 // awaitedServices returns the services whose end others wait for.

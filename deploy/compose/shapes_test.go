@@ -185,6 +185,29 @@ func TestShapesRefused(t *testing.T) {
 	}
 }
 
+// TestMigratesByItself: only a release migrates, behind a dump.
+func TestMigratesByItself(t *testing.T) {
+	const awaits = "\n  jobs: {<<: *bench, command: bench worker, depends_on: {migrator: {condition: service_completed_successfully}}}\n"
+	for _, keys := range []string{
+		"command: [bash, -c, \"bench --site all migrate\"]" + awaits,
+		"entrypoint: [bash, -c]\n    command: ['if [ \"$$MIGRATE\" != \"\" ]; then\n      exit 0; fi; bench --site all migrate;']\n    healthcheck: {disable: true}\n",
+		"command: bench --verbose --site erp.example.com migrate --skip-failing" + awaits,
+		"command: [env/bin/python, -m, frappe.utils.bench_helper, frappe, --site, all, migrate]\n    labels: {erpnext-pipeline.role: web}\n",
+		"command: bash -c 'bench --site all migrate && exec gunicorn frappe.app:application'\n",
+	} {
+		_, report := loaded(t, withDatabase+"  migrator:\n    <<: *bench\n    "+keys)
+		if got := findings(report); len(got) != 1 || !strings.HasPrefix(got[0], "compose.migrates main.yaml:1") || !strings.Contains(got[0], "service migrator migrates by itself") {
+			t.Errorf("%s: %v", keys, got)
+		}
+	}
+	mustLoad(t, withDatabase+"  migrator: {<<: *bench, command: bench --site all migrate, profiles: [by-hand]}\n")
+	mustLoad(t, withDatabase+"  setup: {<<: *bench, command: bench --site all set-config migrate 1}\n  jobs: {<<: *bench, command: bench worker, depends_on: {setup: {condition: service_completed_successfully}}}\n")
+	_, report := loaded(t, withDatabase+"  setup: {<<: *bench, command: nginx-entrypoint.sh, healthcheck: {disable: true}}\n")
+	if len(report) != 1 || report[0].Code != "compose.healthcheck-missing" || !strings.Contains(report[0].Remedy, "not a migration") {
+		t.Errorf("%v", findings(report))
+	}
+}
+
 // TestDatabaseElsewhere: a set needs no database where it names one.
 func TestDatabaseElsewhere(t *testing.T) {
 	for name, configurator := range map[string]string{
