@@ -64,6 +64,7 @@ func check(project *types.Project, documents documents, image string) problem.Re
 		report.Addf("compose.image", documents.place("services", "backend", "image"), "write image: ${IMAGE}",
 			"service backend has the image %s, not the one of the release", backend.Image)
 	}
+	report.Add(checkProfiles(project, documents, image)...)
 	report.Add(checkDatabase(project, documents, image)...)
 	if documents.has("include") {
 		report.Addf("compose.local-file", documents.place("include"), "name all files of the set one after the other", "includes other files, which do not travel to the host")

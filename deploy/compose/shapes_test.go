@@ -208,6 +208,32 @@ func TestMigratesByItself(t *testing.T) {
 	}
 }
 
+// TestProfiles: what a release needs is no part of a profile.
+func TestProfiles(t *testing.T) {
+	const profile = ", profiles: [prod]}\n"
+	_, report := loaded(t, strings.NewReplacer(
+		"backend: {<<: *bench}", "backend: {<<: *bench, environment: {REDIS_QUEUE: 'redis://:x@redis-queue:6379/1'}"+strings.TrimSuffix(profile, "\n"),
+		"frontend: {<<: *bench,", "frontend: {<<: *bench, profiles: [prod], depends_on: [proxy],").Replace(smallest)+
+		"  db: {image: 'mariadb:10.11', healthcheck: *health"+profile+
+		"  jobs: {<<: *bench, command: bench worker"+profile+
+		"  more: {<<: *bench, command: ./jobs.sh, labels: {erpnext-pipeline.role: scheduler}"+profile+
+		"  proxy: {image: 'traefik:v3.7', healthcheck: *health"+profile+
+		"  redis-queue: {image: 'redis:7.2', healthcheck: *health"+profile)
+	var got []string
+	for _, p := range report {
+		name, _, _ := strings.Cut(strings.TrimPrefix(p.Detail, "service "), " ")
+		got = append(got, p.Code+" "+name)
+	}
+	want := "compose.profile backend, compose.profile db, compose.profile frontend, compose.profile jobs, compose.profile more, compose.profile proxy, compose.profile redis-queue"
+	if strings.Join(got, ", ") != want {
+		t.Errorf("got %v", findings(report))
+	}
+	// What is started by hand, and its own data, may have one.
+	mustLoad(t, withDatabase+"  backup: {image: 'restic/restic:0.18.0', volumes: ['sites:/sites:ro'], depends_on: [backend]"+profile+
+		"  console: {<<: *bench, command: bench --site all console, depends_on: [scratch], environment: {SCRATCH: 'scratch:6379', MODE: backup}"+profile+
+		"  scratch: {image: 'redis:7.2'"+profile)
+}
+
 // TestDatabaseElsewhere: a set needs no database where it names one.
 func TestDatabaseElsewhere(t *testing.T) {
 	for name, configurator := range map[string]string{
