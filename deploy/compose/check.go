@@ -52,11 +52,11 @@ func check(project *types.Project, documents documents, image string) problem.Re
 		if image != "" {
 			report.Add(checkRole(service, image, awaited[name], at)...)
 		}
-		if awaited[name] {
+		if awaited[name] || migrates(service) {
 			continue
 		}
 		if service.HealthCheck == nil || service.HealthCheck.Disable || len(service.HealthCheck.Test) == 0 {
-			report.Addf("compose.healthcheck-missing", at(), "add a healthcheck; where the service does one thing and ends, let another depend on it with condition: service_completed_successfully",
+			report.Addf("compose.healthcheck-missing", at(), "add a healthcheck; where the service does one thing and ends (not a migration: a release does that), let another depend on it with condition: service_completed_successfully",
 				"service %s has no health check, so a failure of it would not be noticed", name)
 		}
 	}
@@ -64,6 +64,7 @@ func check(project *types.Project, documents documents, image string) problem.Re
 		report.Addf("compose.image", documents.place("services", "backend", "image"), "write image: ${IMAGE}",
 			"service backend has the image %s, not the one of the release", backend.Image)
 	}
+	report.Add(checkProfiles(project, documents, image)...)
 	report.Add(checkDatabase(project, documents, image)...)
 	if documents.has("include") {
 		report.Addf("compose.local-file", documents.place("include"), "name all files of the set one after the other", "includes other files, which do not travel to the host")

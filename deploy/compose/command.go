@@ -4,7 +4,6 @@ import (
 	"path"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -16,6 +15,29 @@ type program struct {
 	bench bool
 	// manager says that it starts other programs, of any role.
 	manager bool
+	// migrates says that it changes the tables of sites.
+	migrates bool
+	// behind is what stands between it and the signal that ends its container.
+	behind parent
+}
+
+// parent is a process that stays in front of a program which it has started.
+type parent string
+
+// The parents that do not hand over a signal, or not as it is meant.
+const (
+	// aShell ends and lets its program be killed, or does not even end.
+	aShell parent = "a shell"
+	// aLogin is su, which kills its program two seconds later.
+	aLogin parent = "su"
+	// aTimer is timeout with -k, which kills its program as well.
+	aTimer parent = "timeout -k"
+)
+
+// command is one command that a command line stands for.
+type command struct {
+	words  []string
+	behind parent
 }
 
 var (
@@ -39,8 +61,9 @@ var (
 // as far as it is known.
 func programsOf(words []string) []program {
 	var found []program
-	for _, words := range commandsIn(words) {
-		if p := programOf(words); p != (program{}) {
+	for _, c := range commandsIn(words) {
+		if p := programOf(c.words); p != (program{}) {
+			p.behind = c.behind
 			found = append(found, p)
 		}
 	}
@@ -50,15 +73,47 @@ func programsOf(words []string) []program {
 // commandsIn returns the commands that a command line stands for: one, or those
 // of the script that a shell is given. What only runs another program is left
 // out.
-func commandsIn(words []string) [][]string {
-	words = unwrapped(words)
+func commandsIn(words []string) []command {
+	before, words := unwrapped(words)
 	if len(words) == 0 {
 		return nil
 	}
-	name := path.Base(words[0])
-	if !slices.Contains(shells, name) && name != "su" && name != "runuser" {
-		return [][]string{words}
+	var behind parent
+	if i := slices.IndexFunc(before, func(w string) bool { return path.Base(w) == "timeout" }); i >= 0 && slices.ContainsFunc(before[i:], endsByForce) {
+		behind = aTimer
 	}
+	name := path.Base(words[0])
+	login := name == "su" || name == "runuser"
+	script, ok := scriptOf(words)
+	if !ok || !login && !slices.Contains(shells, name) {
+		return []command{{words, behind}}
+	}
+	var all []command
+	for _, part := range splitScript(script) {
+		before, _ := unwrapped(part.words)
+		for _, c := range commandsIn(part.words) {
+			switch {
+			case c.behind != "":
+			case login:
+				c.behind = aLogin
+			case part.apart || !slices.Contains(before, "exec"):
+				c.behind = aShell
+			default:
+				c.behind = behind
+			}
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// endsByForce says whether this is timeout's option for that.
+func endsByForce(word string) bool {
+	return strings.HasPrefix(word, "-k") || strings.HasPrefix(word, "--kill-after")
+}
+
+// scriptOf returns the script that a shell gets with -c.
+func scriptOf(words []string) (script string, ok bool) {
 	for i := 1; i < len(words); i++ {
 		option := words[i]
 		switch {
@@ -68,23 +123,24 @@ func commandsIn(words []string) [][]string {
 				rest = rest[1:]
 			}
 			if len(rest) == 0 {
-				return nil
+				return "", true
 			}
-			var all [][]string
-			for _, one := range splitScript(rest[0]) {
-				all = append(all, commandsIn(one)...)
-			}
-			return all
-		case strings.HasSuffix(option, "o") && (option[0] == '-' || option[0] == '+'):
+			return rest[0], true
+		case option != "" && strings.HasSuffix(option, "o") && (option[0] == '-' || option[0] == '+'):
 			i++ // as in -o pipefail
 		}
 	}
-	return [][]string{words}
+	return "", false
 }
 
-// unwrapped returns a command without what stands before the program that it is
-// about.
-func unwrapped(words []string) []string {
+// unwrapped returns what stands before the program that a command is about, and
+// the program with its arguments.
+func unwrapped(command []string) (before, words []string) {
+	words = withoutWrappers(command)
+	return command[:len(command)-len(words)], words
+}
+
+func withoutWrappers(words []string) []string {
 	for len(words) > 0 {
 		name := path.Base(words[0])
 		wrapper, wraps := wrappers[name]
@@ -165,77 +221,11 @@ func benchProgram(arguments []string) program {
 			return program{role: Web, bench: true}
 		case word == "start":
 			return program{manager: true, bench: true}
+		case word == "migrate":
+			return program{migrates: true, bench: true}
 		default:
 			return program{}
 		}
 	}
 	return program{}
-}
-
-// splitScript returns the commands of a shell's script, each as its words. It
-// knows quotes, comments and what stands between commands, and leaves
-// redirections out; that is what tells programs apart.
-func splitScript(text string) [][]string {
-	var all [][]string
-	var words []string
-	var word strings.Builder
-	begun, target := false, false // a word; the target of a redirection
-	endWord := func() {
-		if begun && !target {
-			words = append(words, word.String())
-		}
-		target = target && !begun
-		begun = false
-		word.Reset()
-	}
-	endCommand := func() {
-		endWord()
-		if len(words) > 0 {
-			all = append(all, words)
-		}
-		words, target = nil, false
-	}
-	runes := []rune(text)
-	for i := 0; i < len(runes); i++ {
-		c := runes[i]
-		switch {
-		case c == '\\' && i+1 < len(runes):
-			i++
-			if runes[i] != '\n' {
-				word.WriteRune(runes[i])
-				begun = true
-			}
-		case c == '\'' || c == '"':
-			begun = true
-			for i++; i < len(runes) && runes[i] != c; i++ {
-				if c == '"' && runes[i] == '\\' && i+1 < len(runes) {
-					i++
-				}
-				word.WriteRune(runes[i])
-			}
-		case c == '#' && !begun:
-			for i+1 < len(runes) && runes[i+1] != '\n' {
-				i++
-			}
-		case c == '>' || c == '<':
-			if _, err := strconv.Atoi(word.String()); err == nil {
-				begun = false // the number of a stream
-				word.Reset()
-			}
-			endWord()
-			for i+1 < len(runes) && strings.ContainsRune("<>&|-", runes[i+1]) {
-				i++
-			}
-			target = true
-		case strings.ContainsRune(";&|()`\n", c):
-			endCommand()
-		case c == ' ' || c == '\t' || c == '\r':
-			endWord()
-		default:
-			word.WriteRune(c)
-			begun = true
-		}
-	}
-	endCommand()
-	return all
 }

@@ -39,7 +39,8 @@ func databaseHost(project *types.Project, image string) string {
 				return *host
 			}
 		}
-		for _, words := range commandsIn(commandLine(service)) {
+		for _, command := range commandsIn(commandLine(service)) {
+			words := command.words
 			if i := slices.IndexFunc(words, func(w string) bool { return w == "db_host" || w == "set-mariadb-host" }); i > 0 && i+1 < len(words) && !strings.Contains(words[i+1], "$") {
 				return words[i+1]
 			}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/template"
+	"github.com/compose-spec/compose-go/v2/types"
 	"go.yaml.in/yaml/v4"
 )
 
@@ -25,7 +26,8 @@ type reference struct {
 	file bool
 }
 
-// references returns every variable once, in order of names.
+// references returns every variable that the text refers to once, in order of
+// names.
 func (d documents) references() []reference {
 	found := map[string]reference{}
 	add := func(r reference) {
@@ -64,33 +66,27 @@ func (d documents) references() []reference {
 			}
 		}
 	}
-	// "NAME" alone in an environment takes the value from outside.
-	for _, service := range d.keys("services") {
-		place, node, depth := d.find("services", service, "environment")
-		if depth != 3 {
-			continue
-		}
-		switch node.Kind {
-		case yaml.SequenceNode:
-			for _, item := range node.Content {
-				if item.Kind == yaml.ScalarNode && !strings.Contains(item.Value, "=") {
-					add(reference{name: item.Value, place: place, optional: true})
-				}
-			}
-		case yaml.MappingNode:
-			for i := 0; i+1 < len(node.Content); i += 2 {
-				if node.Content[i+1].Tag == "!!null" {
-					add(reference{name: node.Content[i].Value, place: place, optional: true})
-				}
-			}
-		}
-	}
 	names := slices.Sorted(maps.Keys(found))
 	all := make([]reference, len(names))
 	for i, name := range names {
 		all[i] = found[name]
 	}
 	return all
+}
+
+// passedOn returns the variables that services take from outside by naming them
+// alone in their environment. Only what was read tells: the names come from
+// several files, and by anchors.
+func passedOn(project *types.Project) []string {
+	names := map[string]bool{}
+	for _, service := range project.Services {
+		for name, value := range service.Environment {
+			if value == nil && !provided[name] {
+				names[name] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
 }
 
 // usedByDefault returns the secrets or configs that services without a profile

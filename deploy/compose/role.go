@@ -80,6 +80,11 @@ func checkRole(service types.ServiceConfig, image string, awaited bool, at func(
 		}
 		return report
 	}
+	if migrates(service) {
+		report.Addf("compose.migrates", place, "leave it out, because the release migrates every site; what is started by hand gets a profile",
+			"service %s migrates by itself: before the sites are closed and dumped, so that there would be no way back", service.Name)
+		return report
+	}
 	said := Role(service.Labels[roleLabel])
 	if said != "" && said != Worker && said != Scheduler && said != Web {
 		report.Addf("compose.role", at("labels"), "use web, worker or scheduler", "service %s has the label %s with %q, which is no role", service.Name, roleLabel, said)
@@ -106,7 +111,33 @@ func checkRole(service types.ServiceConfig, image string, awaited bool, at func(
 		report.Addf("compose.role", place, "say what it is there for with a label, "+roleLabel+": web, worker or scheduler",
 			"it can't be told from the command of service %s whether it answers visitors or runs jobs", service.Name)
 	}
+	if !awaited {
+		report.Add(checkSignals(service, programs, place)...)
+	}
 	return report
+}
+
+// checkSignals returns what keeps a worker from hearing that it is to finish its
+// job and end. Docker tells the first process of its container, no other.
+func checkSignals(service types.ServiceConfig, programs []program, place string) problem.Report {
+	var report problem.Report
+	i := slices.IndexFunc(programs, func(p program) bool { return p.role == Worker && p.behind != "" })
+	if i < 0 {
+		return report
+	}
+	remedy := map[parent]string{
+		aShell: "write exec before it, as the last command of the script, without & or a pipe: exec bench worker …",
+		aLogin: "leave su out, and name the user with the key user",
+		aTimer: "leave timeout out",
+	}[programs[i].behind]
+	report.Addf("compose.worker-not-told", place, remedy,
+		"service %s starts its worker behind %s, which does not let it finish its job when the container is to end: the job would be cut off", service.Name, programs[i].behind)
+	return report
+}
+
+// migrates says whether a service's own command does what only a release may do.
+func migrates(service types.ServiceConfig) bool {
+	return slices.ContainsFunc(programsOf(commandLine(service)), func(p program) bool { return p.migrates })
 }
 
 // awaitedServices returns the services whose end others wait for.

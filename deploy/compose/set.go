@@ -56,6 +56,7 @@ func Load(ctx context.Context, name string, files []File, variables map[string]s
 		report.Add(invalid...)
 		return nil, report
 	}
+	set.Variables = slices.Compact(slices.Sorted(slices.Values(append(set.Variables, passedOn(project)...))))
 	report.Add(check(project, documents, variables["IMAGE"])...)
 	set.NotBeside = checkBeside(project, documents, variables["IMAGE"])
 	set.readServices(project, variables["IMAGE"])

@@ -135,6 +135,33 @@ func TestLoadProblems(t *testing.T) {
 	}
 }
 
+// TestPassedOn: a variable that a service only names is one of the set, however
+// the files come to it.
+func TestPassedOn(t *testing.T) {
+	load := func(texts ...string) []string {
+		var files []compose.File
+		for i, text := range texts {
+			files = append(files, compose.File{Path: itoa(i) + ".yaml", Name: itoa(i) + ".yaml", Data: []byte(text)})
+		}
+		set, report := compose.Load(context.Background(), "erp", files, values())
+		if len(report) > 0 {
+			t.Fatal(report.Err())
+		}
+		return set.Variables
+	}
+	base := "x-list: &list [CF_TOKEN, COMPOSE_PROJECT_NAME, A=1]\nx-map: &map {SMTP_PASSWORD: }" + withDatabase
+	base = strings.Replace(base, "backend: {<<: *bench}", "backend: {<<: *bench, environment: {<<: *map, B: 1}}", 1) +
+		"  traefik: {image: 'traefik:v3.7', healthcheck: *health, environment: *list}\n" +
+		"  cache: {image: 'redis:7.2', healthcheck: *health, environment: [CACHE_PASSWORD, KNOWN]}\n"
+	on := "services: {cache: {environment: [X=1, KNOWN=here]}}\n"
+	if got := strings.Join(load(base, on), " "); got != "CACHE_PASSWORD CF_TOKEN IMAGE SMTP_PASSWORD" {
+		t.Errorf("got %s", got)
+	}
+	if got := strings.Join(load(base), " "); got != "CACHE_PASSWORD CF_TOKEN IMAGE KNOWN SMTP_PASSWORD" {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestReadFiles(t *testing.T) {
 	_, report := compose.ReadFiles([]string{"compose-main.yaml", "../compose/compose-main.yaml", "gone.yaml"})
 	var got []string

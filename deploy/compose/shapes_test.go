@@ -67,23 +67,25 @@ func TestRoles(t *testing.T) {
 		{"command: [/home/frappe/frappe-bench/env/bin/python, /home/frappe/.local/bin/bench, worker]", compose.Worker},
 		{"command: [env/bin/python, -m, frappe.utils.bench_helper, frappe, worker, --queue, long]", compose.Worker},
 		{"command: [env/bin/python, -m, frappe.utils.bench_helper, frappe, schedule]", compose.Scheduler},
-		{"command: bash -c \"cd /home/frappe/frappe-bench && bench worker --queue long\"", compose.Worker},
+		{"command: bash -c \"cd /home/frappe/frappe-bench && exec bench worker --queue long\"", compose.Worker},
 		{"command: [bash, -c, \"cd /home/frappe/frappe-bench; exec bench schedule >>logs/schedule.log 2>&1\"]", compose.Scheduler},
 		{"command: [sh, -euc, \"umask 002\\nexec bench worker\\n\"]", compose.Worker},
 		{"command: [bash, -euo, pipefail, -c, \"exec bench worker\"]", compose.Worker},
 		{"command: [bash, -lc, \"if [ -e sites/apps.txt ]; then exec bench worker; fi\"]", compose.Worker},
-		{"entrypoint: [bash, -c]\n    command: [\"wait-for-it -t 120 db:3306; bench worker --queue short\"]", compose.Worker},
+		{"entrypoint: [bash, -c]\n    command: [\"wait-for-it -t 120 db:3306; exec bench worker --queue short\"]", compose.Worker},
 		{"entrypoint: bench\n    command: worker --queue default", compose.Worker},
 		{"entrypoint: [/usr/local/bin/entrypoint.sh]\n    command: [bench, schedule]", compose.Scheduler},
 		{"entrypoint: [tini, --]\n    command: [bench, worker]", compose.Worker},
 		{"command: wait-for-it db:3306 -t 60 -- bench worker", compose.Worker},
 		{"command: env OBJC=1 nice -n 10 bench worker", compose.Worker},
 		{"command: gosu frappe bench worker", compose.Worker},
-		{"command: [su, frappe, -c, \"bench worker\"]", compose.Worker},
-		{"command: timeout -k 5 3600 bench worker", compose.Worker},
+		{"command: sh -c 'exec bench worker &>>logs/worker.log'", compose.Worker},
+		{"command: sh -c '(umask 002); OBJC=1 exec nice bench worker || exit 1'", compose.Worker},
+		{"command: [bash, -c, \"exec bash -c 'exec bench worker'\"]", compose.Worker},
+		{"command: timeout 3600 bench worker", compose.Worker},
 		{"command: rq worker --url redis://redis-queue:6379 erp:default", compose.Worker},
 		{"command: [env/bin/python, -m, rq.cli, worker]", compose.Worker},
-		{"command: [bash, -c, 'bench worker --queue \"short,default\" # not bench schedule']", compose.Worker},
+		{"command: [bash, -c, 'exec bench worker --queue \"short,default\" # not bench schedule']", compose.Worker},
 		{"command: [bash, -c, \"bash -c 'exec bench schedule'\"]", compose.Scheduler},
 		{"command: ./start-jobs.sh\n    labels: [erpnext-pipeline.role=worker]", compose.Worker},
 		{"command: ./serve-more.sh\n    labels: {erpnext-pipeline.role: web}", compose.Web},
@@ -139,6 +141,28 @@ func TestShapesRefused(t *testing.T) {
 			}
 		})
 	}
+	for command, behind := range map[string]string{
+		"sh -c 'cd sites && bench worker'":                            "a shell",
+		"[bash, -c, \"bench worker\"]":                                "a shell",
+		"bash -c 'bench worker -q a & bench worker -q b & wait'":      "a shell",
+		"bash -c 'exec bench worker & wait'":                          "a shell",
+		"bash -c 'exec bench worker 2>&1 | tee worker.log'":           "a shell",
+		"bash -c '(exec bench worker)'":                               "a shell",
+		"[bash, -c, \"bash -c 'exec bench worker'\"]":                 "a shell",
+		"bash -c 'if [ -e a ]; then bench worker; fi'":                "a shell",
+		"[su, frappe, -c, \"exec bench worker\"]":                     "su",
+		"bash -c 'exec timeout --kill-after=5 3600 rq worker'":        "timeout -k",
+		"timeout -k 5 3600 bench worker":                              "timeout -k",
+		"bench worker\n    entrypoint: [bash, -c, 'bench worker', x]": "a shell",
+	} {
+		t.Run(command, func(t *testing.T) {
+			_, report := loaded(t, withDatabase+"  jobs:\n    <<: *bench\n    command: "+command+"\n")
+			want := "compose.worker-not-told main.yaml:15 service jobs starts its worker behind " + behind + ", which does not let it finish its job"
+			if got := findings(report); len(got) != 1 || !strings.HasPrefix(got[0], want) || strings.Contains(behind, "shell") != strings.HasSuffix(got[0], "exec bench worker …") {
+				t.Errorf("want %q, got:\n%s", want, strings.Join(got, "\n"))
+			}
+		})
+	}
 	for _, tc := range []struct {
 		name, text, want string
 	}{
@@ -159,6 +183,55 @@ func TestShapesRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestMigratesByItself: only a release migrates, behind a dump.
+func TestMigratesByItself(t *testing.T) {
+	const awaits = "\n  jobs: {<<: *bench, command: bench worker, depends_on: {migrator: {condition: service_completed_successfully}}}\n"
+	for _, keys := range []string{
+		"command: [bash, -c, \"bench --site all migrate\"]" + awaits,
+		"entrypoint: [bash, -c]\n    command: ['if [ \"$$MIGRATE\" != \"\" ]; then\n      exit 0; fi; bench --site all migrate;']\n    healthcheck: {disable: true}\n",
+		"command: bench --verbose --site erp.example.com migrate --skip-failing" + awaits,
+		"command: [env/bin/python, -m, frappe.utils.bench_helper, frappe, --site, all, migrate]\n    labels: {erpnext-pipeline.role: web}\n",
+		"command: bash -c 'bench --site all migrate && exec gunicorn frappe.app:application'\n",
+	} {
+		_, report := loaded(t, withDatabase+"  migrator:\n    <<: *bench\n    "+keys)
+		if got := findings(report); len(got) != 1 || !strings.HasPrefix(got[0], "compose.migrates main.yaml:1") || !strings.Contains(got[0], "service migrator migrates by itself") {
+			t.Errorf("%s: %v", keys, got)
+		}
+	}
+	mustLoad(t, withDatabase+"  migrator: {<<: *bench, command: bench --site all migrate, profiles: [by-hand]}\n")
+	mustLoad(t, withDatabase+"  setup: {<<: *bench, command: bench --site all set-config migrate 1}\n  jobs: {<<: *bench, command: bench worker, depends_on: {setup: {condition: service_completed_successfully}}}\n")
+	_, report := loaded(t, withDatabase+"  setup: {<<: *bench, command: nginx-entrypoint.sh, healthcheck: {disable: true}}\n")
+	if len(report) != 1 || report[0].Code != "compose.healthcheck-missing" || !strings.Contains(report[0].Remedy, "not a migration") {
+		t.Errorf("%v", findings(report))
+	}
+}
+
+// TestProfiles: what a release needs is no part of a profile.
+func TestProfiles(t *testing.T) {
+	const profile = ", profiles: [prod]}\n"
+	_, report := loaded(t, strings.NewReplacer(
+		"backend: {<<: *bench}", "backend: {<<: *bench, environment: {REDIS_QUEUE: 'redis://:x@redis-queue:6379/1'}"+strings.TrimSuffix(profile, "\n"),
+		"frontend: {<<: *bench,", "frontend: {<<: *bench, profiles: [prod], depends_on: [proxy],").Replace(smallest)+
+		"  db: {image: 'mariadb:10.11', healthcheck: *health"+profile+
+		"  jobs: {<<: *bench, command: bench worker"+profile+
+		"  more: {<<: *bench, command: ./jobs.sh, labels: {erpnext-pipeline.role: scheduler}"+profile+
+		"  proxy: {image: 'traefik:v3.7', healthcheck: *health"+profile+
+		"  redis-queue: {image: 'redis:7.2', healthcheck: *health"+profile)
+	var got []string
+	for _, p := range report {
+		name, _, _ := strings.Cut(strings.TrimPrefix(p.Detail, "service "), " ")
+		got = append(got, p.Code+" "+name)
+	}
+	want := "compose.profile backend, compose.profile db, compose.profile frontend, compose.profile jobs, compose.profile more, compose.profile proxy, compose.profile redis-queue"
+	if strings.Join(got, ", ") != want {
+		t.Errorf("got %v", findings(report))
+	}
+	// What is started by hand, and its own data, may have one.
+	mustLoad(t, withDatabase+"  backup: {image: 'restic/restic:0.18.0', volumes: ['sites:/sites:ro'], depends_on: [backend]"+profile+
+		"  console: {<<: *bench, command: bench --site all console, depends_on: [scratch], environment: {SCRATCH: 'scratch:6379', MODE: backup}"+profile+
+		"  scratch: {image: 'redis:7.2'"+profile)
 }
 
 // TestDatabaseElsewhere: a set needs no database where it names one.
