@@ -47,7 +47,7 @@ var unkind = "create table tabDefaultValue (name varchar(140) primary key, paren
 	"create table `back\\slash` (id int primary key); insert into `back\\slash` values (1);\n" +
 	"create table named (id int, constraint `" + strings.Repeat("f", 64) + "` foreign key (id) references parent (id));\n" +
 	"delimiter //\n" +
-	"create function letter() returns text deterministic begin\n-- says so\n-- Table structure for table `x`\nreturn 'Dear customer,\n-- \nyour company\nDELIMITER ;;\n'; end//\n" +
+	"create function letter() returns text deterministic begin\n-- says so\n-- Table structure for table `x`\nreturn 'Dear customer,\n-- \nyour company\nDELIMITER ;\n-- Dumping data for table `x`\nDELIMITER ;;\n'; end//\n" +
 	"delimiter ;\n"
 
 func wideColumns() string {
@@ -355,6 +355,9 @@ func (s *databaseServer) badDumpChangesNothing(t *testing.T) {
 		}
 		if !strings.Contains(said, "as it was") || strings.Contains(string(out)+said, "a-secret") {
 			t.Errorf("a dump %s: %s%s", name, out, said)
+		}
+		if left := s.sql("root", "_one", "show tables like '\\_\\_%'"); left != "" {
+			t.Errorf("a dump %s leaves %s behind", name, left)
 		}
 		if after := s.everything(); after != before {
 			t.Fatalf("a dump %s: was\n%s\nand is\n%s", name, before, after)

@@ -7,6 +7,7 @@ its replacement is whole, and a disk that is full, a dump that can't be read or
 a definer that may not be named leaves the site as it was.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,7 +16,6 @@ import select
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 
 # What a table is called while it is loaded, and one that was replaced before it
@@ -44,7 +44,7 @@ def unescaped(field):
 def complaint(said):
     """What the client says is wrong, and nothing of the statement that it shows with
     it: that may be the rows of a table with passwords."""
-    lines = [line for line in said.splitlines() if re.match(r"ERROR \d+|(mariadb|mysql)[a-z-]*: ", line)]
+    lines = [line for line in said.splitlines() if re.match(r"ERROR( \d+| at line)|(/\S*/)?(mariadb|mysql)[a-z-]*: ", line)]
     return "\n".join(re.sub(r"(near|entry|value:) '.*", r"\1 …", line) for line in lines) or "it ended without a word"
 
 
@@ -274,12 +274,16 @@ class Parts:
         return b"`" + new.encode() + b"`"
 
     def __iter__(self):
-        part, delimited = self.preamble, False
+        part, delimiter, ended = self.preamble, b";", True
         for line in self.lines:
-            if delimited:
+            if ended and line.startswith(b"DELIMITER "):
+                delimiter = line.split()[1]
+                self.others.append(line)
+                continue
+            if delimiter != b";":
                 # It belongs to what is made, whatever it looks like.
                 self.others.append(line)
-                delimited = line.strip() != b"DELIMITER ;"
+                ended = line.rstrip().endswith(delimiter)
                 continue
             if line.startswith(b"-- "):
                 if HEADING.match(line):
@@ -289,10 +293,7 @@ class Parts:
                 elif line.startswith(b"-- Dump completed"):
                     self.completed = True
                 continue
-            if line.startswith(b"DELIMITER "):
-                delimited = line.split()[1] != b";"
-                self.others.append(line)
-            elif part is None and line.startswith(b"/*!50003 "):
+            if part is None and line.startswith(b"/*!50003 "):
                 # Triggers stand after the rows of their table.
                 self.others.append(line)
             elif part is None:
@@ -356,12 +357,13 @@ def load(site, tables):
     drop(account, being_loaded(account))
     try:
         parts, loaded = load_whole(account, int(tables))
-    except SystemExit:
-        # A disk that is full gets back what is of no use.
-        drop(account, being_loaded(account))
+        change_places(account, parts)
+    except BaseException:
+        # A disk that is full gets back what is of no use. Where that can't be done
+        # either, the reason of the first failure is the one to know.
+        with contextlib.suppress(SystemExit):
+            drop(account, being_loaded(account))
         raise
-
-    change_places(account, parts)
     found = count_tables(site)
     if found != str(len(loaded)):
         raise SystemExit(f"{site}: after loading there are {found} tables and not {len(loaded)}")
@@ -388,7 +390,8 @@ def load_beside(account):
     """Loads the tables of the dump on standard input beside those of the site."""
     constraints = {row[0] for row in account.query("select constraint_name from information_schema.table_constraints "
                                                    f"where constraint_schema = '{account.name}' and constraint_type = 'FOREIGN KEY'")}
-    said = tempfile.TemporaryFile("w+", errors="replace")
+    # Not on a disk: that it is full may be what the client has to say.
+    said = open(os.memfd_create("said"), "w+", errors="replace")
     try:
         with subprocess.Popen(["gzip", "--decompress", "--stdout"], stdout=subprocess.PIPE) as source, \
                 subprocess.Popen([*account.command("mariadb", "mysql"), "--binary-mode", "--max-allowed-packet=1G", account.name],
