@@ -258,19 +258,19 @@ OTHER_HEADING = re.compile(rb"-- (Temporary (table|view) structure for|Final vie
 class Parts:
     """A dump, taken apart as it is read: what makes tables, under the names that
     they have while they are loaded, and what makes the views, triggers, routines
-    and events, which is little and is kept for afterwards. constraints are the names of those that are
-    there already. What the lines mean is
-    read off mariadb-dump 10.6 to 11.8 and mysqldump 8.0; a row never begins a
-    line with a keyword, because line ends in values are written as \\n."""
+    and events, which is little and is kept for afterwards. constraints are the
+    names of foreign keys that are not free. What the lines mean is read off
+    mariadb-dump 10.6 to 11.8 and mysqldump 8.0; a row never begins a line with a
+    keyword, because line ends in values are written as \\n."""
 
     def __init__(self, lines, constraints):
-        self.constraints = constraints
+        self.constraints, self.misnamed, self.made = constraints, [], None
         self.lines, self.names, self.sequences, self.preamble, self.others, self.completed = lines, {}, 0, [], [], False
 
     def renamed(self, quoted):
-        name = quoted.replace(b"``", b"`").decode()
-        new = beside(name)
-        self.names[new] = name
+        self.made = unquoted(quoted)
+        new = beside(self.made)
+        self.names[new] = self.made
         return b"`" + new.encode() + b"`"
 
     def __iter__(self):
@@ -312,13 +312,20 @@ class Parts:
             self.sequences += match[1] == b"CREATE SEQUENCE "
             return match[1] + self.renamed(match[2]) + line[match.end():]
         if match := CONSTRAINT.match(line):
-            # Names of constraints are one of a kind in a database.
-            name = match[2].lstrip(b"~")
-            while name.decode() in self.constraints:
-                name = b"~" + name if len(name.decode()) < 64 else beside(name.decode()).encode()
-            self.constraints.add(name.decode())
-            return match[1] + b"`" + name + b"`" + match[3] + b"`" + beside(match[4].replace(b"``", b"`").decode()).encode() + b"`" + line[match.end():]
+            return self.foreign_key(match, line[match.end():])
         return line
+
+    def foreign_key(self, match, rest):
+        """A foreign key, under a name that is free: they are one of a kind in a
+        database. Earlier versions left them with a ~ before their names."""
+        wanted = name = unquoted(match[2]).lstrip("~")
+        while name in self.constraints:
+            name = "~" + name if len(name) < 64 else beside(name)
+        self.constraints.add(name)
+        table = unquoted(match[4])
+        if name != wanted:
+            self.misnamed.append((self.made, name, wanted, (match[3].decode() + quoted(table) + rest.decode()).rstrip(",\n")))
+        return match[1] + quoted(name).encode() + match[3] + quoted(beside(table)).encode() + rest
 
 
 def statements(account, sql, what):
@@ -340,6 +347,10 @@ def statements(account, sql, what):
 
 def quoted(name):
     return "`" + name.replace("`", "``") + "`"
+
+
+def unquoted(name):
+    return name.replace(b"``", b"`").decode()
 
 
 def drop(account, names):
@@ -431,6 +442,18 @@ def change_places(account, parts):
     drop(account, [beside(name, REPLACED) for name in live])
     # What is there now does not tell whose things the dump has.
     statements(definer(account.site) or account, others.encode() + b"".join(parts.preamble + parts.others), "make views, triggers, routines and events")
+    name_foreign_keys(account, parts)
+
+
+def name_foreign_keys(account, parts):
+    """Gives foreign keys the names that they have in the dump, which were those of
+    replaced tables: a patch may ask for them. Nothing else depends on it."""
+    for table, name, wanted, definition in parts.misnamed:
+        try:
+            statements(account, f"alter table {quoted(table)} drop foreign key {quoted(name)}, "
+                                f"add constraint {quoted(wanted)}{definition}, algorithm=inplace;\n".encode(), "name foreign keys")
+        except SystemExit as error:
+            print(f"warning: the foreign key {wanted} of {table} is called {name} now: {error}", flush=True)
 
 
 class Session:
