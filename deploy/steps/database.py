@@ -7,6 +7,7 @@ its replacement is whole, and a disk that is full, a dump that can't be read or
 a definer that may not be named leaves the site as it was.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,7 +16,6 @@ import select
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 
 # What a table is called while it is loaded, and one that was replaced before it
@@ -44,7 +44,7 @@ def unescaped(field):
 def complaint(said):
     """What the client says is wrong, and nothing of the statement that it shows with
     it: that may be the rows of a table with passwords."""
-    lines = [line for line in said.splitlines() if re.match(r"ERROR \d+|(mariadb|mysql)[a-z-]*: ", line)]
+    lines = [line for line in said.splitlines() if re.match(r"ERROR( \d+| at line)|(/\S*/)?(mariadb|mysql)[a-z-]*: ", line)]
     return "\n".join(re.sub(r"(near|entry|value:) '.*", r"\1 …", line) for line in lines) or "it ended without a word"
 
 
@@ -258,28 +258,32 @@ OTHER_HEADING = re.compile(rb"-- (Temporary (table|view) structure for|Final vie
 class Parts:
     """A dump, taken apart as it is read: what makes tables, under the names that
     they have while they are loaded, and what makes the views, triggers, routines
-    and events, which is little and is kept for afterwards. constraints are the names of those that are
-    there already. What the lines mean is
-    read off mariadb-dump 10.6 to 11.8 and mysqldump 8.0; a row never begins a
-    line with a keyword, because line ends in values are written as \\n."""
+    and events, which is little and is kept for afterwards. constraints are the
+    names of foreign keys that are not free. What the lines mean is read off
+    mariadb-dump 10.6 to 11.8 and mysqldump 8.0; a row never begins a line with a
+    keyword, because line ends in values are written as \\n."""
 
     def __init__(self, lines, constraints):
-        self.constraints = constraints
+        self.constraints, self.misnamed, self.made = constraints, [], None
         self.lines, self.names, self.sequences, self.preamble, self.others, self.completed = lines, {}, 0, [], [], False
 
     def renamed(self, quoted):
-        name = quoted.replace(b"``", b"`").decode()
-        new = beside(name)
-        self.names[new] = name
+        self.made = unquoted(quoted)
+        new = beside(self.made)
+        self.names[new] = self.made
         return b"`" + new.encode() + b"`"
 
     def __iter__(self):
-        part, delimited = self.preamble, False
+        part, delimiter, ended = self.preamble, b";", True
         for line in self.lines:
-            if delimited:
+            if ended and line.startswith(b"DELIMITER "):
+                delimiter = line.split()[1]
+                self.others.append(line)
+                continue
+            if delimiter != b";":
                 # It belongs to what is made, whatever it looks like.
                 self.others.append(line)
-                delimited = line.strip() != b"DELIMITER ;"
+                ended = line.rstrip().endswith(delimiter)
                 continue
             if line.startswith(b"-- "):
                 if HEADING.match(line):
@@ -289,10 +293,7 @@ class Parts:
                 elif line.startswith(b"-- Dump completed"):
                     self.completed = True
                 continue
-            if line.startswith(b"DELIMITER "):
-                delimited = line.split()[1] != b";"
-                self.others.append(line)
-            elif part is None and line.startswith(b"/*!50003 "):
+            if part is None and line.startswith(b"/*!50003 "):
                 # Triggers stand after the rows of their table.
                 self.others.append(line)
             elif part is None:
@@ -311,13 +312,20 @@ class Parts:
             self.sequences += match[1] == b"CREATE SEQUENCE "
             return match[1] + self.renamed(match[2]) + line[match.end():]
         if match := CONSTRAINT.match(line):
-            # Names of constraints are one of a kind in a database.
-            name = match[2].lstrip(b"~")
-            while name.decode() in self.constraints:
-                name = b"~" + name if len(name.decode()) < 64 else beside(name.decode()).encode()
-            self.constraints.add(name.decode())
-            return match[1] + b"`" + name + b"`" + match[3] + b"`" + beside(match[4].replace(b"``", b"`").decode()).encode() + b"`" + line[match.end():]
+            return self.foreign_key(match, line[match.end():])
         return line
+
+    def foreign_key(self, match, rest):
+        """A foreign key, under a name that is free: they are one of a kind in a
+        database. Earlier versions left them with a ~ before their names."""
+        wanted = name = unquoted(match[2]).lstrip("~")
+        while name in self.constraints:
+            name = "~" + name if len(name) < 64 else beside(name)
+        self.constraints.add(name)
+        table = unquoted(match[4])
+        if name != wanted:
+            self.misnamed.append((self.made, name, wanted, (match[3].decode() + quoted(table) + rest.decode()).rstrip(",\n")))
+        return match[1] + quoted(name).encode() + match[3] + quoted(beside(table)).encode() + rest
 
 
 def statements(account, sql, what):
@@ -341,6 +349,10 @@ def quoted(name):
     return "`" + name.replace("`", "``") + "`"
 
 
+def unquoted(name):
+    return name.replace(b"``", b"`").decode()
+
+
 def drop(account, names):
     """Drops tables, sequences and views, and nothing that is in use as another."""
     if names:
@@ -356,12 +368,13 @@ def load(site, tables):
     drop(account, being_loaded(account))
     try:
         parts, loaded = load_whole(account, int(tables))
-    except SystemExit:
-        # A disk that is full gets back what is of no use.
-        drop(account, being_loaded(account))
+        change_places(account, parts)
+    except BaseException:
+        # A disk that is full gets back what is of no use. Where that can't be done
+        # either, the reason of the first failure is the one to know.
+        with contextlib.suppress(SystemExit):
+            drop(account, being_loaded(account))
         raise
-
-    change_places(account, parts)
     found = count_tables(site)
     if found != str(len(loaded)):
         raise SystemExit(f"{site}: after loading there are {found} tables and not {len(loaded)}")
@@ -388,7 +401,8 @@ def load_beside(account):
     """Loads the tables of the dump on standard input beside those of the site."""
     constraints = {row[0] for row in account.query("select constraint_name from information_schema.table_constraints "
                                                    f"where constraint_schema = '{account.name}' and constraint_type = 'FOREIGN KEY'")}
-    said = tempfile.TemporaryFile("w+", errors="replace")
+    # Not on a disk: that it is full may be what the client has to say.
+    said = open(os.memfd_create("said"), "w+", errors="replace")
     try:
         with subprocess.Popen(["gzip", "--decompress", "--stdout"], stdout=subprocess.PIPE) as source, \
                 subprocess.Popen([*account.command("mariadb", "mysql"), "--binary-mode", "--max-allowed-packet=1G", account.name],
@@ -428,6 +442,18 @@ def change_places(account, parts):
     drop(account, [beside(name, REPLACED) for name in live])
     # What is there now does not tell whose things the dump has.
     statements(definer(account.site) or account, others.encode() + b"".join(parts.preamble + parts.others), "make views, triggers, routines and events")
+    name_foreign_keys(account, parts)
+
+
+def name_foreign_keys(account, parts):
+    """Gives foreign keys the names that they have in the dump, which were those of
+    replaced tables: a patch may ask for them. Nothing else depends on it."""
+    for table, name, wanted, definition in parts.misnamed:
+        try:
+            statements(account, f"alter table {quoted(table)} drop foreign key {quoted(name)}, "
+                                f"add constraint {quoted(wanted)}{definition}, algorithm=inplace;\n".encode(), "name foreign keys")
+        except SystemExit as error:
+            print(f"warning: the foreign key {wanted} of {table} is called {name} now: {error}", flush=True)
 
 
 class Session:
