@@ -14,7 +14,7 @@ import (
 func (s liveSite) jobsDoNotEnd(*testing.T) {
 	u := s.withHooks("before-deploy", `
 		backend=$(docker ps --quiet --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" --filter label=com.docker.compose.service=backend)
-		docker exec "$backend" bench --site "${RELEASE_SITES%% *}" execute frappe.enqueue --kwargs "{'method': 'frappe.utils.background_jobs.test_job', 's': 15}"`)
+		docker exec "$backend" bench --site "${RELEASE_SITES%% *}" execute frappe.enqueue --kwargs "{'method': 'frappe.utils.background_jobs.test_job', 's': 60}"`)
 	u.with("DRAIN_SECONDS=2").fails(deploy("3.2.0"), cli.ExitFailed,
 		"step drain failed", "jobs have not ended in 2 s", "site: 2.0.0 is live, as it was: nothing was changed")
 	s.asBefore()
