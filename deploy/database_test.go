@@ -90,6 +90,7 @@ func TestDatabase(t *testing.T) {
 		"a dump is put back":                     (*databaseServer).dumpIsPutBack,
 		"a bad dump changes nothing":             (*databaseServer).badDumpChangesNothing,
 		"what can't be put back is named":        (*databaseServer).whatCannotBePutBackIsNamed,
+		"a row longer than a statement may be":   (*databaseServer).longRow,
 		"sessions of others end":                 (*databaseServer).sessionsOfOthersEnd,
 		"the sites of a bench, and what is none": (*databaseServer).sitesOfTheBench,
 	} {
@@ -419,6 +420,36 @@ func (s *databaseServer) whatCannotBePutBackIsNamed(t *testing.T) {
 		if err == nil || !strings.Contains(string(out), want) {
 			t.Errorf("%v: without %q:\n%s", err, want, out)
 		}
+	}
+}
+
+// longRow: one that grew is put back where the server can be told to take it, and
+// else not dumped.
+func (s *databaseServer) longRow(t *testing.T) {
+	const limit = "4194304"
+	s.sql("root", "mysql", "set global max_allowed_packet = "+limit)
+	defer func() { s.sql("root", "mysql", "set global max_allowed_packet = default") }()
+	s.sql("_one", "_one", "create table files (id int primary key, a longtext, b longtext); insert into files values (1, '', '');"+
+		"update files set a = repeat('a', 3000000); update files set b = repeat('b', 3000000)")
+	if out, said, err := s.site(nil, "dump", "one.example.com"); err == nil || !strings.Contains(said, "a row takes 60000") || !strings.Contains(said, "takes "+limit) {
+		t.Errorf("%v: %d bytes, %s", err, len(out), said)
+	}
+	s.root = true
+	before := s.everything()
+	dump, said, err := s.site(nil, "dump", "one.example.com")
+	if err != nil {
+		t.Fatal(err, said)
+	}
+	s.must(dump, "load", "one.example.com", "1")
+	if after := s.everything(); after != before {
+		t.Errorf("was\n%s\nand is\n%s", before, after)
+	}
+	if now := s.sql("root", "mysql", "select @@global.max_allowed_packet"); now != limit {
+		t.Errorf("the server takes %s now", now)
+	}
+	s.root = false
+	if out, said, err := s.site(dump, "load", "one.example.com", "1"); err == nil || !strings.Contains(said, "as it was") || s.everything() != before {
+		t.Errorf("%v: %s%s", err, out, said)
 	}
 }
 

@@ -22,6 +22,10 @@ import time
 # is dropped. A dump has neither.
 LOADING, REPLACED = "__loading_", "__replaced_"
 
+# The most that a server takes in one statement, of which the clients here send
+# as much.
+LONGEST = 1 << 30
+
 # What may have the name of a table.
 ANYTHING = "'BASE TABLE', 'SEQUENCE', 'VIEW'"
 
@@ -196,7 +200,7 @@ def size(files, *sites):
 def dumper(account):
     """The command that writes a dump of everything in the database."""
     command = [*account.command("mariadb-dump", "mysqldump"), "--single-transaction", "--quick", "--lock-tables=false",
-               "--routines", "--events", "--triggers", "--max-allowed-packet=1G"]
+               "--routines", "--events", "--triggers", f"--max-allowed-packet={LONGEST}"]
     # What a load that was cut off left behind.
     command += [f"--ignore-table={account.name}.{name}" for name in table_names(account, ANYTHING) if name.startswith((LOADING, REPLACED))]
     return command
@@ -235,11 +239,63 @@ def dump(site):
     account = writer(site)
     if not account:
         raise SystemExit("\n".join(f"{site}: {reason}" for reason in unfit(site)))
-    with subprocess.Popen([*dumper(account), account.name], env=account.environment, stdout=subprocess.PIPE) as source:
-        packed = subprocess.run(["gzip", "--fast"], stdin=source.stdout)
-        source.stdout.close()
+    longest = 0
+    try:
+        with subprocess.Popen(["gzip", "--fast"], stdin=subprocess.PIPE) as packed, \
+                subprocess.Popen([*dumper(account), account.name], env=account.environment, stdout=subprocess.PIPE) as source:
+            longest = pass_on(source.stdout, packed.stdin)
+    except BrokenPipeError:
+        # gzip ended before its input did, and has said why.
+        pass
     if source.returncode or packed.returncode:
         raise SystemExit(f"{site}: the dump ended with {source.returncode}, gzip with {packed.returncode}")
+    taken = LONGEST if packet_raiser(site) else int(Account(site).value("select @@global.max_allowed_packet"))
+    # The name under which a table is loaded may be longer than its own.
+    if longest + 1000 > taken:
+        raise SystemExit(f"{site}: a row takes {longest} bytes in a dump, and could not be put back: the database server takes {taken}. Raise max_allowed_packet there")
+
+
+def pass_on(dump, target):
+    """Copies a dump, and tells how long its longest statement is, which may have a
+    line for each row."""
+    longest = length = 0
+    for line in dump:
+        target.write(line)
+        length += len(line)
+        longest = max(longest, length)
+        if line.endswith(b";\n"):
+            length = 0
+    return longest
+
+
+def packet_raiser(site):
+    """The account that may have the server take longer statements, or None."""
+    other = administrator(site)
+    try:
+        if other:
+            other.query("set global max_allowed_packet = @@global.max_allowed_packet")
+        return other
+    except SystemExit:
+        return None
+
+
+@contextlib.contextmanager
+def longer_statements(site):
+    """Has the server take statements as long as a client sends them, as far as
+    that may be done: a row that grew bit by bit may be longer in a dump than what
+    the server takes at once. Where this is killed the server goes on doing so until
+    it is started again, which harms nothing."""
+    other = packet_raiser(site)
+    if not other:
+        yield
+        return
+    before = other.value("select @@global.max_allowed_packet")
+    other.query(f"set global max_allowed_packet = {LONGEST}")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(SystemExit):
+            other.query(f"set global max_allowed_packet = {before}")
 
 
 def beside(name, prefix=LOADING):
@@ -332,7 +388,7 @@ def statements(account, sql, what):
     """Runs statements. What others hold is waited for, and then taken from them:
     the site is closed."""
     for attempt in range(4):
-        done = subprocess.run([*account.command("mariadb", "mysql"), "--binary-mode", "--max-allowed-packet=1G", account.name], env=account.environment,
+        done = subprocess.run([*account.command("mariadb", "mysql"), "--binary-mode", f"--max-allowed-packet={LONGEST}", account.name], env=account.environment,
                               input=b"set session lock_wait_timeout = 15, foreign_key_checks = 0;\n" + sql, stderr=subprocess.PIPE)
         if done.returncode == 0:
             return
@@ -388,7 +444,8 @@ def being_loaded(account):
 
 def load_whole(account, expected):
     """Loads the dump beside the site's tables, and makes sure that it is whole."""
-    parts = load_beside(account)
+    with longer_statements(account.site):
+        parts = load_beside(account)
     loaded = being_loaded(account)
     # Earlier versions did not count sequences.
     if not parts.completed or len(loaded) - expected not in (0, parts.sequences) or set(loaded) != set(parts.names):
@@ -405,7 +462,7 @@ def load_beside(account):
     said = open(os.memfd_create("said"), "w+", errors="replace")
     try:
         with subprocess.Popen(["gzip", "--decompress", "--stdout"], stdout=subprocess.PIPE) as source, \
-                subprocess.Popen([*account.command("mariadb", "mysql"), "--binary-mode", "--max-allowed-packet=1G", account.name],
+                subprocess.Popen([*account.command("mariadb", "mysql"), "--binary-mode", f"--max-allowed-packet={LONGEST}", account.name],
                                  env=account.environment, stdin=subprocess.PIPE, stderr=said) as target:
             parts = Parts(source.stdout, constraints)
             # A table may have been made while rows could be longer than InnoDB likes.
