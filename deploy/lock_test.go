@@ -3,10 +3,16 @@
 package deploy
 
 import (
+	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
 )
 
 // TestLockOfNoOne: a lock that a run left that has ended keeps nothing from
@@ -38,5 +44,55 @@ func TestLockOfNoOne(t *testing.T) {
 	}
 	if out, err := os.ReadFile(lock); err != nil || !strings.Contains(string(out), "000009-2.0.0-abcd") {
 		t.Errorf("it was taken: %v", err)
+	}
+}
+
+// TestUnlockForcedInterrupted: Ctrl-C leaves nothing half done.
+func TestUnlockForcedInterrupted(t *testing.T) {
+	short(t)
+	m := newMachine(t)
+	m.mustRelease("1.0.0")
+	m.leave("1.0.1", "up", "/releases/1.0.1/.env up ")
+	pids, id := m.processes(), m.inspect().Lock.Run
+	m.write("crontab", "#!/bin/sh\ntouch \"$DOCKER_STATE/unlocking\"; sleep 0.5\nexec cat /dev/null\n", 0o755)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		for ctx.Err() == nil {
+			if _, err := os.Stat(filepath.Join(m.path, "unlocking")); err == nil {
+				cancel()
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	if err := Unlock(ctx, m, m.target(), id); err != nil {
+		t.Error(err)
+	}
+	if s := m.inspect(); s.Lock != nil {
+		t.Errorf("lock %+v", s.Lock)
+	}
+	for _, pid := range pids {
+		m.gone(pid)
+	}
+	m.ended(id)
+}
+
+// TestAwaitRunnerUnknown: a runner the number of which did not come back is
+// known by the mark of its start.
+func TestAwaitRunnerUnknown(t *testing.T) {
+	short(t)
+	m := newMachine(t)
+	log := filepath.Join(m.path, "taken-over")
+	ended := exec.Command("true")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
+	m.write("journal", "", 0o600)
+	m.write("taken-over.pid", strconv.Itoa(ended.Process.Pid)+" 1\n", 0o600)
+	m.write("taken-over.exit", "10\n", 0o600)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	result, err := m.Run(ctx, script(awaitRunnerScript, m.path, "0", "0", log), host.Options{})
+	if err != nil || strings.TrimSpace(result.Stdout) != "10" {
+		t.Errorf("%v: %q", err, result.Stdout)
 	}
 }
