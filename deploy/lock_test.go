@@ -4,6 +4,7 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -94,5 +95,47 @@ func TestAwaitRunnerUnknown(t *testing.T) {
 	result, err := m.Run(ctx, script(awaitRunnerScript, m.path, "0", "0", log), host.Options{})
 	if err != nil || strings.TrimSpace(result.Stdout) != "10" {
 		t.Errorf("%v: %q", err, result.Stdout)
+	}
+}
+
+// TestTakeOverAfterTheRecord: a run that is cut off as it is recorded is undone
+// to the release before, and says so.
+func TestTakeOverAfterTheRecord(t *testing.T) {
+	short(t)
+	m := newMachine(t)
+	m.mustRelease("1.0.0")
+	r := m.mustRelease("1.0.1")
+	journal := filepath.Join(m.dir, "runs", r.Run, "journal")
+	data, err := os.ReadFile(journal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _, _ := strings.Cut(string(data), "-record\n")
+	if err := os.WriteFile(journal, []byte(before+"-record\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = m.takeOver(t.Context(), "undo")
+	var failed *FailedError
+	if !errors.As(err, &failed) || failed.Site != "1.0.0 is live again and answers" || m.current() != "releases/1.0.0" {
+		t.Errorf("got %v, and %s is current", err, m.current())
+	}
+}
+
+// TestNextRunWithoutRuns: where the folders of runs were removed, the number of
+// the next one still is above those of the releases and backups that are left.
+func TestNextRunWithoutRuns(t *testing.T) {
+	short(t)
+	m := newMachine(t)
+	m.mustRelease("1.0.0")
+	m.mustRelease("1.0.1")
+	if err := os.RemoveAll(filepath.Join(m.dir, "runs")); err != nil {
+		t.Fatal(err)
+	}
+	r := m.mustRelease("1.0.2")
+	if s := m.inspect(); !strings.HasPrefix(r.Run, "000003-") || s.history[0].Version != "1.0.2" {
+		t.Errorf("run %s, and the newest is %s", r.Run, s.history[0].Version)
+	}
+	if n := (State{Backups: []string{"000007-1.0.0-abcd"}}).nextRun(); n != 8 {
+		t.Errorf("after a backup of run 7: %d", n)
 	}
 }
