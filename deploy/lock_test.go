@@ -3,10 +3,17 @@
 package deploy
 
 import (
+	"context"
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
 )
 
 // TestLockOfNoOne: a lock that a run left that has ended keeps nothing from
@@ -38,5 +45,97 @@ func TestLockOfNoOne(t *testing.T) {
 	}
 	if out, err := os.ReadFile(lock); err != nil || !strings.Contains(string(out), "000009-2.0.0-abcd") {
 		t.Errorf("it was taken: %v", err)
+	}
+}
+
+// TestUnlockForcedInterrupted: Ctrl-C leaves nothing half done.
+func TestUnlockForcedInterrupted(t *testing.T) {
+	short(t)
+	m := newMachine(t)
+	m.mustRelease("1.0.0")
+	m.leave("1.0.1", "up", "/releases/1.0.1/.env up ")
+	pids, id := m.processes(), m.inspect().Lock.Run
+	m.write("crontab", "#!/bin/sh\ntouch \"$DOCKER_STATE/unlocking\"; sleep 0.5\nexec cat /dev/null\n", 0o755)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		for ctx.Err() == nil {
+			if _, err := os.Stat(filepath.Join(m.path, "unlocking")); err == nil {
+				cancel()
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	if err := Unlock(ctx, m, m.target(), id); err != nil {
+		t.Error(err)
+	}
+	if s := m.inspect(); s.Lock != nil {
+		t.Errorf("lock %+v", s.Lock)
+	}
+	for _, pid := range pids {
+		m.gone(pid)
+	}
+	m.ended(id)
+}
+
+// TestAwaitRunnerUnknown: a runner the number of which did not come back is
+// known by the mark of its start.
+func TestAwaitRunnerUnknown(t *testing.T) {
+	short(t)
+	m := newMachine(t)
+	log := filepath.Join(m.path, "taken-over")
+	ended := exec.Command("true")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
+	m.write("journal", "", 0o600)
+	m.write("taken-over.pid", strconv.Itoa(ended.Process.Pid)+" 1\n", 0o600)
+	m.write("taken-over.exit", "10\n", 0o600)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	result, err := m.Run(ctx, script(awaitRunnerScript, m.path, "0", "0", log), host.Options{})
+	if err != nil || strings.TrimSpace(result.Stdout) != "10" {
+		t.Errorf("%v: %q", err, result.Stdout)
+	}
+}
+
+// TestTakeOverAfterTheRecord: a run that is cut off as it is recorded is undone
+// to the release before, and says so.
+func TestTakeOverAfterTheRecord(t *testing.T) {
+	short(t)
+	m := newMachine(t)
+	m.mustRelease("1.0.0")
+	r := m.mustRelease("1.0.1")
+	journal := filepath.Join(m.dir, "runs", r.Run, "journal")
+	data, err := os.ReadFile(journal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _, _ := strings.Cut(string(data), "-record\n")
+	if err := os.WriteFile(journal, []byte(before+"-record\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = m.takeOver(t.Context(), "undo")
+	var failed *FailedError
+	if !errors.As(err, &failed) || failed.Site != "1.0.0 is live again and answers" || m.current() != "releases/1.0.0" {
+		t.Errorf("got %v, and %s is current", err, m.current())
+	}
+}
+
+// TestNextRunWithoutRuns: where the folders of runs were removed, the number of
+// the next one still is above those of the releases and backups that are left.
+func TestNextRunWithoutRuns(t *testing.T) {
+	short(t)
+	m := newMachine(t)
+	m.mustRelease("1.0.0")
+	m.mustRelease("1.0.1")
+	if err := os.RemoveAll(filepath.Join(m.dir, "runs")); err != nil {
+		t.Fatal(err)
+	}
+	r := m.mustRelease("1.0.2")
+	if s := m.inspect(); !strings.HasPrefix(r.Run, "000003-") || s.history[0].Version != "1.0.2" {
+		t.Errorf("run %s, and the newest is %s", r.Run, s.history[0].Version)
+	}
+	if n := (State{Backups: []string{"000007-1.0.0-abcd"}}).nextRun(); n != 8 {
+		t.Errorf("after a backup of run 7: %d", n)
 	}
 }

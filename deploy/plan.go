@@ -218,10 +218,15 @@ func (s State) knownSites() []string {
 	return s.Current.Sites
 }
 
-// nextRun returns one more than the number of the newest run.
+// nextRun returns one more than the number of the newest run. Records and backups
+// outlive the folders of their runs, and go by it too.
 func (s State) nextRun() int {
+	known := slices.Concat(s.runs, s.Backups)
+	for _, r := range s.history {
+		known = append(known, r.Run)
+	}
 	newest := 0
-	for _, id := range s.runs {
+	for _, id := range known {
 		number, _, _ := strings.Cut(id, "-")
 		if n, err := strconv.Atoi(number); err == nil {
 			newest = max(newest, n)

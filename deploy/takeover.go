@@ -30,11 +30,7 @@ func (d Deployer) TakeOver(ctx context.Context, s State, t Target, verb string) 
 		return release.Record{}, ErrSettled
 	}
 	id := s.LastRun.ID
-	p := Plan{Kind: Release, Target: t, Version: versionOf(id)}
-	if s.Current != nil {
-		p.Previous = s.Current.Version
-	}
-	r := d.newSession(p, id)
+	r := d.newSession(Plan{Kind: Release, Target: t, Version: versionOf(id)}, id)
 	r.record.Run = id
 	defer r.conn.hangUp()
 	if err := r.conn.connect(ctx); err != nil {
@@ -105,17 +101,20 @@ func (r *session) readState(ctx context.Context) (lines int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	said := strings.SplitN(before.Stdout, "\n", 4)
-	if len(said) < 4 {
+	said := strings.SplitN(before.Stdout, "\n", 5)
+	if len(said) < 5 {
 		return 0, errors.New("its answer was cut off")
 	}
 	if r.output.offset, err = strconv.ParseInt(strings.TrimSpace(said[0]), 10, 64); err != nil {
 		return 0, err
 	}
 	r.output.firstCritical, r.output.firstSettled = said[1], said[2]
-	r.output.journal, _ = runner.ParseJournal(said[3])
-	lines = strings.Count(said[3], "\n")
-	if said[3] != "" && !strings.HasSuffix(said[3], "\n") {
+	// What is live need not be it: the run may have put its own in its place.
+	r.plan.Previous = said[3]
+	journal := said[4]
+	r.output.journal, _ = runner.ParseJournal(journal)
+	lines = strings.Count(journal, "\n")
+	if journal != "" && !strings.HasSuffix(journal, "\n") {
 		lines++ // the runner ends what was cut off
 	}
 	return lines, nil

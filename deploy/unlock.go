@@ -5,16 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
 	"github.com/desiredeffect/erpnext-pipeline/deploy/runner"
 )
 
+// unlockLimit is how long the host has for that: it waits for processes to end.
+const unlockLimit = 2 * time.Minute
+
 // Unlock ends a run, whatever it is doing, and removes its deploy lock: its
 // runner and the step under way. What runs in containers by then goes on there.
 // It does not look at what the run has left behind: resume or undo it first, if
 // that is possible. A lock that can't be read is that of the run "".
+//
+// The context does not end it: half of it would leave a run that nothing wakes.
 func Unlock(ctx context.Context, h Host, t Target, run string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unlockLimit)
+	defer cancel()
 	text := recordedScript + runner.ProcessesScript + runner.WakeScript + unlockScript
 	result, err := h.Run(ctx, script(text, t.Dir, run), host.Options{})
 	var ended *host.RunError

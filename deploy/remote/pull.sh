@@ -4,6 +4,8 @@
 set -eu
 config=$(mktemp -d)
 trap 'rm -rf -- "$config"' EXIT
+# Some shells go without that when a signal ends them.
+trap 'exit 143' TERM HUP INT
 if ! docker --config "$config" login --username "$2" --password-stdin ${3:+"$3"} >"$config/said" 2>&1; then
 	tail -n 1 "$config/said" >&2
 	exit 1

@@ -4,6 +4,8 @@
 umask 077
 [ ! -e "$2" ] || exit 45
 trap 'rm -rf -- "$1"' EXIT
+# Some shells go without that when a signal ends them.
+trap 'exit 143' TERM HUP INT
 mkdir -p -- "$1" && tar -C "$1" -xpof - || exit
 [ -f "$1/.upload-complete" ] || exit 46
 rm -- "$1/.upload-complete" && { sync -- "$1" || :; }

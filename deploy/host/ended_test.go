@@ -1,0 +1,55 @@
+//go:build unix
+
+package host
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian/debiantest"
+)
+
+// TestReceiverEnded: nothing of an archive stays on the host where its receiver
+// is ended by a signal, whichever shell it has.
+func TestReceiverEnded(t *testing.T) {
+	debiantest.Install(t, "dash", "busybox")
+	for name, shell := range map[string][]string{"dash": {"dash"}, "busybox": {"busybox", "sh"}} {
+		for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT} {
+			t.Run(name+" "+signal.String(), func(t *testing.T) {
+				part := filepath.Join(t.TempDir(), "part")
+				argv := append(shell[1:], script(receiveTreeScript, part, part+".whole")[1:]...)
+				cmd := exec.Command(shell[0], argv...)
+				cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+				archive, err := cmd.StdinPipe()
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer archive.Close()
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+					if _, err := os.Stat(part); err == nil {
+						break
+					}
+					if time.Now().After(deadline) {
+						t.Fatal("it does not begin")
+					}
+				}
+				if err := syscall.Kill(-cmd.Process.Pid, signal); err != nil {
+					t.Fatal(err)
+				}
+				if err := cmd.Wait(); err == nil {
+					t.Error("it succeeded")
+				}
+				if _, err := os.Stat(part); err == nil {
+					t.Error("a part is left")
+				}
+			})
+		}
+	}
+}
