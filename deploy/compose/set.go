@@ -59,8 +59,24 @@ func Load(ctx context.Context, name string, files []File, variables map[string]s
 	set.Variables = slices.Compact(slices.Sorted(slices.Values(append(set.Variables, passedOn(project)...))))
 	report.Add(check(project, documents, variables["IMAGE"])...)
 	set.NotBeside = checkBeside(project, documents, variables["IMAGE"])
+	set.NotBeside.Add(toldApart(ctx, name, documents, values)...)
 	set.readServices(project, variables["IMAGE"])
 	return set, report
+}
+
+// toldApart reads the set as two releases have it, and returns what they would
+// mix up.
+func toldApart(ctx context.Context, name string, documents documents, values types.Mapping) problem.Report {
+	var projects [2]*types.Project
+	for i := range projects {
+		numbered := maps.Clone(values)
+		numbered["RELEASE"] = strconv.Itoa(i + 1)
+		var invalid problem.Report
+		if projects[i], invalid = loadProject(ctx, name, documents, numbered); len(invalid) > 0 {
+			return invalid
+		}
+	}
+	return checkTold(projects[0], projects[1], documents)
 }
 
 // readVariables takes in the variables that the files refer to, and returns the

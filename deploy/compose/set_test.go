@@ -34,6 +34,9 @@ func TestLoadOwnFiles(t *testing.T) {
 			if len(report) > 0 {
 				t.Fatal(report.Err())
 			}
+			if len(set.NotBeside) > 0 {
+				t.Errorf("not for a swap: %v", set.NotBeside.Err())
+			}
 			services := "backend configurator create-site db frontend page queue-long queue-short redis-cache redis-queue scheduler traefik websocket"
 			if got := strings.Join(set.Services, " "); got != services {
 				t.Errorf("services: %s", got)

@@ -287,7 +287,8 @@ func TestDatabaseElsewhereOfOwnSet(t *testing.T) {
 
 // TestNotBeside: what keeps two releases apart is known before a swap.
 func TestNotBeside(t *testing.T) {
-	if set := mustLoad(t, withDatabase+"  db2: {image: \"redis:7\", healthcheck: *health, container_name: cache, ports: [\"6379:6379\"]}\n"); len(set.NotBeside) > 0 {
+	base := told(withDatabase)
+	if set := mustLoad(t, base+"  db2: {image: \"redis:7\", healthcheck: *health, container_name: cache, ports: [\"6379:6379\"]}\n"); len(set.NotBeside) > 0 {
 		t.Errorf("a data service is not doubled: %v", findings(set.NotBeside))
 	}
 	for keys, want := range map[string]string{
@@ -298,10 +299,45 @@ func TestNotBeside(t *testing.T) {
 		"networks: {default: {ipv4_address: 172.30.0.7}}":           "has a fixed address in the network default",
 		"deploy: {replicas: 3}, ports: [{target: 80}], hostname: a": "",
 	} {
-		set := mustLoad(t, withDatabase+"  jobs: {<<: *bench, command: bench worker, "+keys+"}\n")
+		set := mustLoad(t, base+"  jobs: {<<: *bench, command: bench worker, "+keys+"}\n")
 		got := findings(set.NotBeside)
 		if want == "" && len(got) > 0 || want != "" && (len(got) != 1 || !strings.HasPrefix(got[0], "compose.only-once main.yaml:13 service jobs "+want)) {
 			t.Errorf("%s: %v", keys, got)
 		}
+	}
+}
+
+// told returns a set with what tells its releases apart, on the lines that are
+// there.
+func told(text string) string {
+	return strings.NewReplacer(
+		"backend: {<<: *bench}", "backend: {<<: *bench, networks: {default: {aliases: ['backend-${RELEASE:-1}']}}}",
+		"command: nginx-entrypoint.sh}", "command: nginx-entrypoint.sh, environment: ['BACKEND=backend-${RELEASE:-1}:8000', 'SOCKETIO=websocket-${RELEASE:-1}:9000'], labels: ['route=${RELEASE:-1}']}",
+		"socketio.js]}", "socketio.js], networks: {default: {aliases: ['websocket-${RELEASE:-1}']}}}",
+	).Replace(text)
+}
+
+// TestToldApart: with a swap, nothing of one release leads to the other.
+func TestToldApart(t *testing.T) {
+	const on, is = "compose.not-told-apart main.yaml:", " is the same in every release"
+	for _, tc := range []struct {
+		name, old, new string
+		want           []string
+	}{
+		{"all is", "", "", nil},
+		{"a name", "-${RELEASE:-1}']", "']", []string{on + "9 every name in the network of service backend" + is}},
+		{"the address of the backend", "backend-${RELEASE:-1}:8000", "backend:8000", []string{on + "10 BACKEND of service frontend" + is}},
+		{"the address of the websocket", "'SOCKETIO=websocket-${RELEASE:-1}:9000'", "'RELEASE=${RELEASE:-1}'", []string{on + "10 SOCKETIO of service frontend" + is}},
+		{"the route", "route=${RELEASE:-1}", "route=1", []string{on + "10 the route of service frontend" + is}},
+	} {
+		set := mustLoad(t, strings.Replace(told(withDatabase), tc.old, tc.new, 1))
+		got := findings(set.NotBeside)
+		if !slices.EqualFunc(got, tc.want, strings.HasPrefix) {
+			t.Errorf("%s: %v", tc.name, got)
+		}
+	}
+	set := mustLoad(t, withDatabase+"  jobs: {<<: *bench, command: bench worker, labels: ['release=${RELEASE:-1}']}\n")
+	if len(set.NotBeside) != 5 {
+		t.Errorf("only a worker has its number: %v", findings(set.NotBeside))
 	}
 }
