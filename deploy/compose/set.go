@@ -36,8 +36,7 @@ type Set struct {
 	NotBeside problem.Report
 }
 
-// setDir stands for the folder of the set while the files are read: what a
-// path is under it, is relative in the file.
+// setDir stands for the folder of the set while the files are read.
 const setDir = "/compose-set"
 
 // Load reads a set of files as compose will read them, with these values of
@@ -46,6 +45,9 @@ const setDir = "/compose-set"
 func Load(ctx context.Context, name string, files []File, variables map[string]string) (*Set, problem.Report) {
 	documents, report := parse(files)
 	if len(report) > 0 || len(files) == 0 {
+		return nil, report
+	}
+	if report = checkExtends(documents); len(report) > 0 {
 		return nil, report
 	}
 	set := &Set{Files: files, Roles: map[string]Role{}}
@@ -117,7 +119,8 @@ func loadProject(ctx context.Context, name string, documents documents, values t
 		o.Profiles = []string{"*"}
 		o.SkipResolveEnvironment = true
 		o.SkipInclude = true
-		o.SkipExtends = true
+		// It is the host where they lead somewhere.
+		o.ResolvePaths = false
 	})
 	if err != nil {
 		return nil, problem.Report{{Code: "compose.invalid", Subject: documents.placeOf(err.Error()),
