@@ -3,6 +3,7 @@ package compose
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -43,6 +44,40 @@ func checkBeside(project *types.Project, documents documents, image string) prob
 				refuse("networks", "a fixed address in the network "+network)
 			}
 		}
+	}
+	return report
+}
+
+// checkTold returns what two releases of a set would mix up: a frontend has to
+// lead to the backend of its own release, and the proxy to one frontend and not
+// to the other. one and two are the set with different numbers in RELEASE.
+func checkTold(one, two *types.Project, documents documents) problem.Report {
+	var report problem.Report
+	refuse := func(service, key, what string) {
+		report.Addf("compose.not-told-apart", documents.place("services", service, key), "write ${RELEASE} into it, as compose-main.yaml does, or use the strategy cycle",
+			"%s of service %s is the same in every release; with the strategy swap two of them run side by side", what, service)
+	}
+	// nginx looks a name up once, and goes on with all addresses that it has.
+	first, ok := one.Services["frontend"]
+	second := two.Services["frontend"]
+	if !ok {
+		return report
+	}
+	for _, pair := range [][2]string{{"backend", "BACKEND"}, {"websocket", "SOCKETIO"}} {
+		name, variable := pair[0], pair[1]
+		service, ok := one.Services[name]
+		if !ok {
+			continue
+		}
+		if reflect.DeepEqual(service.Networks, two.Services[name].Networks) {
+			refuse(name, "networks", "every name in the network")
+		}
+		if reflect.DeepEqual(first.Environment[variable], second.Environment[variable]) && slices.Equal(commandLine(first), commandLine(second)) {
+			refuse("frontend", "environment", variable)
+		}
+	}
+	if reflect.DeepEqual(first.Labels, second.Labels) && reflect.DeepEqual(first.Networks, second.Networks) {
+		refuse("frontend", "labels", "the route")
 	}
 	return report
 }

@@ -3,7 +3,6 @@ package compose
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
 
@@ -30,18 +29,6 @@ func check(project *types.Project, documents documents, image string) problem.Re
 		if service.Build != nil {
 			report.Addf("compose.build", at("build"), "name an image instead", "service %s is built on the host; only finished images get there", name)
 		}
-		for _, key := range []string{"extends", "env_file"} {
-			if documents.has("services", name, key) {
-				report.Addf("compose.local-file", at(key), "write its content into this file",
-					"service %s refers to another file with %s, which does not travel to the host", name, key)
-			}
-		}
-		for _, volume := range service.Volumes {
-			if volume.Type == types.VolumeTypeBind && strings.HasPrefix(volume.Source, setDir) {
-				report.Addf("compose.local-file", at("volumes"), "use a named volume, or a config with its content in this file",
-					"service %s mounts %s, which does not travel to the host", name, "."+strings.TrimPrefix(volume.Source, setDir))
-			}
-		}
 		if image != "" && service.Image == image && service.PullPolicy != types.PullPolicyNever {
 			report.Addf("compose.pull-policy", at("image"), "add: pull_policy: never",
 				"service %s may pull our image, which is on the host by its digest before anything stops", name)
@@ -66,16 +53,6 @@ func check(project *types.Project, documents documents, image string) problem.Re
 	}
 	report.Add(checkProfiles(project, documents, image)...)
 	report.Add(checkDatabase(project, documents, image)...)
-	if documents.has("include") {
-		report.Addf("compose.local-file", documents.place("include"), "name all files of the set one after the other", "includes other files, which do not travel to the host")
-	}
-	for _, kind := range []string{"configs", "secrets"} {
-		for _, name := range documents.keys(kind) {
-			if documents.has(kind, name, "file") {
-				report.Addf("compose.local-file", documents.place(kind, name, "file"), "use environment: with the name of a variable in .env instead",
-					"%s is read from a file, which does not travel to the host", name)
-			}
-		}
-	}
+	report.Add(checkFiles(project, documents)...)
 	return report
 }

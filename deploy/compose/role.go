@@ -62,57 +62,71 @@ func commandLine(service types.ServiceConfig) []string {
 // checkRole returns what keeps a service from having one role that is known for
 // certain. at returns the place of some of its keys.
 func checkRole(service types.ServiceConfig, image string, awaited bool, at func(keys ...string) string) problem.Report {
-	var report problem.Report
 	programs := programsOf(commandLine(service))
+	if service.Image != image {
+		return checkOtherImage(service, programs, at)
+	}
+	var report problem.Report
 	place := at("command")
 	if len(service.Command) == 0 && len(service.Entrypoint) > 0 {
 		place = at("entrypoint")
 	}
-	if service.Image != image {
-		ofBench := slices.ContainsFunc(programs, func(p program) bool { return p.bench }) ||
-			slices.Contains(webServices, service.Name) && service.Name != "backend" ||
-			slices.ContainsFunc(service.Volumes, func(v types.ServiceVolumeConfig) bool {
-				return v.Target == benchDir || strings.HasPrefix(v.Target, benchDir+"/")
-			})
-		if ofBench && service.Name != "backend" { // of which check has more to say
-			report.Addf("compose.image", at("image"), "write image: ${IMAGE}; a service that is not started by itself gets a profile",
-				"service %s is a part of the bench, and has the image %s, not the one of the release: it would stay on old code", service.Name, service.Image)
-		}
-		return report
-	}
-	if migrates(service) {
+	said := Role(service.Labels[roleLabel])
+	switch {
+	case migrates(service):
 		report.Addf("compose.migrates", place, "leave it out, because the release migrates every site; what is started by hand gets a profile",
 			"service %s migrates by itself: before the sites are closed and dumped, so that there would be no way back", service.Name)
-		return report
-	}
-	said := Role(service.Labels[roleLabel])
-	if said != "" && said != Worker && said != Scheduler && said != Web {
+	case said != "" && said != Worker && said != Scheduler && said != Web:
 		report.Addf("compose.role", at("labels"), "use web, worker or scheduler", "service %s has the label %s with %q, which is no role", service.Name, roleLabel, said)
-		return report
+	case !awaited:
+		report.Add(checkOneRole(service, programs, place, at("labels"))...)
+		report.Add(checkSignals(service, programs, place)...)
 	}
-	roles := map[Role]bool{}
+	return report
+}
+
+// checkOtherImage returns what is wrong with the image of a service that has not
+// that of the release.
+func checkOtherImage(service types.ServiceConfig, programs []program, at func(keys ...string) string) problem.Report {
+	var report problem.Report
+	ofBench := slices.ContainsFunc(programs, func(p program) bool { return p.bench }) ||
+		slices.Contains(webServices, service.Name) ||
+		slices.ContainsFunc(service.Volumes, func(v types.ServiceVolumeConfig) bool {
+			return v.Target == benchDir || strings.HasPrefix(v.Target, benchDir+"/")
+		})
+	if ofBench && service.Name != "backend" { // of which check has more to say
+		report.Addf("compose.image", at("image"), "write image: ${IMAGE}; a service that is not started by itself gets a profile",
+			"service %s is a part of the bench, and has the image %s, not the one of the release: it would stay on old code", service.Name, service.Image)
+	}
+	return report
+}
+
+// checkOneRole returns what keeps a service that stays up from having one role.
+func checkOneRole(service types.ServiceConfig, programs []program, place, labels string) problem.Report {
+	var report problem.Report
+	said := Role(service.Labels[roleLabel])
+	var roles []Role
 	managed := false
 	for _, p := range programs {
 		managed = managed || p.manager
-		if p.role != "" {
-			roles[p.role] = true
+		if p.role != "" && !slices.Contains(roles, p.role) {
+			roles = append(roles, p.role)
 		}
 	}
+	jobs := func(r Role) bool { return r == Worker || r == Scheduler }
 	byName := slices.Contains(webServices, service.Name)
 	switch {
-	case awaited:
 	case managed || len(roles) > 1:
 		report.Addf("compose.role", place, "give each program a service of its own",
 			"service %s runs several programs in one container: its workers can't be stopped by themselves", service.Name)
-	case byName && (roles[Worker] || roles[Scheduler] || said == Worker || said == Scheduler):
+	case said != "" && len(roles) == 1 && roles[0] != said:
+		report.Addf("compose.role", labels, "take the label away, or correct it",
+			"service %s has the label %s: %s, and the command of another role, %s", service.Name, roleLabel, said, roles[0])
+	case byName && (slices.ContainsFunc(roles, jobs) || jobs(said)):
 		report.Addf("compose.role", place, "give it a service with another name", "service %s answers visitors, and is to run jobs", service.Name)
-	case said != "" || len(roles) == 1 || byName || len(commandLine(service)) == 0:
-	default:
+	case said == "" && len(roles) == 0 && !byName && len(commandLine(service)) > 0:
 		report.Addf("compose.role", place, "say what it is there for with a label, "+roleLabel+": web, worker or scheduler",
 			"it can't be told from the command of service %s whether it answers visitors or runs jobs", service.Name)
-	}
-	if !awaited {
-		report.Add(checkSignals(service, programs, place)...)
 	}
 	return report
 }

@@ -36,8 +36,7 @@ type Set struct {
 	NotBeside problem.Report
 }
 
-// setDir stands for the folder of the set while the files are read: what a
-// path is under it, is relative in the file.
+// setDir stands for the folder of the set while the files are read.
 const setDir = "/compose-set"
 
 // Load reads a set of files as compose will read them, with these values of
@@ -46,6 +45,9 @@ const setDir = "/compose-set"
 func Load(ctx context.Context, name string, files []File, variables map[string]string) (*Set, problem.Report) {
 	documents, report := parse(files)
 	if len(report) > 0 || len(files) == 0 {
+		return nil, report
+	}
+	if report = checkExtends(documents); len(report) > 0 {
 		return nil, report
 	}
 	set := &Set{Files: files, Roles: map[string]Role{}}
@@ -59,8 +61,24 @@ func Load(ctx context.Context, name string, files []File, variables map[string]s
 	set.Variables = slices.Compact(slices.Sorted(slices.Values(append(set.Variables, passedOn(project)...))))
 	report.Add(check(project, documents, variables["IMAGE"])...)
 	set.NotBeside = checkBeside(project, documents, variables["IMAGE"])
+	set.NotBeside.Add(toldApart(ctx, name, documents, values)...)
 	set.readServices(project, variables["IMAGE"])
 	return set, report
+}
+
+// toldApart reads the set as two releases have it, and returns what they would
+// mix up.
+func toldApart(ctx context.Context, name string, documents documents, values types.Mapping) problem.Report {
+	var projects [2]*types.Project
+	for i := range projects {
+		numbered := maps.Clone(values)
+		numbered["RELEASE"] = strconv.Itoa(i + 1)
+		var invalid problem.Report
+		if projects[i], invalid = loadProject(ctx, name, documents, numbered); len(invalid) > 0 {
+			return invalid
+		}
+	}
+	return checkTold(projects[0], projects[1], documents)
 }
 
 // readVariables takes in the variables that the files refer to, and returns the
@@ -101,7 +119,8 @@ func loadProject(ctx context.Context, name string, documents documents, values t
 		o.Profiles = []string{"*"}
 		o.SkipResolveEnvironment = true
 		o.SkipInclude = true
-		o.SkipExtends = true
+		// It is the host where they lead somewhere.
+		o.ResolvePaths = false
 	})
 	if err != nil {
 		return nil, problem.Report{{Code: "compose.invalid", Subject: documents.placeOf(err.Error()),

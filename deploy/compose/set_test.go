@@ -34,6 +34,9 @@ func TestLoadOwnFiles(t *testing.T) {
 			if len(report) > 0 {
 				t.Fatal(report.Err())
 			}
+			if len(set.NotBeside) > 0 {
+				t.Errorf("not for a swap: %v", set.NotBeside.Err())
+			}
 			services := "backend configurator create-site db frontend page queue-long queue-short redis-cache redis-queue scheduler traefik websocket"
 			if got := strings.Join(set.Services, " "); got != services {
 				t.Errorf("services: %s", got)
@@ -132,6 +135,37 @@ func TestLoadProblems(t *testing.T) {
 				t.Errorf("want %q, got:\n%s", tc.want, strings.Join(got, "\n"))
 			}
 		})
+	}
+}
+
+// TestLocalFiles: what lies on the host, is in the set itself, or was taken out of
+// it by a file on top, is no file that would have to travel.
+func TestLocalFiles(t *testing.T) {
+	base := "secrets:\n  key: {file: /opt/erp/key}\n  other: {file: ./key}\nconfigs: {page: {file: page.html}}" + withDatabase +
+		"  jobs: {<<: *bench, command: bench worker, env_file: jobs.env}\n" +
+		"  jobs-long: {extends: {service: jobs}, command: bench worker --queue long, env_file: [/opt/erp/jobs.env], volumes: ['/opt/erp:/opt/erp:ro']}\n" +
+		"  jobs-more: {extends: jobs-long}\n"
+	load := func(texts ...string) (*compose.Set, []string) {
+		var files []compose.File
+		for i, text := range texts {
+			files = append(files, compose.File{Path: itoa(i) + ".yaml", Name: itoa(i) + ".yaml", Data: []byte(text)})
+		}
+		set, report := compose.Load(context.Background(), "erp", files, values())
+		return set, findings(report)
+	}
+	_, got := load(base)
+	if len(got) != 5 || !strings.Contains(strings.Join(got, "\n"), "other is read from a file") || strings.Contains(strings.Join(got, "\n"), "key is read") {
+		t.Errorf("got:\n%s", strings.Join(got, "\n"))
+	}
+	const without = "services:\n  jobs: {env_file: !reset null}\n  jobs-long: {env_file: !override [/opt/erp/jobs.env]}\n  jobs-more: {env_file: !reset null}\n" +
+		"secrets: {other: !reset null}\nconfigs: {page: !override {content: Back soon}}\n"
+	set, got := load(base, without)
+	if len(got) > 0 || set.Roles["jobs-more"] != compose.Worker {
+		t.Errorf("got:\n%s", strings.Join(got, "\n"))
+	}
+	_, got = load(withDatabase + "  jobs: {extends: {file: jobs.yaml, service: jobs}}\n")
+	if len(got) != 1 || !strings.HasPrefix(got[0], "compose.local-file 0.yaml:13 service jobs extends one of another file, jobs.yaml, which is not looked into") {
+		t.Errorf("got:\n%s", strings.Join(got, "\n"))
 	}
 }
 

@@ -88,6 +88,7 @@ func TestRoles(t *testing.T) {
 		{"command: [bash, -c, 'exec bench worker --queue \"short,default\" # not bench schedule']", compose.Worker},
 		{"command: [bash, -c, \"bash -c 'exec bench schedule'\"]", compose.Scheduler},
 		{"command: ./start-jobs.sh\n    labels: [erpnext-pipeline.role=worker]", compose.Worker},
+		{"command: bench worker\n    labels: {erpnext-pipeline.role: worker}", compose.Worker},
 		{"command: ./serve-more.sh\n    labels: {erpnext-pipeline.role: web}", compose.Web},
 		{"command: bash -c \"cd sites && bench serve --port 8001\"", compose.Web},
 		{"command: [env/bin/gunicorn, --chdir=sites, \"frappe.app:application\"]", compose.Web},
@@ -127,6 +128,8 @@ func TestShapesRefused(t *testing.T) {
 			"compose.role main.yaml:15 it can't be told from the command of service jobs whether it answers visitors or runs jobs; say what it is there for with a label, erpnext-pipeline.role: web, worker or scheduler"},
 		{"a label that is none", "  jobs: {<<: *bench, command: bench worker, labels: {erpnext-pipeline.role: jobs}}\n",
 			"compose.role main.yaml:13 service jobs has the label erpnext-pipeline.role with \"jobs\", which is no role"},
+		{"a label against the command", "  jobs: {<<: *bench, command: bench worker, labels: {erpnext-pipeline.role: web}}\n",
+			"compose.role main.yaml:13 service jobs has the label erpnext-pipeline.role: web, and the command of another role, worker; take the label away"},
 		{"a worker with another image", "  jobs:\n    image: frappe/erpnext:v15\n    healthcheck: *health\n    command: bash -c 'exec bench worker'\n",
 			"compose.image main.yaml:14 service jobs is a part of the bench, and has the image frappe/erpnext:v15, not the one of the release: it would stay on old code"},
 		{"the sites in another image", "  web2:\n    image: registry.example.com/erp:1.0.0\n    healthcheck: *health\n    volumes: [\"sites:/home/frappe/frappe-bench/sites\"]\n",
@@ -287,7 +290,8 @@ func TestDatabaseElsewhereOfOwnSet(t *testing.T) {
 
 // TestNotBeside: what keeps two releases apart is known before a swap.
 func TestNotBeside(t *testing.T) {
-	if set := mustLoad(t, withDatabase+"  db2: {image: \"redis:7\", healthcheck: *health, container_name: cache, ports: [\"6379:6379\"]}\n"); len(set.NotBeside) > 0 {
+	base := told(withDatabase)
+	if set := mustLoad(t, base+"  db2: {image: \"redis:7\", healthcheck: *health, container_name: cache, ports: [\"6379:6379\"]}\n"); len(set.NotBeside) > 0 {
 		t.Errorf("a data service is not doubled: %v", findings(set.NotBeside))
 	}
 	for keys, want := range map[string]string{
@@ -298,10 +302,45 @@ func TestNotBeside(t *testing.T) {
 		"networks: {default: {ipv4_address: 172.30.0.7}}":           "has a fixed address in the network default",
 		"deploy: {replicas: 3}, ports: [{target: 80}], hostname: a": "",
 	} {
-		set := mustLoad(t, withDatabase+"  jobs: {<<: *bench, command: bench worker, "+keys+"}\n")
+		set := mustLoad(t, base+"  jobs: {<<: *bench, command: bench worker, "+keys+"}\n")
 		got := findings(set.NotBeside)
 		if want == "" && len(got) > 0 || want != "" && (len(got) != 1 || !strings.HasPrefix(got[0], "compose.only-once main.yaml:13 service jobs "+want)) {
 			t.Errorf("%s: %v", keys, got)
 		}
+	}
+}
+
+// told returns a set with what tells its releases apart, on the lines that are
+// there.
+func told(text string) string {
+	return strings.NewReplacer(
+		"backend: {<<: *bench}", "backend: {<<: *bench, networks: {default: {aliases: ['backend-${RELEASE:-1}']}}}",
+		"command: nginx-entrypoint.sh}", "command: nginx-entrypoint.sh, environment: ['BACKEND=backend-${RELEASE:-1}:8000', 'SOCKETIO=websocket-${RELEASE:-1}:9000'], labels: ['route=${RELEASE:-1}']}",
+		"socketio.js]}", "socketio.js], networks: {default: {aliases: ['websocket-${RELEASE:-1}']}}}",
+	).Replace(text)
+}
+
+// TestToldApart: with a swap, nothing of one release leads to the other.
+func TestToldApart(t *testing.T) {
+	const on, is = "compose.not-told-apart main.yaml:", " is the same in every release"
+	for _, tc := range []struct {
+		name, old, new string
+		want           []string
+	}{
+		{"all is", "", "", nil},
+		{"a name", "-${RELEASE:-1}']", "']", []string{on + "9 every name in the network of service backend" + is}},
+		{"the address of the backend", "backend-${RELEASE:-1}:8000", "backend:8000", []string{on + "10 BACKEND of service frontend" + is}},
+		{"the address of the websocket", "'SOCKETIO=websocket-${RELEASE:-1}:9000'", "'RELEASE=${RELEASE:-1}'", []string{on + "10 SOCKETIO of service frontend" + is}},
+		{"the route", "route=${RELEASE:-1}", "route=1", []string{on + "10 the route of service frontend" + is}},
+	} {
+		set := mustLoad(t, strings.Replace(told(withDatabase), tc.old, tc.new, 1))
+		got := findings(set.NotBeside)
+		if !slices.EqualFunc(got, tc.want, strings.HasPrefix) {
+			t.Errorf("%s: %v", tc.name, got)
+		}
+	}
+	set := mustLoad(t, withDatabase+"  jobs: {<<: *bench, command: bench worker, labels: ['release=${RELEASE:-1}']}\n")
+	if len(set.NotBeside) != 5 {
+		t.Errorf("only a worker has its number: %v", findings(set.NotBeside))
 	}
 }
