@@ -61,10 +61,11 @@ func wideColumns() string {
 const ofRoots = "create view report as select name, length(note) as n from names join tabCustomer using (name);\n" +
 	"create definer=root@localhost sql security definer view other_server as select user from mysql.user;\n" +
 	"delimiter //\n" +
-	"create trigger audit before insert on tabCustomer for each row begin insert into changes values (concat('new; ', new.name)); end//\n" +
+	"create trigger audit before insert on tabCustomer for each row begin /* why */ -- of what is new\n# for the books\ninsert into changes values (concat('new; ', new.name)); end//\n" +
 	"create procedure tidy() begin delete from changes; end//\n" +
 	"create function twice(n int) returns int deterministic return n * 2//\n" +
-	"create event nightly on schedule every 1 day starts '2030-01-01' do call tidy()//\n" +
+	"create event nightly on schedule every 1 day starts '2030-01-01' do begin /* every night */ -- and only then\ncall tidy(); end//\n" +
+	"create event weekly on schedule every 7 day starts '2030-01-01' do call tidy()//\n" +
 	"delimiter ;\n"
 
 // databaseServer is a MariaDB and a Redis of this test's own, and a bench's folder
@@ -189,7 +190,7 @@ func (s *databaseServer) sql(user, database, text string) string {
 }
 
 func (s *databaseServer) client(ctx context.Context, user, database string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "mariadb", "--no-defaults", "--default-character-set=utf8mb4", "--socket="+s.socket(), "--user="+user, "--batch", "--raw", "--skip-column-names", "--unbuffered", database)
+	cmd := exec.CommandContext(ctx, "mariadb", "--no-defaults", "--default-character-set=utf8mb4", "--comments", "--socket="+s.socket(), "--user="+user, "--batch", "--raw", "--skip-column-names", "--unbuffered", database)
 	cmd.Env = append(os.Environ(), "MYSQL_PWD="+map[string]string{"root": "root's", "_one": "one's"}[user])
 	if user == "root" && database == "" {
 		cmd.Env = os.Environ()
@@ -290,7 +291,7 @@ func (s *databaseServer) dumpIsPutBack(t *testing.T) {
 			if foreign != "" && n > 0 {
 				// Nothing of root's is left.
 				s.sql("root", "_one", "drop table numbered; create view numbered as select user from mysql.user")
-				ruined += "drop view report; drop view other_server; drop procedure tidy; drop function twice; drop event nightly;"
+				ruined += "drop view report; drop view other_server; drop procedure tidy; drop function twice; drop event nightly; drop event weekly;"
 			}
 			s.sql("_one", "_one", ruined)
 			if n > 0 {

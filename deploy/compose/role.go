@@ -63,9 +63,6 @@ func commandLine(service types.ServiceConfig) []string {
 // certain. at returns the place of some of its keys.
 func checkRole(service types.ServiceConfig, image string, awaited bool, at func(keys ...string) string) problem.Report {
 	programs := programsOf(commandLine(service))
-	if service.Image != image {
-		return checkOtherImage(service, programs, at)
-	}
 	var report problem.Report
 	place := at("command")
 	if len(service.Command) == 0 && len(service.Entrypoint) > 0 {
@@ -76,6 +73,8 @@ func checkRole(service types.ServiceConfig, image string, awaited bool, at func(
 	case migrates(service):
 		report.Addf("compose.migrates", place, "leave it out, because the release migrates every site; what is started by hand gets a profile",
 			"service %s migrates by itself: before the sites are closed and dumped, so that there would be no way back", service.Name)
+	case service.Image != image:
+		return checkOtherImage(service, programs, at)
 	case said != "" && said != Worker && said != Scheduler && said != Web:
 		report.Addf("compose.role", at("labels"), "use web, worker or scheduler", "service %s has the label %s with %q, which is no role", service.Name, roleLabel, said)
 	case !awaited:

@@ -196,6 +196,7 @@ func TestMigratesByItself(t *testing.T) {
 		"entrypoint: [bash, -c]\n    command: ['if [ \"$$MIGRATE\" != \"\" ]; then\n      exit 0; fi; bench --site all migrate;']\n    healthcheck: {disable: true}\n",
 		"command: bench --verbose --site erp.example.com migrate --skip-failing" + awaits,
 		"command: [env/bin/python, -m, frappe.utils.bench_helper, frappe, --site, all, migrate]\n    labels: {erpnext-pipeline.role: web}\n",
+		"image: 'frappe/erpnext:v15'\n    command: bench --site all migrate\n",
 		"command: bash -c 'bench --site all migrate && exec gunicorn frappe.app:application'\n",
 	} {
 		_, report := loaded(t, withDatabase+"  migrator:\n    <<: *bench\n    "+keys)

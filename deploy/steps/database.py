@@ -88,6 +88,11 @@ class Account:
             raise SystemExit(f"{names[0]} is not in the image")
         return [program, *self.options]
 
+    def loader(self):
+        """The command that takes statements of a dump as they are: with the comments
+        in routines too, which the client would leave out."""
+        return [*self.command("mariadb", "mysql"), "--binary-mode", "--comments", f"--max-allowed-packet={LONGEST}", self.name]
+
     def query(self, sql, patience=120):
         """Rows of an answer. A server that starts is waited for."""
         give_up = time.monotonic() + patience
@@ -388,7 +393,7 @@ def statements(account, sql, what):
     """Runs statements. What others hold is waited for, and then taken from them:
     the site is closed."""
     for attempt in range(4):
-        done = subprocess.run([*account.command("mariadb", "mysql"), "--binary-mode", f"--max-allowed-packet={LONGEST}", account.name], env=account.environment,
+        done = subprocess.run(account.loader(), env=account.environment,
                               input=b"set session lock_wait_timeout = 15, foreign_key_checks = 0;\n" + sql, stderr=subprocess.PIPE)
         if done.returncode == 0:
             return
@@ -462,8 +467,7 @@ def load_beside(account):
     said = open(os.memfd_create("said"), "w+", errors="replace")
     try:
         with subprocess.Popen(["gzip", "--decompress", "--stdout"], stdout=subprocess.PIPE) as source, \
-                subprocess.Popen([*account.command("mariadb", "mysql"), "--binary-mode", f"--max-allowed-packet={LONGEST}", account.name],
-                                 env=account.environment, stdin=subprocess.PIPE, stderr=said) as target:
+                subprocess.Popen(account.loader(), env=account.environment, stdin=subprocess.PIPE, stderr=said) as target:
             parts = Parts(source.stdout, constraints)
             # A table may have been made while rows could be longer than InnoDB likes.
             target.stdin.write(b"set session foreign_key_checks = 0 /*M!100000 , session innodb_strict_mode = 0 */;\n")
