@@ -152,9 +152,11 @@ find_sites() {
 # was under way before has ended: from then on nothing is written that a dump does
 # not have. What takes longer is cut off, and so not answered with success.
 close_sites() (
-	if [ ! -e maintenance-before ]; then
+	if [ ! -s maintenance-before ]; then
 		site "$1" maintenance get $sites >maintenance-before.part
 		mv maintenance-before.part maintenance-before
+		# It must not be empty after a power cut, when they are closed.
+		sync
 	fi
 	site "$1" close $sites
 	at_servers await_requests 120
@@ -206,9 +208,9 @@ await_open() (
 	open=$(site "$of" serving $sites)
 	open=$(sound "$of" $open)
 	site "$of" answers $open
-	case " $(echo $open) " in
-	*" $first_site "*) ask 200 "" "$first_site" ;;
-	esac
+	for one in $open; do
+		[ "$one" != "$first_site" ] || ask 200 "" "$one"
+	done
 )
 
 # check_data: finds the sites, and looks whether their databases can be dumped and

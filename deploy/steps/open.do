@@ -1,6 +1,6 @@
 touch opening
 # What an administrator had closed stays closed.
-if [ -e maintenance-before ]; then
+if [ -s maintenance-before ]; then
 	site "$version" put_back "$(cat maintenance-before)"
 	renew_servers
 else
