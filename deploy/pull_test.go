@@ -5,6 +5,7 @@ package deploy
 import (
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -19,9 +20,13 @@ import (
 func TestPullEnded(t *testing.T) {
 	short(t)
 	debiantest.Install(t, "dash", "busybox")
+	// Who runs the tests may ignore some of them, and what is started would as well.
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, syscall.SIGHUP, syscall.SIGINT)
+	defer signal.Stop(heard)
 	for name, shell := range map[string][]string{"dash": {"dash"}, "busybox": {"busybox", "sh"}} {
-		for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT} {
-			t.Run(name+" "+signal.String(), func(t *testing.T) {
+		for _, ends := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT} {
+			t.Run(name+" "+ends.String(), func(t *testing.T) {
 				m := newMachine(t)
 				m.when("wait", "pull --quiet", "touch \"$2/config.json\"; "+waits)
 				temporary := t.TempDir()
@@ -38,9 +43,14 @@ func TestPullEnded(t *testing.T) {
 						t.Fatal("it does not pull")
 					}
 				}
-				if err := syscall.Kill(-cmd.Process.Pid, signal); err != nil {
+				if err := syscall.Kill(-cmd.Process.Pid, ends); err != nil {
 					t.Fatal(err)
 				}
+				late := time.AfterFunc(20*time.Second, func() {
+					t.Error("the signal does not end it")
+					_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+				})
+				defer late.Stop()
 				if err := cmd.Wait(); err == nil {
 					t.Error("it succeeded")
 				}

@@ -5,6 +5,7 @@ package host
 import (
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -17,9 +18,13 @@ import (
 // is ended by a signal, whichever shell it has.
 func TestReceiverEnded(t *testing.T) {
 	debiantest.Install(t, "dash", "busybox")
+	// Who runs the tests may ignore some of them, and what is started would as well.
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, syscall.SIGHUP, syscall.SIGINT)
+	defer signal.Stop(heard)
 	for name, shell := range map[string][]string{"dash": {"dash"}, "busybox": {"busybox", "sh"}} {
-		for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT} {
-			t.Run(name+" "+signal.String(), func(t *testing.T) {
+		for _, ends := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT} {
+			t.Run(name+" "+ends.String(), func(t *testing.T) {
 				part := filepath.Join(t.TempDir(), "part")
 				argv := append(shell[1:], script(receiveTreeScript, part, part+".whole")[1:]...)
 				cmd := exec.Command(shell[0], argv...)
@@ -40,9 +45,14 @@ func TestReceiverEnded(t *testing.T) {
 						t.Fatal("it does not begin")
 					}
 				}
-				if err := syscall.Kill(-cmd.Process.Pid, signal); err != nil {
+				if err := syscall.Kill(-cmd.Process.Pid, ends); err != nil {
 					t.Fatal(err)
 				}
+				late := time.AfterFunc(20*time.Second, func() {
+					t.Error("the signal does not end it")
+					_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+				})
+				defer late.Stop()
 				if err := cmd.Wait(); err == nil {
 					t.Error("it succeeded")
 				}
