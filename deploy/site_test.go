@@ -114,7 +114,7 @@ func TestPutBack(t *testing.T) {
 	for _, tc := range []struct{ name, cache, queue, left string }{
 		{"a cache of its own", server, server + "/1", ""},
 		{"one for both", server, server, "rq:queue:long"},
-		{"one for both, named otherwise", server, server + "/0", "rq:queue:long"},
+		{"one for both, named otherwise", server, strings.Replace(server, "127.0.0.1", "localhost", 1) + "/0", "rq:queue:long"},
 		{"none that answers", "redis://127.0.0.1:9", server, "rq:queue:long\nassets_json"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

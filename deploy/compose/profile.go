@@ -32,7 +32,7 @@ func checkProfiles(project *types.Project, documents documents, image string) pr
 			why = "it runs jobs: started by hand, it would run them on open and closed sites, and stay on old code"
 		}
 		if why != "" {
-			report.Addf("compose.profile", documents.place("services", name, "profiles"), "take the profile away",
+			report.Addf("compose.profile", documents.place("services", name, "profiles"), "take the profile away; what the company does without is taken out of the set: NAME: !reset null",
 				"service %s has the profile %s, so that no release starts or stops it, and %s", name, service.Profiles[0], why)
 		}
 	}

@@ -372,9 +372,15 @@ def flush():
 
 
 def place(server):
-    """Which database of which Redis it is."""
+    """Which database of which Redis it is, whatever names that has."""
+    import redis
+
     at = server.connection_pool.connection_kwargs
-    return at.get("path") or (at.get("host"), at.get("port") or 6379), at.get("db") or 0
+    try:
+        where = server.info("server")["run_id"]
+    except redis.exceptions.ResponseError:  # it does not tell everyone
+        where = at.get("path") or (at.get("host"), at.get("port") or 6379)
+    return where, at.get("db") or 0
 
 
 def forget_assets():
