@@ -62,15 +62,16 @@ cd "$run" || exit 10
 # shellcheck source=/dev/null
 . ./wake.sh
 
-# flush: what was written beside the run is on the disk, with the names of files.
-flush() { sync -f . 2>/dev/null || sync; }
+# flush FILE…: files, and the names in folders, are on the disk. All that others
+# have written to it may be gigabytes.
+flush() { sync -- "$@" 2>/dev/null || sync; }
 
 # journal EVENT DETAILS…: to the journal, and for the client that follows to the
 # output.
 journal() {
 	# After a power cut a step that has ended is not done again: all that it wrote
 	# has to be there before that is.
-	case $1 in end | undo-end) flush ;; esac
+	case $1 in end | undo-end) flush ./* . ;; esac
 	read -r seconds _ </proc/uptime
 	entry="$(date -u +%Y-%m-%dT%H:%M:%SZ) $seconds $*"
 	# What was cut off, by a full disk or with the power, is a line of its own.
@@ -157,7 +158,7 @@ put_away() {
 release() {
 	if owned; then
 		rm -f "$lock"
-		flush
+		flush "$base"
 	fi
 }
 
