@@ -5,7 +5,6 @@ package deploy
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,20 +39,15 @@ def wait(name):
 type workersHost struct {
 	t          *testing.T
 	state, run string
-	port       int
+	port       string
 }
 
 func newWorkersHost(t *testing.T, limit int) *workersHost {
 	t.Helper()
 	debiantest.Install(t, "redis-server", "python3-rq", "python3-redis")
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	listener.Close()
+	port := freePort(t)
 	h := &workersHost{t: t, state: t.TempDir(), port: port}
-	redis := exec.Command("redis-server", "--bind", "127.0.0.1", "--port", fmt.Sprint(port), "--save", "", "--dir", h.state)
+	redis := exec.Command("redis-server", "--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", h.state)
 	if err := redis.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +66,7 @@ func newWorkersHost(t *testing.T, limit int) *workersHost {
 	spec := runSpec{layout: layout{dir}, kind: Release, version: "1.0.1", previous: "1.0.0", project: "erp", drainLimit: limit}
 	files := map[string]string{
 		"bin/docker": string(docker), "worker.py": workerProgram, "jobs.py": jobModule,
-		"sites/common_site_config.json":    fmt.Sprintf(`{"redis_queue": "redis://127.0.0.1:%d/1"}`, port),
+		"sites/common_site_config.json":    fmt.Sprintf(`{"redis_queue": "redis://127.0.0.1:%s/1"}`, port),
 		"srv/releases/1.0.0/services":      "worker queue-long\nworker queue-short\nscheduler scheduler\nweb backend\n",
 		"containers/worker-long00/service": "queue-long",
 		"containers/worker-short0/service": "queue-short",
@@ -120,7 +114,7 @@ func (h *workersHost) docker(arguments ...string) {
 
 // python runs a line of Python that knows the queue's server.
 func (h *workersHost) python(line string) (string, error) {
-	cmd := exec.Command("/usr/bin/python3", "-c", fmt.Sprintf("import redis; server = redis.from_url('redis://127.0.0.1:%d/1', decode_responses=True)\n%s", h.port, line))
+	cmd := exec.Command("/usr/bin/python3", "-c", fmt.Sprintf("import redis; server = redis.from_url('redis://127.0.0.1:%s/1', decode_responses=True)\n%s", h.port, line))
 	cmd.Env, cmd.Dir = h.env(), h.state
 	out, err := cmd.Output()
 	return strings.TrimSpace(string(out)), err
@@ -139,7 +133,7 @@ func (h *workersHost) must(line string) string {
 func (h *workersHost) begin(jobs ...string) {
 	h.t.Helper()
 	for _, job := range jobs {
-		h.must(fmt.Sprintf("import rq; rq.Queue('bench:long', connection=redis.from_url('redis://127.0.0.1:%d/1')).enqueue('jobs.wait', kwargs={'name': %q}, job_id=%q, timeout=600)", h.port, job, job))
+		h.must(fmt.Sprintf("import rq; rq.Queue('bench:long', connection=redis.from_url('redis://127.0.0.1:%s/1')).enqueue('jobs.wait', kwargs={'name': %q}, job_id=%q, timeout=600)", h.port, job, job))
 		h.eventually(job+" began or waits", func() bool {
 			return strings.Contains(h.said(), "began "+job) || strings.Contains(h.said(), "began b") && strings.Contains(h.waiting(), job)
 		})

@@ -4,7 +4,6 @@ package deploy
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -104,13 +103,8 @@ func TestServersThatKeepConfiguration(t *testing.T) {
 func TestPutBack(t *testing.T) {
 	short(t)
 	debiantest.Install(t, "redis-server", "redis-tools", "python3-redis")
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	listener.Close()
-	server := fmt.Sprintf("redis://127.0.0.1:%d", port)
+	port := freePort(t)
+	server := "redis://127.0.0.1:" + port
 	for _, tc := range []struct{ name, cache, queue, left string }{
 		{"a cache of its own", server, server + "/1", ""},
 		{"one for both", server, server, "rq:queue:long"},
@@ -130,7 +124,7 @@ redis-cli -p "$1" rpush rq:queue:long job >/dev/null
 /usr/bin/python3 -c "$SITE" put_back '{"a.test": null}' >&2
 redis-cli -p "$1" keys '*' | sort -r
 `})
-			cmd := exec.Command("sh", filepath.Join(bench, "run"), fmt.Sprint(port), bench)
+			cmd := exec.Command("sh", filepath.Join(bench, "run"), port, bench)
 			cmd.Env = append(os.Environ(), "SITE="+siteVerbs(bench))
 			var said strings.Builder
 			cmd.Stderr = &said
