@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -138,16 +137,6 @@ func (s *databaseServer) fresh(t *testing.T) *databaseServer {
 	other.json("common_site_config.json", map[string]any{"db_socket": s.socket(), "redis_cache": "redis://127.0.0.1:" + s.redis})
 	other.sql("root", "mysql", "drop database if exists _one; create database _one")
 	return &other
-}
-
-func freePort(t *testing.T) string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	_, port, _ := net.SplitHostPort(listener.Addr().String())
-	return port
 }
 
 // socket is short: its path may have 107 bytes.

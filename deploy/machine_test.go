@@ -283,3 +283,14 @@ func stepNames(r release.Record) string {
 	}
 	return strings.Join(names, " ")
 }
+
+// freePort is a port of this machine that nothing listens on.
+func freePort(t *testing.T) string {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	return port
+}
