@@ -70,13 +70,15 @@ func TestDataServicesChange(t *testing.T) {
 		{"nothing", nil, "", false},
 		{"the same series", []string{mariadb, "image: mariadb:10.11.15"}, "", true},
 		{"the configuration of the database", []string{"--character-set-server=utf8mb4\n", "--character-set-server=utf8mb4\n      - --innodb-buffer-pool-size=2G\n"}, "", true},
-		{"a newer series", []string{mariadb, "image: mariadb:11.4"}, "service db is MariaDB 10.11.6 now and would be MariaDB 11.4.2 on the same data (db-data), which MariaDB 10.11.6 can't read any more then, so there would be no way back. By hand: close the sites", false},
+		{"a newer series", []string{mariadb, "image: mariadb:11.4"}, "service db is MariaDB 10.11.6 now and would be MariaDB 11.4.2 on the same data (erp_db-data), which MariaDB 10.11.6 can't read any more then, so there would be no way back. By hand: close the sites", false},
 		{"a newer series on another volume", []string{mariadb, "image: mariadb:11.4", "- db-data:/var/lib/mysql", "- db-data-11:/var/lib/mysql", "  db-data:\n", "  db-data-11:\n"}, "", true},
+		{"another volume under the same key", []string{"  db-data:\n", "  db-data:\n    name: moved\n"}, "", true},
+		{"a newer series on the volume under another key", []string{mariadb, "image: mariadb:11.4", "- db-data:/var/lib/mysql", "- other:/var/lib/mysql", "  db-data:\n", "  other:\n    name: erp_db-data\n"}, "on the same data (erp_db-data)", false},
 		{"an older series", []string{mariadb, "image: mariadb:10.6"}, "would be MariaDB 10.6.18 on the same data", false},
 		{"an older server of the series", []string{mariadb, "image: mariadb:10.11.3"}, "data are not given to an older server; name an image with MariaDB 10.11.6 or a newer one of that series", false},
 		{"another kind", []string{mariadb, "image: mysql:8"}, "would be MySQL 8.0.36 on the same data", false},
 		{"a queue of a newer series", []string{"image: redis:7.2\n    pull_policy: missing\n    restart: unless-stopped\n    logging: *logging\n    command: " + queue, "image: redis:7.4\n    command: " + queue},
-			"service redis-queue is Redis 7.2.4 now and would be Redis 7.4.1 on the same data (redis-queue), which Redis 7.2.4 can't read any more then, so there would be no way back. By hand: name another volume for it", false},
+			"service redis-queue is Redis 7.2.4 now and would be Redis 7.4.1 on the same data (erp_redis-queue), which Redis 7.2.4 can't read any more then, so there would be no way back. By hand: name another volume for it", false},
 		{"the page", []string{"This site will be back in a moment", "Ours"}, "", false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -178,6 +180,33 @@ func TestSecretsOfServices(t *testing.T) {
 	}
 }
 
+// TestSharersAreReplaced: what lives in the memory of a service goes with it, and
+// what lives among the processes of that in turn.
+func TestSharersAreReplaced(t *testing.T) {
+	short(t)
+	// The page among the proxy's processes, and the proxy in the database's memory.
+	shared := []string{"  page:\n    image", "  page:\n    pid: service:traefik\n    image", "  traefik:\n", "  traefik:\n    ipc: service:db\n"}
+	newer := inFull(t, append(shared, "image: mariadb:10.11\n", "image: mariadb:10.11.15\n")...)
+	m := newMachine(t)
+	m.hasSet("1.0.0", inFull(t, shared...))
+	m.hasSet("1.0.1", newer)
+	m.hasSet("1.0.2", newer)
+	m.mustRelease("1.0.0")
+	for _, service := range []string{"db", "page", "traefik", "redis-cache"} {
+		m.when("of-"+service, "--filter label=com.docker.compose.service="+service+" --filter label=com.docker.compose.oneoff=False", "echo "+service+"-1; exit 0")
+	}
+	m.when("runs", "inspect --format {{.State.Running}} {{.Image}} {{.Config.Image}}", "echo true it it; exit 0")
+	m.when("is", "image inspect --format {{.Id}} it", "echo it; exit 0")
+	for _, next := range [][2]string{{"1.0.1", "redis-cache"}, {"1.0.2", "db page redis-cache traefik"}} {
+		version, want := next[0], next[1]
+		record := m.mustRelease(version)
+		kept, err := os.ReadFile(m.dir + "/runs/" + record.Run + "/kept")
+		if got := strings.Join(strings.Fields(string(kept)), " "); err != nil || got != want {
+			t.Errorf("%s: kept: %q, %v, want %q", version, got, err, want)
+		}
+	}
+}
+
 // TestReplicas: a swap brings up as many containers of a service as its set has,
 // beside those that are there.
 func TestReplicas(t *testing.T) {
@@ -228,6 +257,7 @@ func TestDataServicesGoBack(t *testing.T) {
 		{"to an older series", []string{"image: mariadb:10.11", "image: mariadb:11.4"}, "service db is MariaDB 11.4.2 now and would be MariaDB 10.11.6 on the same data"},
 		{"to another volume", []string{"image: mariadb:10.11", "image: mariadb:11.4", "- db-data:/var/lib/mysql", "- db-data-11:/var/lib/mysql", "  db-data:\n", "  db-data-11:\n"},
 			"service db keeps its data elsewhere in 1.0.0 than now, so what was written since would be missing there"},
+		{"to another volume under the same key", []string{"  db-data:\n", "  db-data:\n    name: moved\n"}, "service db keeps its data elsewhere in 1.0.0 than now"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			m := newMachine(t)

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
 
@@ -31,7 +30,7 @@ func checkBeside(project *types.Project, documents documents, image string) prob
 		if service.ContainerName != "" {
 			refuse("container_name", "the container_name "+service.ContainerName)
 		}
-		if service.NetworkMode == "host" || strings.HasPrefix(service.NetworkMode, "service:") || strings.HasPrefix(service.NetworkMode, "container:") {
+		if service.NetworkMode == "host" || isShared(service.NetworkMode) {
 			refuse("network_mode", "network_mode: "+service.NetworkMode)
 		}
 		for _, port := range service.Ports {

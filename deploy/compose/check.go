@@ -51,6 +51,9 @@ func check(project *types.Project, documents documents, image string) problem.Re
 		report.Addf("compose.image", documents.place("services", "backend", "image"), "write image: ${IMAGE}",
 			"service backend has the image %s, not the one of the release", backend.Image)
 	}
+	if image != "" {
+		report.Add(checkSharing(project, documents, image)...)
+	}
 	report.Add(checkProfiles(project, documents, image)...)
 	report.Add(checkDatabase(project, documents, image)...)
 	report.Add(checkFiles(project, documents)...)

@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -80,8 +81,39 @@ func checkRole(service types.ServiceConfig, image string, awaited bool, at func(
 	case !awaited:
 		report.Add(checkOneRole(service, programs, place, at("labels"))...)
 		report.Add(checkSignals(service, programs, place)...)
+		if roleOf(service, image, awaited) == Worker {
+			report.Add(checkHostname(service, at)...)
+		}
 	}
 	return report
+}
+
+// checkHostname returns what has a worker register at the queue under another name
+// than that of its container, which is all that a release knows it by: RQ takes the
+// name of the machine, and that is the container's short id where nothing says
+// otherwise.
+func checkHostname(service types.ServiceConfig, at func(keys ...string) string) problem.Report {
+	var report problem.Report
+	refuse := func(key, value string) {
+		report.Addf("compose.worker-hostname", at(key), "leave it out",
+			"service %s has %s: %s, and so another name at the queue than its container's, by which a release finds its workers and their jobs", service.Name, key, value)
+	}
+	if service.Hostname != "" {
+		refuse("hostname", service.Hostname)
+	}
+	if service.NetworkMode == "host" || isShared(service.NetworkMode) {
+		refuse("network_mode", service.NetworkMode)
+	}
+	if service.Uts == "host" {
+		refuse("uts", service.Uts)
+	}
+	return report
+}
+
+// isShared says whether a service takes part in the network, processes or memory of
+// another container.
+func isShared(mode string) bool {
+	return strings.HasPrefix(mode, types.ServicePrefix) || strings.HasPrefix(mode, types.ContainerPrefix)
 }
 
 // checkOtherImage returns what is wrong with the image of a service that has not
@@ -96,6 +128,28 @@ func checkOtherImage(service types.ServiceConfig, programs []program, at func(ke
 	if ofBench && service.Name != "backend" { // of which check has more to say
 		report.Addf("compose.image", at("image"), "write image: ${IMAGE}; a service that is not started by itself gets a profile",
 			"service %s is a part of the bench, and has the image %s, not the one of the release: it would stay on old code", service.Name, service.Image)
+	}
+	return report
+}
+
+// checkSharing returns the services that outlive a release, and yet live in the
+// network, among the processes or in the memory of one that does not: they would
+// be left with what is gone.
+func checkSharing(project *types.Project, documents documents, image string) problem.Report {
+	var report problem.Report
+	for _, name := range slices.Sorted(maps.Keys(project.Services)) {
+		service := project.Services[name]
+		if service.Image == image || len(service.Profiles) > 0 {
+			continue
+		}
+		for _, one := range [][2]string{{"network_mode", service.NetworkMode}, {"pid", service.Pid}, {"ipc", service.Ipc}} {
+			key, mode := one[0], one[1]
+			of, ok := strings.CutPrefix(mode, types.ServicePrefix)
+			if ok && project.Services[of].Image == image {
+				report.Addf("compose.shares", documents.place("services", name, key), "leave it out, and have it reach "+of+" by its name in a network; or have "+of+" share that of "+name,
+					"service %s has %s: %s, and every release replaces %s, but not %s", name, key, mode, of, name)
+			}
+		}
 	}
 	return report
 }

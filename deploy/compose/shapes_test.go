@@ -166,6 +166,25 @@ func TestShapesRefused(t *testing.T) {
 			}
 		})
 	}
+	for keys, want := range map[string]string{
+		"hostname: jobs":                    "has hostname: jobs, and so another name at the queue",
+		"network_mode: host":                "has network_mode: host",
+		"network_mode: 'service:backend'":   "has network_mode: service:backend",
+		"network_mode: 'container:vpn'":     "has network_mode: container:vpn",
+		"uts: host":                         "has uts: host",
+		"command: ./jobs.sh, hostname: one": "has hostname: one",
+	} {
+		t.Run(keys, func(t *testing.T) {
+			command := "command: bench worker, "
+			if strings.HasPrefix(keys, "command") {
+				command = "labels: [erpnext-pipeline.role=worker], "
+			}
+			_, report := loaded(t, withDatabase+"  jobs: {<<: *bench, "+command+keys+"}\n  push: {<<: *bench, command: bench schedule, hostname: clock}\n")
+			if got := findings(report); len(got) != 1 || !strings.HasPrefix(got[0], "compose.worker-hostname main.yaml:13 service jobs "+want) {
+				t.Errorf("want %q, got:\n%s", want, strings.Join(got, "\n"))
+			}
+		})
+	}
 	for _, tc := range []struct {
 		name, text, want string
 	}{
@@ -303,12 +322,26 @@ func TestNotBeside(t *testing.T) {
 		"networks: {default: {ipv4_address: 172.30.0.7}}":           "has a fixed address in the network default",
 		"deploy: {replicas: 3}, ports: [{target: 80}], hostname: a": "",
 	} {
-		set := mustLoad(t, base+"  jobs: {<<: *bench, command: bench worker, "+keys+"}\n")
+		set := mustLoad(t, base+"  more: {<<: *bench, command: gunicorn more:application, "+keys+"}\n")
 		got := findings(set.NotBeside)
-		if want == "" && len(got) > 0 || want != "" && (len(got) != 1 || !strings.HasPrefix(got[0], "compose.only-once main.yaml:13 service jobs "+want)) {
+		if want == "" && len(got) > 0 || want != "" && (len(got) != 1 || !strings.HasPrefix(got[0], "compose.only-once main.yaml:13 service more "+want)) {
 			t.Errorf("%s: %v", keys, got)
 		}
 	}
+}
+
+// TestSharing: what outlives a release can't live in what does not.
+func TestSharing(t *testing.T) {
+	for _, key := range []string{"network_mode", "pid", "ipc"} {
+		_, report := loaded(t, withDatabase+"  side: {image: 'example.com/side:1', healthcheck: *health, "+key+": 'service:frontend'}\n")
+		want := "compose.shares main.yaml:13 service side has " + key + ": service:frontend, and every release replaces frontend, but not side"
+		if got := findings(report); len(got) != 1 || !strings.HasPrefix(got[0], want) {
+			t.Errorf("want %q, got %v", want, got)
+		}
+	}
+	mustLoad(t, withDatabase+"  exporter: {image: 'prom/mysqld-exporter:v0.17.2', healthcheck: *health, network_mode: 'service:db'}\n")
+	mustLoad(t, withDatabase+"  more: {<<: *bench, command: gunicorn more:application, network_mode: 'service:backend'}\n")
+	mustLoad(t, withDatabase+"  debug: {image: 'example.com/side:1', pid: 'service:backend', profiles: [by-hand]}\n")
 }
 
 // told returns a set with what tells its releases apart, on the lines that are

@@ -45,6 +45,17 @@ if grep -qx networks: same; then
 		for one in $ids; do up_to_date "$one" || continue 2; done
 		echo "$service"
 	done >kept.part
+	# What lives in the network of one that is replaced is replaced with it.
+	while
+		stay=$(cat kept.part)
+		gone=$(for service in $stay; do
+			! printf '%s\n' "$new" | shares "$service" | grep -qvxFf kept.part || echo "$service"
+		done)
+		[ -n "$gone" ]
+	do
+		grep -vxF "$gone" kept.part >kept.left || true
+		mv kept.left kept.part
+	done
 fi
 mv kept.part kept
 [ ! -s kept ] || echo "these stay as they are: $(paste -sd ' ' kept)"

@@ -24,6 +24,9 @@ lent() (
 	done
 )
 
+# mounted SET SERVICE: the sources of what it mounts, as the set calls them.
+mounted() { printf '%s\n' "$1" | entry services "$2" | awk '/^    [^ ]/ { on = $1 == "volumes:" } on && sub(/^ *-? *source: */, "")' | sort -u; }
+
 # checksums VERSION SET: a line with name and checksum of each service that holds
 # data, and of the networks.
 checksums() {
@@ -31,6 +34,7 @@ checksums() {
 		echo "$service $({
 			printf '%s\n' "$2" | entry services "$service"
 			lent "$1" "$2" "$service"
+			mounted "$2" "$service" | while read -r one; do printf '%s\n' "$2" | entry volumes "$one"; done
 		} | sha256sum)"
 	done
 	echo "networks: $(printf '%s\n' "$2" | awk '/^[^ ]/ { on = $1 == "networks:" } on' | sha256sum)"
@@ -39,8 +43,17 @@ checksums() {
 # image_of SERVICE <SET: the image that it names.
 image_of() { entry services "$1" | sed -n 's/^    image: *//p' | tr -d "\"'"; }
 
-# sources SERVICE <SET: the volumes and folders that it keeps data in.
-sources() { entry services "$1" | awk '/^    [^ ]/ { on = $1 == "volumes:" } on && sub(/^ *-? *source: */, "")' | sort -u; }
+# sources SET SERVICE: the volumes and folders that it keeps data in. A volume is
+# what Docker calls it: two sets may have others under one name.
+sources() {
+	mounted "$1" "$2" | while read -r one; do
+		called=$(printf '%s\n' "$1" | entry volumes "$one" | sed -n 's/^    name: *//p')
+		echo "${called:-$one}"
+	done | sort -u
+}
+
+# shares SERVICE <SET: the services whose network, processes or memory it lives in.
+shares() { entry services "$1" | sed -n -E 's/^    (network_mode|pid|ipc): *"?service:([^"]*)"?$/\2/p'; }
 
 # published PORT <SET: the address at which a port is published, as it is reached
 # from this host.
@@ -107,8 +120,8 @@ compare_server() {
 	case $before in M*) echo "$1" >>databases.part ;; esac
 	after=$([ -z "$now" ] || server "$now")
 	shared=$({
-		printf '%s\n' "$2" | sources "$1"
-		printf '%s\n' "$3" | sources "$1"
+		sources "$2" "$1"
+		sources "$3" "$1"
 	} | sort | uniq -d)
 	if [ -z "$shared" ]; then
 		case "$kind $before" in "rollback M"*)
