@@ -2,7 +2,9 @@ package compose
 
 import (
 	"maps"
+	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
 
@@ -45,6 +47,9 @@ func check(project *types.Project, documents documents, image string) problem.Re
 		if service.HealthCheck == nil || service.HealthCheck.Disable || len(service.HealthCheck.Test) == 0 {
 			report.Addf("compose.healthcheck-missing", at(), "add a healthcheck; where the service does one thing and ends (not a migration: a release does that), let another depend on it with condition: service_completed_successfully",
 				"service %s has no health check, so a failure of it would not be noticed", name)
+		} else if image != "" && service.Image == image && asksSite(service.HealthCheck.Test) {
+			report.Addf("compose.healthcheck-closed", at("healthcheck"), "take 503 for an answer as well, as backend does in compose-main.yaml, or ask for a file in /assets",
+				"the health check of service %s asks the site, and fails as long as that is closed: a release that closes it would be undone", name)
 		}
 	}
 	if backend, ok := project.Services["backend"]; ok && image != "" && backend.Image != image {
@@ -58,4 +63,20 @@ func check(project *types.Project, documents documents, image string) problem.Re
 	report.Add(checkDatabase(project, documents, image)...)
 	report.Add(checkFiles(project, documents)...)
 	return report
+}
+
+// What a health check asks at the ports of gunicorn and nginx, and programs that
+// take the answer 503 for a failure.
+var (
+	asked = regexp.MustCompile(`https?://[^\s/'"]+:(?:8000|8080)(/[^\s'"]*)?`)
+	fails = regexp.MustCompile(`\bcurl\b.*\s(?:-[a-zA-Z]*f|--fail)|\bwget\b|\burlopen\b`)
+)
+
+// asksSite says whether a health check fails in maintenance mode: then Frappe answers
+// all but files with 503 (frappe/app.py, SessionStopped).
+func asksSite(test []string) bool {
+	text := strings.Join(test, " ")
+	return fails.MatchString(text) && slices.ContainsFunc(asked.FindAllStringSubmatch(text, -1), func(found []string) bool {
+		return !strings.HasPrefix(found[1], "/assets/")
+	})
 }

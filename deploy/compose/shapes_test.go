@@ -330,6 +330,27 @@ func TestNotBeside(t *testing.T) {
 	}
 }
 
+// TestHealthOfClosedSites: a check that fails while a site is closed would undo every
+// release that closes it.
+func TestHealthOfClosedSites(t *testing.T) {
+	for test, refused := range map[string]bool{
+		"[CMD, curl, --fail, 'http://localhost:8000/api/method/ping']":                                        true,
+		"[CMD-SHELL, 'curl -sf -H \"Host: erp.example.com\" http://127.0.0.1:8080/ || exit 1']":               true,
+		"wget --spider -q http://frontend:8080":                                                               true,
+		"[CMD, env/bin/python, -c, 'import urllib.request as u; u.urlopen(\"http://localhost:8000/login\")']": true,
+		"[CMD, curl, --fail, 'http://localhost:8080/assets/frappe/images/frappe.svg']":                        false,
+		"[CMD-SHELL, 'curl -s http://localhost:8000/api/method/ping | grep -q .']":                            false,
+		"[CMD, curl, -f, 'http://localhost:9000/socket.io/?EIO=4&transport=polling']":                         false,
+		"[CMD-SHELL, 'wait-for-it -t 1 localhost:8000']":                                                      false,
+	} {
+		_, report := loaded(t, strings.Replace(withDatabase, "backend: {<<: *bench}", "backend: {<<: *bench, healthcheck: {test: "+test+"}}", 1))
+		got := findings(report)
+		if refused != (len(got) == 1 && strings.HasPrefix(got[0], "compose.healthcheck-closed main.yaml:9 the health check of service backend asks the site")) || !refused && len(got) > 0 {
+			t.Errorf("%s: %v", test, got)
+		}
+	}
+}
+
 // TestSharing: what outlives a release can't live in what does not.
 func TestSharing(t *testing.T) {
 	for _, key := range []string{"network_mode", "pid", "ipc"} {
