@@ -19,7 +19,7 @@ const (
 	ExitUsage       = 2   // wrong usage, or a check found problems
 	ExitRolledBack  = 3   // the deploy failed and was rolled back
 	ExitNeedsPerson = 4   // the host needs a person
-	ExitInterrupted = 130 // interrupted before anything changed
+	ExitInterrupted = 130 // interrupted; of a release, before anything changed
 )
 
 // errUsage marks an error of the command line itself.
@@ -65,8 +65,12 @@ func (c *cli) report(ctx context.Context, err error) int {
 			}
 		}
 		return ExitUsage
-	case errors.Is(err, deploy.ErrInterrupted), ctx.Err() != nil:
-		fmt.Fprintln(c.err, "✗ interrupted: nothing was changed on the host")
+	case errors.Is(err, deploy.ErrInterrupted):
+		fmt.Fprintf(c.err, "✗ %v\n", deploy.ErrInterrupted)
+		return ExitInterrupted
+	case ctx.Err() != nil:
+		// What a command of another kind had done by then, its log says.
+		fmt.Fprintln(c.err, "✗ interrupted")
 		return ExitInterrupted
 	case errors.Is(err, errUsage), errors.Is(err, errDeclined):
 		fmt.Fprintf(c.err, "✗ %v\n", err)

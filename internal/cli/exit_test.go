@@ -42,7 +42,13 @@ func TestExitCodes(t *testing.T) {
 	}
 	ended, end := context.WithCancel(t.Context())
 	end()
-	if got := newCLI(nil, strings.NewReader(""), io.Discard, io.Discard).report(ended, errors.New("failed")); got != ExitInterrupted {
-		t.Errorf("exit %d after Ctrl-C, want %d", got, ExitInterrupted)
+	for err, want := range map[error]string{
+		errors.New("failed"): "✗ interrupted\n",
+		fmt.Errorf("%w: %w", deploy.ErrInterrupted, context.Canceled): "✗ interrupted: nothing was changed on the host\n",
+	} {
+		var said strings.Builder
+		if got := newCLI(nil, strings.NewReader(""), io.Discard, &said).report(ended, err); got != ExitInterrupted || said.String() != want {
+			t.Errorf("after Ctrl-C: exit %d, %q", got, said.String())
+		}
 	}
 }
