@@ -242,6 +242,13 @@ packs_files() {
 	fi
 }
 
+# put_in_place FILE PLACE: moves a file to where another one is, so that even after a
+# power cut there is a whole one.
+put_in_place() {
+	sync -- "$1" 2>/dev/null || sync
+	mv "$1" "$2"
+}
+
 # make_current VERSION: points current at a release. A link is replaced in one
 # step by a rename, and by nothing else.
 make_current() {
@@ -266,6 +273,14 @@ bring_up() (
 		show_unhealthy "$of"
 		exit "$code"
 	}
+)
+
+# bring_up_only VERSION [SERVICE…]: brings these services up, and nothing where none
+# is named: compose would bring up all of them then.
+bring_up_only() (
+	of=$1
+	shift
+	[ "$#" = 0 ] || bring_up "$of" --no-deps "$@"
 )
 
 # The file kept names the services that stay as they are over this run.

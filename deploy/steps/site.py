@@ -403,13 +403,26 @@ def unpack(site):
     with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as archive:
         # It is our own: a link in it may lead anywhere.
         archive.extractall(fresh, **({"filter": "fully_trusted"} if hasattr(tarfile, "fully_trusted_filter") else {}))
+    # A power cut must not leave empty ones in the place of those that are dropped.
+    to_disk(fresh)
     for folder in ("public/files", "private/files"):
         if not os.path.isdir(f"{fresh}/{folder}"):
             continue
         if os.path.isdir(f"{site}/{folder}"):
             os.rename(f"{site}/{folder}", f"{fresh}/{folder}.before")
         os.rename(f"{fresh}/{folder}", f"{site}/{folder}")
+    to_disk(site)
     shutil.rmtree(fresh)
+
+
+def to_disk(path):
+    """Has the file system that has a path write all of it to its disk."""
+    import ctypes
+
+    at = os.open(path, os.O_RDONLY)
+    if ctypes.CDLL(None, use_errno=True).syncfs(at):
+        raise OSError(ctypes.get_errno(), "the disk does not take what was written", path)
+    os.close(at)
 
 
 if __name__ == "__main__":

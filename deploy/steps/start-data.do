@@ -1,6 +1,6 @@
 rm -f fresh
 # Nothing of the new code runs before sites that are there are closed and dumped.
-bring_up "$version" --no-deps $(services "$version" data)
+bring_up_only "$version" $(services "$version" data)
 # A bench that ran before may have been configured for other names.
 for service in $(services "$version" once | grep -vx create-site); do
 	compose "$version" run --rm --no-deps -T "$service"

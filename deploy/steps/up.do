@@ -1,12 +1,9 @@
 # The site is there: it need not be made, and nothing has to wait for the
 # database to be up before it starts; what needs it, tries until it is.
-data=$(services "$version" data | grep -vxFf kept || true)
-[ -z "$data" ] || bring_up "$version" --no-deps $data
+bring_up_only "$version" $(services "$version" data | grep -vxFf kept || true)
 kept_containers | with_ids docker start >/dev/null
-once=$(services "$version" once | grep -vx create-site || true)
-# Without a name compose would bring everything up.
-[ -z "$once" ] || bring_up "$version" --no-deps $once
-bring_up "$version" --no-deps $(services "$version" web)
+bring_up_only "$version" $(services "$version" once | grep -vx create-site || true)
+bring_up_only "$version" $(services "$version" web)
 look_up_again
 codes=$(containers_of "$version" once | with_ids docker wait)
 for code in $codes; do

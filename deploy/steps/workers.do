@@ -1,3 +1,1 @@
-names=$(services "$version" worker scheduler)
-# Without a name compose would bring everything up.
-[ -z "$names" ] || bring_up "$version" --no-deps $names
+bring_up_only "$version" $(services "$version" worker scheduler)
