@@ -142,3 +142,50 @@ redis-cli -p "$1" keys '*' | sort -r
 		})
 	}
 }
+
+// TestFilesElsewhere: the files of a site are packed and put back also where their
+// folder is a link to another disk, or a disk of its own, and after an attempt that
+// was cut off.
+func TestFilesElsewhere(t *testing.T) {
+	short(t)
+	debiantest.Install(t, "python3", "tar")
+	bench := newBench(t, map[string]string{
+		"sites/a.test/public/files/other": "", "public/empty": "", "private/one": "private", "private/in/two": "2",
+		"run": `set -eu
+bench=$1
+cd "$bench/sites/a.test"
+mount --bind "$bench/public" public/files
+mkdir private
+ln -s "$bench/private" private/files
+printf public >public/files/one
+ln -s one public/files/link
+cd ..
+verb() { /usr/bin/python3 -c "$SITE" "$@"; }
+state() { (cd a.test && find public/files/ private/files/ -type f -print -exec cat {} \; -exec echo \; -o -type l -printf '%p to %l\n') | sort; }
+state >../before
+verb pack a.test >../archive
+echo changed >a.test/public/files/one
+echo new >a.test/private/files/three
+rm a.test/private/files/in/two
+# As another attempt left it.
+mkdir -p a.test/public/files/.replaced-files a.test/.restored-files/public a.test/private/files/.restored-files
+mv a.test/public/files/link a.test/public/files/.replaced-files/
+verb unpack a.test <../archive
+state | diff ../before -
+[ -L a.test/private/files ]
+find . "$bench/public" "$bench/private" -name '.re*'
+# Without one of the folders.
+rm a.test/private/files
+verb pack a.test >../archive
+mkdir a.test/private/files
+echo kept >a.test/private/files/one
+echo changed >a.test/public/files/one
+verb unpack a.test <../archive
+cat a.test/private/files/one a.test/public/files/one
+`})
+	cmd := exec.Command("unshare", "--mount", "sh", filepath.Join(bench, "run"), bench)
+	cmd.Env = append(os.Environ(), "SITE="+siteVerbs(bench))
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "kept\npublic" {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}

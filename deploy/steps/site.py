@@ -388,30 +388,60 @@ def forget_assets():
     server_at("redis_cache").delete("assets_json")
 
 
+# Where a site has the files that visitors upload. Each may be a link to another
+# disk, or a volume of its own.
+FOLDERS = ("public/files", "private/files")
+
+# What is in these folders while the files of a backup change places with theirs.
+RESTORED, REPLACED = ".restored-files", ".replaced-files"
+
+
 def pack(site):
     """Writes the site's files to standard output as an archive."""
-    folders = [folder for folder in ("public/files", "private/files") if os.path.isdir(f"{site}/{folder}")]
-    subprocess.run(["tar", "--create", "--file=-", f"--directory={site}", *folders], check=True)
+    # With the dot tar goes where a link leads.
+    folders = [folder + "/." for folder in FOLDERS if os.path.isdir(f"{site}/{folder}")]
+    left = [f"--exclude={folder}/./{name}" for folder in FOLDERS for name in (RESTORED, REPLACED)]
+    subprocess.run(["tar", "--create", "--file=-", f"--directory={site}", "--anchored", *left, *folders], check=True)
 
 
 def unpack(site):
-    """Puts the files of an archive on standard input in the place of the
-    site's. They are unpacked beside them, and then change places."""
-    fresh = f"{site}/.restored-files"
+    """Puts the files of an archive on standard input in the place of the site's. They
+    are unpacked beside these, on the same disk, and then change places with them. A
+    folder that the archive does not have stays as it is."""
+    fresh = f"{site}/{RESTORED}"
     shutil.rmtree(fresh, ignore_errors=True)
-    os.mkdir(fresh)
+    for folder in FOLDERS:
+        at = f"{site}/{folder}"
+        for name in (RESTORED, REPLACED):
+            shutil.rmtree(f"{at}/{name}", ignore_errors=True)
+        os.makedirs(f"{at}/{RESTORED}")
+        # What is unpacked here comes to lie there.
+        os.makedirs(os.path.dirname(f"{fresh}/{folder}"), exist_ok=True)
+        os.symlink(os.path.abspath(f"{at}/{RESTORED}"), f"{fresh}/{folder}")
+    found = set()
+
+    def seen(archive):
+        for member in archive:
+            found.update(folder for folder in FOLDERS if f"{member.name}/".startswith(f"{folder}/"))
+            yield member
+
     with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as archive:
         # It is our own: a link in it may lead anywhere.
-        archive.extractall(fresh, **({"filter": "fully_trusted"} if hasattr(tarfile, "fully_trusted_filter") else {}))
-    # A power cut must not leave empty ones in the place of those that are dropped.
-    to_disk(fresh)
-    for folder in ("public/files", "private/files"):
-        if not os.path.isdir(f"{fresh}/{folder}"):
-            continue
-        if os.path.isdir(f"{site}/{folder}"):
-            os.rename(f"{site}/{folder}", f"{fresh}/{folder}.before")
-        os.rename(f"{fresh}/{folder}", f"{site}/{folder}")
-    to_disk(site)
+        archive.extractall(fresh, seen(archive), **({"filter": "fully_trusted"} if hasattr(tarfile, "fully_trusted_filter") else {}))
+    for folder in FOLDERS:
+        at = f"{site}/{folder}"
+        # A power cut must not leave empty ones in the place of those that are dropped.
+        to_disk(at)
+        if folder in found:
+            os.mkdir(f"{at}/{REPLACED}")
+            for name in set(os.listdir(at)) - {RESTORED, REPLACED}:
+                os.rename(f"{at}/{name}", f"{at}/{REPLACED}/{name}")
+            for name in os.listdir(f"{at}/{RESTORED}"):
+                os.rename(f"{at}/{RESTORED}/{name}", f"{at}/{name}")
+            to_disk(at)
+    for folder in FOLDERS:
+        for name in (RESTORED, REPLACED):
+            shutil.rmtree(f"{site}/{folder}/{name}", ignore_errors=True)
     shutil.rmtree(fresh)
 
 
