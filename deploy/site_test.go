@@ -158,12 +158,14 @@ mount --bind "$bench/public" public/files
 mkdir private
 ln -s "$bench/private" private/files
 printf public >public/files/one
+mkdir -m 0 public/files/lost+found
 ln -s one public/files/link
 cd ..
 verb() { /usr/bin/python3 -c "$SITE" "$@"; }
 state() { (cd a.test && find public/files/ private/files/ -type f -print -exec cat {} \; -exec echo \; -o -type l -printf '%p to %l\n') | sort; }
 state >../before
 verb pack a.test >../archive
+! tar -tf ../archive | grep -F lost+found
 echo changed >a.test/public/files/one
 echo new >a.test/private/files/three
 rm a.test/private/files/in/two
@@ -173,6 +175,7 @@ mv a.test/public/files/link a.test/public/files/.replaced-files/
 verb unpack a.test <../archive
 state | diff ../before -
 [ -L a.test/private/files ]
+[ -d a.test/public/files/lost+found ]
 find . "$bench/public" "$bench/private" -name '.re*'
 # Without one of the folders.
 rm a.test/private/files

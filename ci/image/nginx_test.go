@@ -20,8 +20,14 @@ import (
 // nowhere else, the frontend says when to ask again, and which release it is.
 func TestNginxSaysWhenToAskAgain(t *testing.T) {
 	debiantest.Install(t, "nginx-light")
+	const breaks = -1
 	code := http.StatusOK
-	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }))
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if code == breaks {
+			panic(http.ErrAbortHandler)
+		}
+		w.WriteHeader(code)
+	}))
 	text, err := os.ReadFile("rootfs/templates/nginx/frappe.conf.template")
 	if err != nil {
 		t.Fatal(err)
@@ -76,6 +82,9 @@ func TestNginxSaysWhenToAskAgain(t *testing.T) {
 		{http.StatusNotFound, 404, "/api/method/ping", "", "", ""},
 		{http.StatusBadGateway, 502, "/api/method/ping", "", "30", ""},
 		{http.StatusServiceUnavailable, 503, "/api/method/ping", "", "30", ""},
+		// The backend has the request, and ends: it may have done it.
+		{breaks, 502, "/api/method/save", "application/json", "", ""},
+		{breaks, 502, "/login", "text/html", "", ""},
 		// Nothing answers nginx.
 		{0, 503, "/api/method/ping", "", "30", "application/json"},
 		{0, 503, "/login", "application/json", "30", "application/json"},

@@ -62,10 +62,10 @@ mv kept.part kept
 
 # Sites that nothing answers for as it should are not waited for in the end.
 open=$(site "$previous" serving $sites)
-one=$(running_servers "$previous" | head -n 1)
-if [ -n "$one" ]; then
-	docker exec "$one" "$bench/env/bin/python" -c "$(cat database.py site.py)" mute $open </dev/null >mute.part
-else
+one=$(containers "$previous" label=com.docker.compose.service=backend status=running | head -n 1)
+if [ -z "$one" ] || ! docker exec "$one" "$bench/env/bin/python" -c "$(cat database.py site.py)" mute $open </dev/null >mute.part; then
+	# It does not run, or not for long.
+	one=
 	printf '%s -\n' $open >mute.part
 fi
 while read -r site_name code; do

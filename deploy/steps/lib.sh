@@ -154,9 +154,9 @@ find_sites() {
 close_sites() (
 	if [ ! -s maintenance-before ]; then
 		site "$1" maintenance get $sites >maintenance-before.part
+		to_disk maintenance-before.part
 		mv maintenance-before.part maintenance-before
-		# It must not be empty after a power cut, when they are closed.
-		sync
+		to_disk .
 	fi
 	site "$1" close $sites
 	at_servers await_requests 120
@@ -242,18 +242,16 @@ packs_files() {
 	fi
 }
 
-# put_in_place FILE PLACE: moves a file to where another one is, so that even after a
-# power cut there is a whole one.
-put_in_place() {
-	sync -- "$1" 2>/dev/null || sync
-	mv "$1" "$2"
-}
+# to_disk PATH: a file, or the names in a folder, are there after a power cut too. The
+# runner sees to that where a step ends, for what is in the folder of its run.
+to_disk() { sync -- "$1" 2>/dev/null || sync; }
 
 # make_current VERSION: points current at a release. A link is replaced in one
 # step by a rename, and by nothing else.
 make_current() {
 	ln -sfn "releases/$1" "$dir/.current-$id"
 	mv -fT "$dir/.current-$id" "$dir/current"
+	to_disk "$dir"
 }
 
 # closes_sites: whether the sites are closed and their jobs ended for this run. A
@@ -355,7 +353,8 @@ show_unhealthy() (
 health() (
 	of=$1
 	shift
-	containers "$of" | with_ids docker inspect --format '{{.ID}}|{{index .Config.Labels "com.docker.compose.service"}}|{{.State.Status}}|{{with .State.Health}}{{.Status}}{{end}}|{{.State.ExitCode}}|{{.RestartCount}}' |
+	ids=$(containers "$of") || exit
+	printf '%s\n' "$ids" | with_ids docker inspect --format '{{.ID}}|{{index .Config.Labels "com.docker.compose.service"}}|{{.State.Status}}|{{with .State.Health}}{{.Status}}{{end}}|{{.State.ExitCode}}|{{.RestartCount}}' |
 		awk -F'|' -v roles="$*" '
 			# The file services has lines of role and service.
 			NR == FNR { split($0, words, " "); role[words[2]] = words[1]; next }
@@ -494,7 +493,8 @@ restore() (
 # changing SITE: notes that the run begins to change a database.
 changing() {
 	grep -qxF "$1" migrating 2>/dev/null || echo "$1" >>migrating
-	sync
+	to_disk migrating
+	to_disk .
 }
 
 # undo_changes: puts the databases that the run began to change back as they are

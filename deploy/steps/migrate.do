@@ -27,3 +27,6 @@ for one in $sites; do
 	guarded migrate_site "$one" || exit
 done
 rm -f migrate.part
+# A database may leave it to the system when the last second is on the disk
+# (innodb_flush_log_at_trx_commit).
+sync

@@ -1,4 +1,5 @@
 touch opening
+to_disk .
 # What an administrator had closed stays closed.
 if [ -s maintenance-before ]; then
 	site "$version" put_back "$(cat maintenance-before)"

@@ -395,12 +395,15 @@ FOLDERS = ("public/files", "private/files")
 # What is in these folders while the files of a backup change places with theirs.
 RESTORED, REPLACED = ".restored-files", ".replaced-files"
 
+# What no visitor has put there; the last a disk of its own has by itself.
+NO_FILES = {RESTORED, REPLACED, "lost+found"}
+
 
 def pack(site):
     """Writes the site's files to standard output as an archive."""
     # With the dot tar goes where a link leads.
     folders = [folder + "/." for folder in FOLDERS if os.path.isdir(f"{site}/{folder}")]
-    left = [f"--exclude={folder}/./{name}" for folder in FOLDERS for name in (RESTORED, REPLACED)]
+    left = [f"--exclude={folder}/./{name}" for folder in FOLDERS for name in sorted(NO_FILES)]
     subprocess.run(["tar", "--create", "--file=-", f"--directory={site}", "--anchored", *left, *folders], check=True)
 
 
@@ -434,9 +437,9 @@ def unpack(site):
         to_disk(at)
         if folder in found:
             os.mkdir(f"{at}/{REPLACED}")
-            for name in set(os.listdir(at)) - {RESTORED, REPLACED}:
+            for name in set(os.listdir(at)) - NO_FILES:
                 os.rename(f"{at}/{name}", f"{at}/{REPLACED}/{name}")
-            for name in os.listdir(f"{at}/{RESTORED}"):
+            for name in set(os.listdir(f"{at}/{RESTORED}")) - NO_FILES:
                 os.rename(f"{at}/{RESTORED}/{name}", f"{at}/{name}")
             to_disk(at)
     for folder in FOLDERS:

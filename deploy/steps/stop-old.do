@@ -3,4 +3,5 @@ closes_sites || exit 0
 await_health "$version"
 await_route to "$number"
 touch old-stopped
-containers_of "$previous" web | with_ids docker stop >/dev/null
+ids=$(containers_of "$previous" web)
+[ -z "$ids" ] || docker stop $ids >/dev/null
