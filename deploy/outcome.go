@@ -164,7 +164,7 @@ func (r *session) byHand(verb string) string {
 
 // held returns the error of a run that could not put everything back.
 func (r *session) held() error {
-	f := r.failed(NeedsPerson, "held in maintenance mode: putting everything back did not succeed, and nothing more is touched")
+	f := r.failed(NeedsPerson, "held, and it may be closed: putting everything back did not succeed, and nothing more is touched")
 	var undoing string
 	for _, e := range r.output.journal {
 		if e.Event == runner.UndoEnd && e.Exit != 0 {

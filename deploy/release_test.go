@@ -155,7 +155,7 @@ func TestReleaseFails(t *testing.T) {
 		{
 			name: "a patch fails, and its backup can't be put back", rule: "erp.example.com migrate", do: "exit 1",
 			state: NeedsPerson, current: "releases/1.0.0",
-			texts: []string{"site: held in maintenance mode", "pipeline unlock --undo", "runner undo", "what failed while putting everything back: migrate", "the backups of the sites: "},
+			texts: []string{"site: held, and it may be closed", "pipeline unlock --undo", "runner undo", "what failed while putting everything back: migrate", "the backups of the sites: "},
 			last:  "undo ended migrate",
 		},
 	} {
