@@ -159,8 +159,7 @@ close_sites() (
 		to_disk .
 	fi
 	site "$1" close $sites
-	at_servers await_requests 120
-	renew_servers
+	at_servers await_closed 120 60
 	site "$1" jobs_left >jobs-left
 )
 
@@ -172,12 +171,15 @@ renew_servers() { at_servers renew 60; }
 at_servers() (
 	ids=$(running_servers "$version")
 	[ -z "$previous" ] || [ "$previous" = "$version" ] || ids="$ids $(running_servers "$previous")"
+	asking=
 	for one in $ids; do
 		docker exec "$one" "$bench/env/bin/python" -c "$(cat database.py site.py)" "$@" </dev/null || {
 			echo "they are cut off"
 			docker restart --time 1 "$one" >/dev/null
-		}
+		} &
+		asking="$asking $!"
 	done
+	for one in $asking; do wait "$one"; done
 )
 
 # running_servers VERSION: the containers that answer visitors' requests with

@@ -210,6 +210,13 @@ def renew(limit):
         time.sleep(0.1)
 
 
+def await_closed(requests, processes):
+    """Waits until the application server of this container has nothing under way that
+    began while its sites were open, and answers that they are closed."""
+    await_requests(requests)
+    renew(processes)
+
+
 def answer(site, limit):
     """What the application server of this container answers for a site, and what it
     has to: for a closed one that it is. It is waited for. The proxy may lead every

@@ -3,7 +3,8 @@
 within "$version" backend bash -euo pipefail -c "$(cat versions.sh)" >versions.said 2>&1 &
 versions=$!
 await_health "$version"
-[ -z "$swap" ] || await_route to "$number"
+# Where the sites are closed, stop-old has seen to it.
+[ -z "$swap" ] || closes_sites || await_route to "$number"
 # Asked for by a visitor, a missing one could still come from the release before.
 within "$version" frontend bash -euo pipefail -c "$(cat assets.sh)"
 site "$version" answers $(sound "$version" $sites)

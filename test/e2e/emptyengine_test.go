@@ -40,7 +40,13 @@ func emptyEngine(t *testing.T, repositories string) *sandbox.World {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { removals.Go(func() { _ = os.RemoveAll(cache) }) })
+	t.Cleanup(func() {
+		// An engine that ended by itself has said why.
+		if said, err := os.ReadFile(filepath.Join(cache, "engine", "engine.log")); t.Failed() && err == nil {
+			t.Logf("the end of the engine's log:\n%s", said[max(0, len(said)-20_000):])
+		}
+		removals.Go(func() { _ = os.RemoveAll(cache) })
+	})
 	if err := os.MkdirAll(filepath.Join(cache, "engine"), 0o700); err != nil {
 		t.Fatal(err)
 	}
