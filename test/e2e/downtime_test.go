@@ -33,7 +33,7 @@ func downtimeShares() (cycle, swap float64) {
 	if *strictLimits {
 		return 0.6, 0.4
 	}
-	return 0.8, 0.6
+	return 0.8, 0.7
 }
 
 // TestDowntime compares the downtime of a release with that of the procedure
