@@ -68,7 +68,7 @@ func check(project *types.Project, documents documents, image string) problem.Re
 // What a health check asks at the ports of gunicorn and nginx, and programs that
 // take the answer 503 for a failure.
 var (
-	asked = regexp.MustCompile(`https?://[^\s/'"]+:(?:8000|8080)(/[^\s'"]*)?`)
+	asked = regexp.MustCompile(`(?:https?://|[\s'"])[\w.-]+:(?:8000|8080)(/[^\s'"]*)?`)
 	fails = regexp.MustCompile(`\bcurl\b.*\s(?:-[a-zA-Z]*f|--fail)|\bwget\b|\burlopen\b`)
 )
 

@@ -336,6 +336,7 @@ func TestHealthOfClosedSites(t *testing.T) {
 	for test, refused := range map[string]bool{
 		"[CMD, curl, --fail, 'http://localhost:8000/api/method/ping']":                                        true,
 		"[CMD-SHELL, 'curl -sf -H \"Host: erp.example.com\" http://127.0.0.1:8080/ || exit 1']":               true,
+		"curl -f localhost:8000/api/method/ping":                                                              true,
 		"wget --spider -q http://frontend:8080":                                                               true,
 		"[CMD, env/bin/python, -c, 'import urllib.request as u; u.urlopen(\"http://localhost:8000/login\")']": true,
 		"[CMD, curl, --fail, 'http://localhost:8080/assets/frappe/images/frappe.svg']":                        false,

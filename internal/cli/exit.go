@@ -69,8 +69,12 @@ func (c *cli) report(ctx context.Context, err error) int {
 		fmt.Fprintf(c.err, "✗ %v\n", deploy.ErrInterrupted)
 		return ExitInterrupted
 	case ctx.Err() != nil:
-		// What a command of another kind had done by then, its log says.
-		fmt.Fprintln(c.err, "✗ interrupted")
+		// A command of another kind may have done something by then, and say what.
+		said := ""
+		if !errors.Is(err, context.Canceled) {
+			said = ": " + err.Error()
+		}
+		fmt.Fprintf(c.err, "✗ interrupted%s\n", said)
 		return ExitInterrupted
 	case errors.Is(err, errUsage), errors.Is(err, errDeclined):
 		fmt.Fprintf(c.err, "✗ %v\n", err)

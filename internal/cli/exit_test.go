@@ -43,7 +43,8 @@ func TestExitCodes(t *testing.T) {
 	ended, end := context.WithCancel(t.Context())
 	end()
 	for err, want := range map[error]string{
-		errors.New("failed"): "✗ interrupted\n",
+		errors.New("failed"):                                          "✗ interrupted: failed\n",
+		fmt.Errorf("build: %w", context.Canceled):                     "✗ interrupted\n",
 		fmt.Errorf("%w: %w", deploy.ErrInterrupted, context.Canceled): "✗ interrupted: nothing was changed on the host\n",
 	} {
 		var said strings.Builder
