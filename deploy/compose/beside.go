@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
 
@@ -47,6 +48,14 @@ func checkBeside(project *types.Project, documents documents, image string) prob
 	return report
 }
 
+// routes are the labels of a service that a proxy may read: all but the pipeline's
+// own, which differ in any case.
+func routes(service types.ServiceConfig) map[string]string {
+	labels := maps.Clone(map[string]string(service.Labels))
+	maps.DeleteFunc(labels, func(name, _ string) bool { return strings.HasPrefix(name, "erpnext-pipeline.") })
+	return labels
+}
+
 // checkTold returns what two releases of a set would mix up: a frontend has to
 // lead to the backend of its own release, and the proxy to one frontend and not
 // to the other. one and two are the set with different numbers in RELEASE.
@@ -75,7 +84,7 @@ func checkTold(one, two *types.Project, documents documents) problem.Report {
 			refuse("frontend", "environment", variable)
 		}
 	}
-	if reflect.DeepEqual(first.Labels, second.Labels) && reflect.DeepEqual(first.Networks, second.Networks) {
+	if maps.Equal(routes(first), routes(second)) && reflect.DeepEqual(first.Networks, second.Networks) {
 		refuse("frontend", "labels", "the route")
 	}
 	return report

@@ -388,6 +388,7 @@ func TestToldApart(t *testing.T) {
 		{"the address of the backend", "backend-${RELEASE:-1}:8000", "backend:8000", []string{on + "10 BACKEND of service frontend" + is}},
 		{"the address of the websocket", "'SOCKETIO=websocket-${RELEASE:-1}:9000'", "'RELEASE=${RELEASE:-1}'", []string{on + "10 SOCKETIO of service frontend" + is}},
 		{"the route", "route=${RELEASE:-1}", "route=1", []string{on + "10 the route of service frontend" + is}},
+		{"the route, but for our own label", "route=${RELEASE:-1}", "erpnext-pipeline.release=${RELEASE:-1}", []string{on + "10 the route of service frontend" + is}},
 	} {
 		set := mustLoad(t, strings.Replace(told(withDatabase), tc.old, tc.new, 1))
 		got := findings(set.NotBeside)
