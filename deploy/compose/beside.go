@@ -31,7 +31,7 @@ func checkBeside(project *types.Project, documents documents, image string) prob
 		if service.ContainerName != "" {
 			refuse("container_name", "the container_name "+service.ContainerName)
 		}
-		if service.NetworkMode == "host" || isShared(service.NetworkMode) {
+		if isOfAnother(service.NetworkMode) {
 			refuse("network_mode", "network_mode: "+service.NetworkMode)
 		}
 		for _, port := range service.Ports {

@@ -101,19 +101,19 @@ func checkHostname(service types.ServiceConfig, at func(keys ...string) string) 
 	if service.Hostname != "" {
 		refuse("hostname", service.Hostname)
 	}
-	if service.NetworkMode == "host" || isShared(service.NetworkMode) {
+	if isOfAnother(service.NetworkMode) {
 		refuse("network_mode", service.NetworkMode)
 	}
-	if service.Uts == "host" {
+	if isOfAnother(service.Uts) {
 		refuse("uts", service.Uts)
 	}
 	return report
 }
 
-// isShared says whether a service takes part in the network, processes or memory of
-// another container.
-func isShared(mode string) bool {
-	return strings.HasPrefix(mode, types.ServicePrefix) || strings.HasPrefix(mode, types.ContainerPrefix)
+// isOfAnother says whether a mode has a service take part in what is the host's or
+// another container's, in place of what would be its own.
+func isOfAnother(mode string) bool {
+	return mode == "host" || strings.HasPrefix(mode, types.ServicePrefix) || strings.HasPrefix(mode, types.ContainerPrefix)
 }
 
 // checkOtherImage returns what is wrong with the image of a service that has not

@@ -26,6 +26,10 @@ LOADING, REPLACED = "__loading_", "__replaced_"
 # as much.
 LONGEST = 1 << 30
 
+# Where a site has the files that visitors upload. Each may be a link to another
+# disk, or a volume of its own.
+FOLDERS = ("public/files", "private/files")
+
 # What may have the name of a table.
 ANYTHING = "'BASE TABLE', 'SEQUENCE', 'VIEW'"
 
@@ -196,7 +200,7 @@ def size(files, *sites):
     dumps = [bytes_of(site) for site in sites]
     total = sum(dumps) // 2
     for site in sites if files == "yes" else ():
-        for folder in ("public/files", "private/files"):
+        for folder in FOLDERS:
             for at, _, names in os.walk(f"{site}/{folder}"):
                 total += sum(os.lstat(os.path.join(at, one)).st_size for one in names)
     print(total, max(dumps, default=0))

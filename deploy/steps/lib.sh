@@ -244,9 +244,9 @@ packs_files() {
 	fi
 }
 
-# to_disk PATH: a file, or the names in a folder, are there after a power cut too. The
+# to_disk PATH…: files, and the names in folders, are there after a power cut too. The
 # runner sees to that where a step ends, for what is in the folder of its run.
-to_disk() { sync -- "$1" 2>/dev/null || sync; }
+to_disk() { sync -- "$@" 2>/dev/null || sync; }
 
 # make_current VERSION: points current at a release. A link is replaced in one
 # step by a rename, and by nothing else.
@@ -495,8 +495,7 @@ restore() (
 # changing SITE: notes that the run begins to change a database.
 changing() {
 	grep -qxF "$1" migrating 2>/dev/null || echo "$1" >>migrating
-	to_disk migrating
-	to_disk .
+	to_disk migrating .
 }
 
 # undo_changes: puts the databases that the run began to change back as they are

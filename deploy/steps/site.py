@@ -395,10 +395,6 @@ def forget_assets():
     server_at("redis_cache").delete("assets_json")
 
 
-# Where a site has the files that visitors upload. Each may be a link to another
-# disk, or a volume of its own.
-FOLDERS = ("public/files", "private/files")
-
 # What is in these folders while the files of a backup change places with theirs.
 RESTORED, REPLACED = ".restored-files", ".replaced-files"
 
