@@ -37,7 +37,7 @@ func (s liveSite) fullAtMigration(t *testing.T) {
 	// none for the backup either, until the operator makes some.
 	s.withHooks("before-migrate", `docker exec "$(docker ps --quiet --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" --filter label=com.docker.compose.service=db)" sh -c '
 		dd if=/dev/zero of=/var/lib/mysql/filler bs=1M count=$(($(df -Pm /var/lib/mysql | awk "NR == 2 { print \$4 }") - 8))'`).fails(deploy("3.4.0"), cli.ExitNeedsPerson,
-		"patch erpnext.patches.v15_1.recount_stock on erp.localhost failed", "held in maintenance mode", "next: make room on the host", "pipeline unlock --undo")
+		"patch erpnext.patches.v15_1.recount_stock on erp.localhost failed", "site: held, and it may be closed", "next: make room on the host", "pipeline unlock --undo")
 	if err := s.world.Host.GrowVolumes(t.Context()); err != nil {
 		t.Fatal(err)
 	}

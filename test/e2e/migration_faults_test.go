@@ -50,7 +50,7 @@ func (s liveSite) migrationKilled(*testing.T) {
 
 func (s liveSite) held(t *testing.T) {
 	s.withHooks("before-migrate", `cd "$RELEASE_DIR/../../backups/$RELEASE_RUN"; dump=${RELEASE_SITES%% *}-database.sql.gz; cp "$dump" "$HOME/good.sql.gz"; echo broken >"$dump"`).
-		fails(deploy("3.0.0"), cli.ExitNeedsPerson, "held in maintenance mode", "pipeline unlock --undo", "runner undo", "log: ")
+		fails(deploy("3.0.0"), cli.ExitNeedsPerson, "site: held, and it may be closed", "pipeline unlock --undo", "runner undo", "log: ")
 	code := 0
 	for deadline := time.Now().Add(time.Minute); code != http.StatusServiceUnavailable && time.Now().Before(deadline); {
 		if code, _ = s.get("/api/method/ping"); code == http.StatusOK {
