@@ -96,7 +96,8 @@ func (r *session) catchUp(ctx context.Context) (RunStatus, error) {
 			return "", err
 		}
 		switch status {
-		case RunDone, RunUndone, RunHeld:
+		case RunDone, RunUndone, RunHeld, RunNotStarted:
+			// One whose journal does not say that it began is woken by nothing.
 			return status, nil
 		case RunRunning:
 			since = time.Time{}

@@ -48,6 +48,43 @@ func TestLockOfNoOne(t *testing.T) {
 	}
 }
 
+// TestKilledBeforeItBegan: a run whose process is killed before its journal says
+// that it began has changed nothing, and is in the way of nothing.
+func TestKilledBeforeItBegan(t *testing.T) {
+	short(t)
+	m := newMachine(t)
+	crontab := m.read("crontab")
+	m.write("crontab", `#!/bin/sh
+[ "$1" = - ] && cat >"$DOCKER_STATE/crontab.txt" && kill -9 "$(sed -n s/^pid=//p "`+m.dir+`/lock")" && exit
+exec cat "$DOCKER_STATE/crontab.txt"
+`, 0o755)
+	_, _, err := m.release(t.Context(), "1.0.0")
+	var failed *FailedError
+	if !errors.As(err, &failed) || failed.State != NothingChanged {
+		t.Errorf("got %v", err)
+	}
+	runs, err := os.ReadDir(filepath.Join(m.dir, "runs"))
+	if err != nil || len(runs) != 1 {
+		t.Fatalf("%v: %v", err, runs)
+	}
+	dir := filepath.Join(m.dir, "runs", runs[0].Name())
+	if _, err := os.Stat(filepath.Join(dir, "release")); err == nil {
+		t.Error("its secrets are left")
+	}
+	// As cron does.
+	m.write("crontab", crontab, 0o755)
+	if !strings.Contains(m.read("crontab.txt"), dir+"/runner' wake") {
+		t.Errorf("the crontab:\n%s", m.read("crontab.txt"))
+	}
+	if _, err := m.Run(t.Context(), []string{"sh", dir + "/runner", "wake"}, host.Options{}); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(m.dir, "lock")); err == nil || m.read("crontab.txt") != "" {
+		t.Errorf("the lock is left, or the crontab:\n%s", m.read("crontab.txt"))
+	}
+	m.mustRelease("1.0.0")
+}
+
 // TestUnlockForcedInterrupted: Ctrl-C leaves nothing half done.
 func TestUnlockForcedInterrupted(t *testing.T) {
 	short(t)

@@ -52,12 +52,12 @@ func (r *session) ended(ctx context.Context, outcome RunStatus) (release.Record,
 }
 
 // refusal returns why the host refused what it was asked for: the runner's last
-// words.
+// words, which one that was killed has none of.
 func (r *session) refusal() error {
 	if n := len(r.output.tail); n > 0 {
 		return fmt.Errorf("the host refused it: %s", r.output.tail[n-1])
 	}
-	return errors.New("the host refused it")
+	return errors.New("the host refused it, or ended it before it began")
 }
 
 // done returns the record as the host has it now, and says what failed after the

@@ -101,6 +101,9 @@ func MakePlan(ctx context.Context, s State, t Target, lock release.Lock) (Plan, 
 		p.Previous = s.Current.Version
 	}
 	report.Add(s.problems(t, lock)...)
+	if s.Current != nil {
+		report.Add(t.notBeside(*s.Current)...)
+	}
 
 	files, unreadable := compose.ReadFiles(t.ComposeFiles)
 	report.Add(unreadable...)

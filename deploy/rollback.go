@@ -104,6 +104,8 @@ func PlanRollback(s State, t Target, version string, restoreData bool) (Plan, pr
 		return p, report
 	}
 	p.back = s.history[back]
+	report.Add(t.notBeside(*s.Current)...)
+	report.Add(t.notBeside(p.back)...)
 	p.lock, p.Sites, p.knownSites = p.back.Lock, s.sites(t), s.knownSites()
 	p.Apps = changes(s.Current, p.lock.Apps)
 	if p.image = s.images[version]; p.image == "" {

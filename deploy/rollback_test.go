@@ -3,6 +3,7 @@
 package deploy
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
 
@@ -168,5 +170,52 @@ func TestUnneeded(t *testing.T) {
 		if got := strings.Join(u.Backups, " "); got != tc.backups {
 			t.Errorf("%s, %d before it: backups %q, want %q", tc.live, tc.keep, got, tc.backups)
 		}
+	}
+}
+
+// TestNotBeside: a swap neither goes on from a release whose set mixes releases
+// up, nor back to one.
+func TestNotBeside(t *testing.T) {
+	short(t)
+	m := newMachine(t)
+	text, err := os.ReadFile("compose/compose-main.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mixed := filepath.Join(t.TempDir(), "mixed.yaml")
+	if err := os.WriteFile(mixed, bytes.ReplaceAll(text, []byte("backend-${RELEASE:-1}"), []byte("backend")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	inspect := func(files ...string) (State, Target) {
+		state, err := Inspect(t.Context(), m, m.target())
+		if err != nil {
+			t.Fatal(err)
+		}
+		target := m.target()
+		target.ComposeFiles = append(files, target.ComposeFiles...)[:1]
+		return state, target
+	}
+	state, target := inspect(mixed)
+	plan, report := MakePlan(t.Context(), state, target, lockOf("1.0.0"))
+	if len(report) > 0 {
+		t.Fatal(report.Err())
+	}
+	if _, _, err := m.carryOut(t.Context(), plan, testImage); err != nil {
+		t.Fatal(err)
+	}
+	state, target = inspect()
+	target.Strategy = Swap
+	_, onward := MakePlan(t.Context(), state, target, lockOf("1.0.1"))
+	m.mustRelease("1.0.1")
+	state, _ = inspect()
+	_, back := PlanRollback(state, target, "", false)
+	for name, report := range map[string]problem.Report{"onward": onward, "back": back} {
+		if len(report) != 1 || report[0].Code != "deploy.not-beside" || !strings.Contains(report[0].Error(), "release 1.0.0: no other release can run beside it: ") || !strings.Contains(report[0].Detail, "BACKEND of service frontend is the same in every release") {
+			t.Errorf("%s: %v", name, report)
+		}
+	}
+	target.Strategy = Cycle
+	if _, report := PlanRollback(state, target, "", false); len(report) > 0 {
+		t.Errorf("by cycle: %v", report)
 	}
 }

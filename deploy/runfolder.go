@@ -94,6 +94,9 @@ func (p Plan) record(id string, image release.Image) release.Record {
 		for _, f := range p.set.Files {
 			record.ComposeFiles = append(record.ComposeFiles, f.Name)
 		}
+		for _, found := range p.set.NotBeside {
+			record.NotBeside = append(record.NotBeside, found.Error())
+		}
 	}
 	return record
 }

@@ -1,5 +1,12 @@
 package deploy
 
+import (
+	"strings"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
+)
+
 // swap brings new containers up beside the old ones, which they replace while
 // the services that hold data, and the proxy, go on running: check refuses it
 // where the new release has other ones. Whether databases have to be migrated is
@@ -39,4 +46,14 @@ var swap = strategy{
 		afterDeploy,
 		prune,
 	},
+}
+
+// notBeside returns why no other release can run beside one that is or was live,
+// where the strategy would have one do so.
+func (t Target) notBeside(r release.Record) (report problem.Report) {
+	if t.Strategy == Swap && len(r.NotBeside) > 0 {
+		report.Addf("deploy.not-beside", "release "+r.Version, "use the strategy "+Cycle,
+			"no other release can run beside it: %s", strings.Join(r.NotBeside, "; "))
+	}
+	return report
 }

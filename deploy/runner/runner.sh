@@ -495,6 +495,11 @@ status)
 	;;
 esac
 
+# One that was in its critical part can't be stopped any more, however early in
+# its new process it is told to.
+if [ "$verb" != start ]; then
+	case $(state "$critical") in begun | ok | failed) reached=1 ;; esac
+fi
 acquire "$verb" || exit 10
 if [ "$verb" = start ]; then
 	as_planned >&2 || {

@@ -552,6 +552,23 @@ func TestStop(t *testing.T) {
 				t.Errorf("output: %s", out.String())
 			}
 		})
+		t.Run(shell+" woken in the critical part", func(t *testing.T) {
+			// It is told to stop before it comes to the step that it goes on with.
+			const toRunner = ` "$(sed -n s/^pid=//p ../../lock)"`
+			h := newHost(t, env, steps{
+				"10-a.do": "echo a >>trace; [ -e woken ] || { touch woken; kill -9" + toRunner + "; }", "10-a.undo": "echo undo-a >>trace",
+				"critical": "10-a",
+			})
+			h.tool("crontab", "[ ! -e woken ] || kill -TERM"+toRunner+"\n"+strings.TrimPrefix(crontab, "#!/bin/sh\n"))
+			if exit, out := h.do("start"); exit == runner.ExitDone {
+				t.Fatalf("it was not killed: %s", out)
+			}
+			until(t, "the end of the step", func() bool { return h.read("trace") != "" })
+			until(t, "the run going on", func() bool { _, _ = h.do("wake"); return strings.Contains(h.events(), "run-end") })
+			if got := h.read("trace"); got != "a\na\n" {
+				t.Errorf("trace %q, %s", got, h.events())
+			}
+		})
 	}
 }
 

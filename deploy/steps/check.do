@@ -94,8 +94,10 @@ fi
 
 [ -n "$swap" ] || exit 0
 # Two releases are told apart by their numbers.
-grep -q '^RELEASE=' "$dir/releases/$previous/.env" ||
-	fail "the compose set of $previous does not use \${RELEASE}, so another release can't come up beside it: use the strategy cycle"
+for one in "$previous" "$version"; do
+	grep -q '^RELEASE=' "$dir/releases/$one/.env" ||
+		fail "the compose set of $one does not use \${RELEASE}, so another release can't come up beside it: use the strategy cycle"
+done
 # A swap leaves all of them as they are.
 changed=$(comm -3 checksums.before checksums.now | tr -d '\t:' | cut -d ' ' -f 1 | sort -u | paste -sd ' ')
 [ -z "$changed" ] || fail "services that hold data, the proxy, or networks change with this release ($changed): use the strategy cycle"

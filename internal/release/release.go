@@ -147,6 +147,9 @@ type Record struct {
 	// ComposeFiles are the names of the compose set in the release's
 	// folder, in the order in which compose reads them.
 	ComposeFiles []string `json:"compose_files"`
+	// NotBeside is what of the compose set keeps another release from running
+	// beside this one, as it was found when the release was made.
+	NotBeside []string `json:"not_beside,omitempty"`
 	// Sites are the sites that were migrated.
 	Sites []string `json:"sites"`
 	// Previous is the version that this release replaced; empty for the
