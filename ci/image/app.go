@@ -38,6 +38,8 @@ type app struct {
 	// builds says that package.json tells how to build a front end of the
 	// app's own. frappe's tells how to build the bundles of all.
 	builds bool
+	// node is the range of versions of Node that package.json asks for.
+	node string
 	// requires are the apps that hooks.py asks for.
 	requires []string
 }
@@ -45,13 +47,13 @@ type app struct {
 // survey reads what the graph has to know of all apps, side by side. Each
 // app's own problems are collected, so that a release with three bad apps
 // names all three.
-func (b *Builder) survey(ctx context.Context, list []release.App) ([]app, error) {
+func survey(ctx context.Context, reader Reader, list []release.App) ([]app, error) {
 	out := make([]app, len(list))
 	errs := make([]error, len(list))
 	var side errgroup.Group
 	for i, one := range list {
 		side.Go(func() error {
-			out[i], errs[i] = b.surveyOne(ctx, one)
+			out[i], errs[i] = surveyOne(ctx, reader, one)
 			return nil
 		})
 	}
@@ -72,10 +74,10 @@ func (b *Builder) survey(ctx context.Context, list []release.App) ([]app, error)
 	return out, report.Err()
 }
 
-func (b *Builder) surveyOne(ctx context.Context, one release.App) (app, error) {
+func surveyOne(ctx context.Context, reader Reader, one release.App) (app, error) {
 	a := app{App: one}
 	var err error
-	if a.files, err = b.Reader.Tree(ctx, one); err != nil {
+	if a.files, err = reader.Tree(ctx, one); err != nil {
 		return a, err
 	}
 	var packages []string
@@ -99,7 +101,7 @@ func (b *Builder) surveyOne(ctx context.Context, one release.App) (app, error) {
 			continue
 		}
 		side.Go(func() (err error) {
-			if *text, err = b.Reader.Read(ctx, one, a.files[at]); err != nil {
+			if *text, err = reader.Read(ctx, one, a.files[at]); err != nil {
 				return fmt.Errorf("read %s: %w", name, err)
 			}
 			return nil
@@ -120,36 +122,25 @@ func (b *Builder) surveyOne(ctx context.Context, one release.App) (app, error) {
 		a.legacy = ""
 	}
 	a.requires = requiredApps(a.hooks)
-	if node != "" && a.Name != "frappe" {
-		var description struct{ Scripts map[string]string }
+	if node != "" {
+		var description struct {
+			Scripts map[string]string
+			// Engines was a list once.
+			Engines json.RawMessage
+		}
 		if err := json.Unmarshal([]byte(node), &description); err != nil {
 			return a, fmt.Errorf("read package.json: %w", err)
 		}
-		a.builds = description.Scripts["build"] != ""
+		a.builds = a.Name != "frappe" && description.Scripts["build"] != ""
+		var engines struct{ Node string }
+		if json.Unmarshal(description.Engines, &engines) == nil {
+			a.node = engines.Node
+		}
 	}
 	return a, nil
 }
 
-var (
-	versionLine  = regexp.MustCompile(`(?m)^__version__\s*=\s*["']([^"']+)["']`)
-	comment      = regexp.MustCompile(`#[^\n]*`)
-	quoted       = regexp.MustCompile(`["']([^"']+)["']`)
-	requiredList = regexp.MustCompile(`(?ms)^required_apps\s*=\s*\[(.*?)\]`)
-)
-
-// requiredApps returns the names of the apps that hooks.py asks for. They may be
-// written with their owner, "frappe/erpnext".
-func requiredApps(hooks string) []string {
-	list := requiredList.FindStringSubmatch(hooks)
-	if list == nil {
-		return nil
-	}
-	var names []string
-	for _, match := range quoted.FindAllStringSubmatch(comment.ReplaceAllString(list[1], ""), -1) {
-		names = append(names, strings.ReplaceAll(path.Base(match[1]), "-", "_"))
-	}
-	return names
-}
+var versionLine = regexp.MustCompile(`(?m)^__version__\s*=\s*["']([^"']+)["']`)
 
 // has reports whether the app has a file.
 func (a *app) has(p string) bool {

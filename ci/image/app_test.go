@@ -26,6 +26,14 @@ func TestRequiredApps(t *testing.T) {
 		"over several lines":       {"required_apps=[\n\t\"frappe\",\n\t'frappe/hrms',\n]\nother = [\"x\"]\n", []string{"frappe", "hrms"}},
 		"a comment of bench's own": {"# required_apps = [\"erpnext\"]\n", nil},
 		"a longer name":            {"not_required_apps = [\"erpnext\"]\n", nil},
+		"a branch, or a tag":       {"required_apps = ['frappe/erpnext@version-15', 'hrms@v15.1.0']\n", []string{"erpnext", "hrms"}},
+		"an address with .git":     {"required_apps = [\"git@github.com:frappe/lms.git\", 'https://github.com/frappe/wiki.git/']\n", []string{"lms", "wiki"}},
+		"a tuple":                  {"required_apps = (\n\t'erpnext',  # ours (for now]\n\t\"hrms\",\n)\nnext = 'x'\n", []string{"erpnext", "hrms"}},
+		"without brackets":         {"required_apps = 'erpnext', \\\n\t'hrms'\nnext = 'x'\n", []string{"erpnext", "hrms"}},
+		"added to":                 {"required_apps: list[str] = ['erpnext']\nrequired_apps += ['hrms'] + [\"wiki\"]\nrequired_apps.append('lms')\nrequired_apps.extend(['crm'])\n", []string{"erpnext", "hrms", "wiki", "lms", "crm"}},
+		"assigned twice":           {"required_apps = ['erpnext']\nrequired_apps = ['hrms']\n", []string{"hrms"}},
+		"worked out":               {"required_apps = ['erpnext']\nrequired_apps = find(['hrms'])\nrequired_apps += [x for x in 'ab']\n", nil},
+		"never closed":             {"required_apps = ['erpnext'", []string{"erpnext"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := requiredApps(test.hooks); !slices.Equal(got, test.want) {
@@ -41,7 +49,7 @@ func TestSurvey(t *testing.T) {
 	own := release.App{Name: "own-app", URL: "https://github.com/acme/own-app", Ref: "main"}
 	r[own.URL] = map[string]string{"de_own/__init__.py": "__version__ = \"0.1\"", "de_own/hooks.py": "required_apps = [\"hrms\"]", "requirements.txt": "six\n", "pyproject.toml": "[tool.ruff]\n"}
 	b := &Builder{Reader: r}
-	list, err := b.survey(t.Context(), append(exampleLock().Apps, own))
+	list, err := survey(t.Context(), r, append(exampleLock().Apps, own))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +113,7 @@ func TestSurveyNamesEveryBadApp(t *testing.T) {
 			want = append(want, c.name+" v1: "+c.want)
 		}
 	}
-	_, err := (&Builder{Reader: r}).survey(t.Context(), list)
+	_, err := survey(t.Context(), r, list)
 	var problems *problem.Error
 	if !errors.As(err, &problems) {
 		t.Fatalf("error %v", err)
@@ -126,7 +134,7 @@ func TestSurveyNamesEveryBadApp(t *testing.T) {
 func TestSurveyInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := (&Builder{Reader: reader{}}).survey(ctx, exampleLock().Apps)
+	_, err := survey(ctx, reader{}, exampleLock().Apps)
 	var problems *problem.Error
 	if !errors.Is(err, context.Canceled) || errors.As(err, &problems) {
 		t.Errorf("error %v", err)

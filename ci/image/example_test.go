@@ -105,7 +105,7 @@ func exampleBuilder(t *testing.T) *Builder {
 	t.Helper()
 	b := &Builder{Reader: exampleReader(), Name: "erpnext-pipeline v1", native: "linux/amd64", Options: Options{Platforms: []dagger.Platform{"linux/amd64"}}, lasting: t.Context()}
 	var err error
-	if b.apps, err = b.survey(t.Context(), exampleLock().Apps); err != nil {
+	if b.apps, err = survey(t.Context(), b.Reader, exampleLock().Apps); err != nil {
 		t.Fatal(err)
 	}
 	return b

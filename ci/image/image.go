@@ -149,7 +149,7 @@ func (b *Builder) Build(ctx context.Context, lock release.Lock) (*Image, error) 
 		return nil, err
 	}
 	if b.apps == nil {
-		list, err := b.survey(ctx, lock.Apps)
+		list, err := survey(ctx, b.Reader, lock.Apps)
 		if err != nil {
 			return nil, err
 		}

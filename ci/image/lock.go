@@ -19,7 +19,7 @@ func (b *Builder) Resolve(ctx context.Context, lock release.Lock) (release.Lock,
 	var list []app
 	side, sideCtx := errgroup.WithContext(ctx)
 	side.Go(func() (err error) {
-		list, err = b.survey(sideCtx, lock.Apps)
+		list, err = survey(sideCtx, b.Reader, lock.Apps)
 		return err
 	})
 	bases := lock

@@ -16,10 +16,21 @@ type pyproject struct {
 	Project *requirements
 	// BuildSystem is the table [build-system].
 	BuildSystem struct{ Requires []string } `toml:"build-system"`
+	// Tool is the table [tool], with what the app wants of other apps.
+	Tool struct {
+		Bench struct {
+			// FrappeDependencies are ranges of versions by app.
+			FrappeDependencies map[string]any `toml:"frappe-dependencies"`
+		}
+	}
 }
 
 // requirements are the table [project], with what an app needs to run.
-type requirements struct{ Dependencies []string }
+type requirements struct {
+	Dependencies []string
+	// RequiresPython is the range of versions of Python.
+	RequiresPython string `toml:"requires-python"`
+}
 
 // parsePyproject reads the text of a pyproject.toml, which may be empty.
 func parsePyproject(text string) (pyproject, error) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/apps"
+	"github.com/desiredeffect/erpnext-pipeline/ci/image"
 	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
 	"github.com/desiredeffect/erpnext-pipeline/deploy"
 	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
@@ -64,7 +65,8 @@ func (c *cli) probe(ctx context.Context, in inputs, target registry.Target, need
 	return found, report.Err()
 }
 
-// resolveRefs turns every ref into a commit. Warnings are logged.
+// resolveRefs turns every ref into a commit, and looks whether the apps fit
+// together. Warnings are logged.
 func (c *cli) resolveRefs(ctx context.Context, in inputs) ([]release.App, problem.Report) {
 	start := time.Now()
 	github, err := newGitHub(in.config, in.cache, c.log)
@@ -75,10 +77,11 @@ func (c *cli) resolveRefs(ctx context.Context, in inputs) ([]release.App, proble
 	for _, w := range warnings {
 		c.log.Warn().Str("fix", w.Remedy).Msg(w.Error())
 	}
-	if len(report) == 0 {
-		c.log.Info().Int("apps", len(resolved)).Str("took", seconds(time.Since(start))).Msg("resolved every ref to a commit")
+	if len(report) > 0 {
+		return resolved, report
 	}
-	return resolved, report
+	c.log.Info().Int("apps", len(resolved)).Str("took", seconds(time.Since(start))).Msg("resolved every ref to a commit")
+	return resolved, image.Check(ctx, commits{github, in.sources}, newLock(in.config, resolved))
 }
 
 // inspect looks at the host.

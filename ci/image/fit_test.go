@@ -1,0 +1,61 @@
+package image
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestMisfits: what keeps apps from being one image is known from their sources.
+func TestMisfits(t *testing.T) {
+	const url = "https://github.com/frappe/"
+	for _, tc := range []struct {
+		name            string
+		app, file, text string
+		want            []string
+	}{
+		{"all fits", "hrms", "pyproject.toml", "[project]\nrequires-python = '>=3.10,<3.14'\n[tool.bench.frappe-dependencies]\nfrappe = '>=15.0.0,<16.0.0'\nerpnext = '~=15.15'\npayments = 1\nlms = '>=2'\n", nil},
+		{"a required app that is not there", "payments", "payments/hooks.py", "required_apps = ['frappe/lms@v2', 'erpnext']\n",
+			[]string{"image.app-required payments v4: its hooks.py requires the app lms, which is not there"}},
+		{"a required app by its repository's name", "payments", "payments/hooks.py", "required_apps = ['wiki']\n", nil},
+		{"a newer frappe", "hrms", "pyproject.toml", "[tool.bench.frappe-dependencies]\nfrappe = '>=15.109.0,<16'\n",
+			[]string{"image.app-version hrms v2: its pyproject.toml wants frappe >=15.109.0,<16, and v0 is 15.17.3"}},
+		{"one exactly", "hrms", "pyproject.toml", "[tool.bench.frappe-dependencies]\nfrappe = '==15.17.3'\nerpnext = '==15.15.1'\n",
+			[]string{"image.app-version hrms v2: its pyproject.toml wants erpnext ==15.15.1, and v1 is 15.15.0"}},
+		{"a version on its way", "frappe", "frappe/__init__.py", "__version__ = '16.0.0-dev'\n",
+			[]string{"image.app-version hrms v2: its pyproject.toml wants frappe >=15.0.0,<16.0.0, and v0 is 16.0.0-dev"}},
+		{"a version that is none", "frappe", "frappe/__init__.py", "__version__ = '15.x.x-develop'\n", nil},
+		{"a newer Python", "frappe", "pyproject.toml", "[project]\nrequires-python = '>=3.14,<3.15'\n",
+			[]string{"image.python frappe v0: its pyproject.toml wants Python >=3.14,<3.15, and PYTHON_VERSION is 3.11.6"}},
+		{"a newer Node", "frappe", "package.json", `{"engines": {"node": ">=24"}}`,
+			[]string{"image.node frappe v0: its package.json wants Node >=24, and NODE_VERSION is 18.18.2"}},
+		{"one Node or another", "frappe", "package.json", `{"engines": {"node": "^16.13 || >=18"}}`, nil},
+		{"engines as they were once", "frappe", "package.json", `{"engines": ["node >= 24"]}`, nil},
+		{"a package in two repositories", "payments", "erpnext/hooks.py", "", []string{"image.app-twice erpnext v4: " + url + "erpnext and " + url + "payments both hold the app erpnext"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := exampleReader()
+			for at, tree := range r {
+				r[at] = map[string]string{}
+				for name, text := range tree {
+					r[at][name] = text
+				}
+			}
+			r[url+"hrms"]["pyproject.toml"] = "[tool.bench.frappe-dependencies]\nfrappe = '>=15.0.0,<16.0.0'\n"
+			r[url+tc.app][tc.file] = tc.text
+			if tc.file == "erpnext/hooks.py" {
+				r[url+tc.app] = r[url+"erpnext"]
+			}
+			var got []string
+			for _, p := range Check(t.Context(), r, exampleLock()) {
+				got = append(got, p.Code+" "+p.Error())
+				if p.Remedy == "" {
+					t.Errorf("%s has no remedy", p.Code)
+				}
+			}
+			if !slices.Equal(got, tc.want) {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(tc.want, "\n"))
+			}
+		})
+	}
+}
