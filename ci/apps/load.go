@@ -121,13 +121,13 @@ func (l *loader) override() {
 		if fault != "" {
 			l.report.Addf("apps.ref-invalid", "--ref "+name, "write --ref "+name+"=REF with a tag, a branch or a commit", "%s %s", quote(ref), fault)
 		}
-		at := slices.IndexFunc(l.sources, func(s Source) bool { return s.Name == strings.ReplaceAll(name, "-", "_") })
+		at := slices.IndexFunc(l.sources, func(s Source) bool { return s.Name == underscored(name) })
 		switch {
 		case at >= 0 && fault != "":
 			l.sources = slices.Delete(l.sources, at, at+1)
 		case at >= 0:
 			l.sources[at].Ref, l.sources[at].RefSubject = ref, "--ref "+name
-		case l.file.whole && !l.listed(strings.ReplaceAll(name, "-", "_")):
+		case l.file.whole && !l.listed(underscored(name)):
 			l.report.Addf("apps.override-unknown", "--ref "+name, "the apps are "+strings.Join(l.file.names, ", "), "no such app in %s", l.opts.Path)
 		}
 	}

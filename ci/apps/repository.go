@@ -23,9 +23,12 @@ type Repository struct {
 // URL returns the repository's address without credentials and ".git".
 func (r Repository) URL() string { return r.Scheme + "://" + r.Host + "/" + r.Owner + "/" + r.Repo }
 
-// App returns the name of the app: the repository's, with dashes made
-// underscores, because the app's Python package has that name.
-func (r Repository) App() string { return strings.ReplaceAll(r.Repo, "-", "_") }
+// App returns what the app is called until its source says what its package is:
+// the repository's name, with dashes and dots made underscores.
+func (r Repository) App() string { return underscored(r.Repo) }
+
+// underscored is a name as it would be that of a Python package.
+func underscored(name string) string { return strings.NewReplacer("-", "_", ".", "_").Replace(name) }
 
 // fault is what is wrong with a value, and what to do about it.
 type fault struct{ code, detail, remedy string }
@@ -47,9 +50,8 @@ var (
 	// ownerName also allows the underscore of GitHub's enterprise-managed
 	// users.
 	ownerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
-	// repoName is narrower than GitHub's rule, which allows dots: what the
-	// app's name is made from has to be a Python package.
-	repoName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]*$`)
+	// repoName is GitHub's rule, but for "." and "..", which name folders.
+	repoName = regexp.MustCompile(`^(\.{0,2}[A-Za-z0-9_-]|\.{3})[A-Za-z0-9._-]*$`)
 	sshURL   = regexp.MustCompile(`^(?:(?:git\+)?ssh://)?git@([A-Za-z0-9.-]+)[:/]+([A-Za-z0-9_-]+)/([A-Za-z0-9._-]+?)(?:\.git)?/?$`)
 	bareRepo = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*/[A-Za-z0-9._-]+$`)
 )
@@ -126,7 +128,7 @@ func parseRepository(raw string) (Repository, *fault) {
 		return invalid("url " + quoteURL(raw) + " has no valid owner")
 	}
 	if !repoName.MatchString(repository.Repo) {
-		return invalid("url " + quoteURL(raw) + " has no repository name that can be a Python package")
+		return invalid("url " + quoteURL(raw) + " has no valid name of a repository")
 	}
 	return repository, nil
 }
