@@ -30,8 +30,8 @@ type app struct {
 	release.App
 	files   []apps.File
 	project pyproject
-	// legacy is the text of requirements.txt where pyproject.toml has no
-	// table [project].
+	// legacy is the text of requirements.txt where pyproject.toml does not say
+	// what the app needs: files like setup.py mostly read it.
 	legacy string
 	// hooks is the text of the package's hooks.py.
 	hooks string
@@ -42,6 +42,8 @@ type app struct {
 	node string
 	// requires are the apps that hooks.py asks for.
 	requires []string
+	// fetch is the stage with the app's source, once it is asked for.
+	fetch *stage
 }
 
 // survey reads what the graph has to know of all apps, side by side. Each
@@ -118,7 +120,7 @@ func surveyOne(ctx context.Context, reader Reader, one release.App) (app, error)
 	if a.project, err = parsePyproject(project); err != nil {
 		return a, err
 	}
-	if a.project.Project != nil {
+	if a.project.static() {
 		a.legacy = ""
 	}
 	a.requires = requiredApps(a.hooks)

@@ -46,6 +46,7 @@ func (b *Builder) browser(name string, a *app, visible []*app, tools *stage, mod
 	var names []string
 	for _, v := range visible {
 		names = append(names, v.Name)
+		needs = append(needs, b.fetched(v))
 		parts = append(parts, v.Name, entries(v.files, reads(v)))
 		if m := modules[v.Name]; m != nil {
 			needs = append(needs, m)
@@ -59,7 +60,7 @@ func (b *Builder) browser(name string, a *app, visible []*app, tools *stage, mod
 			c := toolbox(in[tools])
 			var absent []string
 			for _, v := range visible {
-				c = c.WithMountedDirectory(v.dir(), b.tree(v))
+				c = c.WithMountedDirectory(v.dir(), in[b.fetched(v)].Directory(sourceDir))
 				for _, front := range v.fronts() {
 					if !reads(v)(front + "/package.json") {
 						absent = append(absent, path.Join("apps", v.Name, front))

@@ -16,12 +16,23 @@ import (
 // a problem. uv names the ranges; which apps they are from is added.
 func conflict(err error, apps []app) error {
 	var exec *dagger.ExecError
-	if !errors.As(err, &exec) || !strings.Contains(exec.Stderr, "No solution found") {
+	if errors.As(err, &exec) && !strings.Contains(exec.Stderr, "No solution found") {
+		said, name, _ := strings.Cut(exec.Stderr, noMetadata)
+		for _, a := range apps {
+			if a.Name == strings.TrimSpace(name) {
+				return problem.Report{{
+					Code: "image.metadata", Subject: a.subject(), Detail: "its " + a.describedBy() + " does not tell what the app needs to run:\n" + strings.TrimSpace(said), Err: err,
+					Remedy: "choose a ref in apps.json at which pip can install it",
+				}}.Err()
+			}
+		}
+	}
+	if exec == nil || !strings.Contains(exec.Stderr, "No solution found") {
 		return fmt.Errorf("resolve Python packages: %w", err)
 	}
 	detail := exec.Stderr[strings.Index(exec.Stderr, "No solution found"):]
 	detail = strings.Join(strings.Fields(strings.NewReplacer("×", "", "╰─▶", "", "│", "").Replace(detail)), " ")
-	if wanted := wants(detail, apps); wanted != "" {
+	if wanted := whoWants(detail, apps); wanted != "" {
 		detail += "\n" + wanted
 	}
 	remedy := "choose refs in apps.json whose requirements fit together, or relax the range in the app that is yours"
@@ -38,9 +49,9 @@ func conflict(err error, apps []app) error {
 // ranged is a package with a range, as uv writes it.
 var ranged = regexp.MustCompile(`([A-Za-z0-9][A-Za-z0-9._-]*)[<>=!~]=?[0-9]`)
 
-// wants says which app wants which range of the packages that a text names, a
+// whoWants says which app wants which range of the packages that a text names, a
 // line for each package.
-func wants(text string, apps []app) string {
+func whoWants(text string, apps []app) string {
 	var lines []string
 	seen := map[string]bool{}
 	for _, match := range ranged.FindAllStringSubmatch(text, -1) {

@@ -18,7 +18,7 @@ func TestWantsNamesTheApps(t *testing.T) {
 		{App: release.App{Name: "wiki", Ref: "v2.0.1"}, legacy: "# old\nredis==3.5.3\n"},
 		{App: release.App{Name: "payments", Ref: "version-15"}, project: project(t, "[project]\ndependencies = [\"stripe~=2.56.0\"]\n")},
 	}
-	got := wants("Because you require redis>=4.5.5,<4.6.dev0 and redis==3.5.3, your requirements are unsatisfiable.", apps)
+	got := whoWants("Because you require redis>=4.5.5,<4.6.dev0 and redis==3.5.3, your requirements are unsatisfiable.", apps)
 	if want := "frappe v15.17.3 wants redis~=4.5.5, wiki v2.0.1 wants redis==3.5.3"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

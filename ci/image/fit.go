@@ -44,6 +44,12 @@ func misfits(list []app, lock release.Lock) (report problem.Report) {
 		byName[a.Name] = a
 	}
 	for _, a := range list {
+		if a.describedBy() == "" {
+			report.Addf("image.app-unpackaged", a.subject(), "choose a ref in apps.json at which it is a Python package", "it has neither a pyproject.toml nor a setup.py nor a setup.cfg")
+		}
+		if line, named := a.needsERPNext(); named && byName["erpnext"] == nil && !slices.Contains(a.requires, "erpnext") {
+			report.Addf("image.app-required", a.subject(), "add erpnext to apps.json", "its requirements name the app erpnext (%s), which is not there", line)
+		}
 		for _, required := range a.requires {
 			if byName[required] == nil && !slices.ContainsFunc(list, func(one app) bool { return appName(one.URL) == required }) {
 				report.Addf("image.app-required", a.subject(), "add "+required+" to apps.json", "its hooks.py requires the app %s, which is not there", required)
@@ -66,6 +72,21 @@ func misfits(list []app, lock release.Lock) (report problem.Report) {
 	}
 	return report
 }
+
+// needsERPNext reports whether the app's requirements name ERPNext, and how. What
+// has that name on PyPI is something else.
+func (a *app) needsERPNext() (line string, named bool) {
+	for _, line := range append(strings.Split(a.legacy, "\n"), a.project.dependencies()...) {
+		line = strings.TrimSpace(line)
+		if name := requirementName.FindString(line); strings.EqualFold(name, "erpnext") {
+			return line, true
+		}
+	}
+	return "", false
+}
+
+// requirementName matches the name at the beginning of a requirement.
+var requirementName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*`)
 
 // subject names the app where something is wrong with it.
 func (a *app) subject() string { return a.Name + " " + a.Ref }

@@ -31,6 +31,7 @@ func TestMisfits(t *testing.T) {
 			[]string{"image.node frappe v0: its package.json wants Node >=24, and NODE_VERSION is 18.18.2"}},
 		{"one Node or another", "frappe", "package.json", `{"engines": {"node": "^16.13 || >=18"}}`, nil},
 		{"engines as they were once", "frappe", "package.json", `{"engines": ["node >= 24"]}`, nil},
+		{"erpnext among the requirements", "payments", "requirements.txt", "six\nERPNext >= 15\n", nil},
 		{"a package in two repositories", "payments", "erpnext/hooks.py", "", []string{"image.app-twice erpnext v4: " + url + "erpnext and " + url + "payments both hold the app erpnext"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -57,5 +58,27 @@ func TestMisfits(t *testing.T) {
 				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(tc.want, "\n"))
 			}
 		})
+	}
+}
+
+// TestERPNextAmongRequirements: what PyPI has by that name is not what is meant.
+func TestERPNextAmongRequirements(t *testing.T) {
+	r, lock := exampleReader(), exampleLock()
+	lock.Apps = append(lock.Apps[:1:1], lock.Apps[4])
+	at := lock.Apps[1].URL
+	for name, tree := range map[string]map[string]string{
+		"in requirements.txt": {"setup.py": "", "requirements.txt": "six\nERPNext >= 15\n"},
+		"in pyproject.toml":   {"pyproject.toml": "[project]\ndependencies = ['erpnext >= 15']\n"},
+		"not a package":       {"requirements.txt": "erpnext-price-estimation\n"},
+	} {
+		tree["payments/__init__.py"], tree["payments/hooks.py"] = "__version__ = '1'", ""
+		r[at] = tree
+		want := "image.app-required"
+		if name == "not a package" {
+			want = "image.app-unpackaged"
+		}
+		if report := Check(t.Context(), r, lock); len(report) != 1 || report[0].Code != want {
+			t.Errorf("%s: %v", name, report)
+		}
 	}
 }

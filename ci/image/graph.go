@@ -23,7 +23,9 @@ type graph struct {
 // newGraph lays out the stages of a complete lock. Nothing runs.
 func (b *Builder) newGraph(lock release.Lock) *graph {
 	g := &graph{assets: map[string]*stage{}, fronts: map[string]*stage{}}
-	b.packer = b.newPacker(lock)
+	if b.packer == nil {
+		b.packer = b.newPacker(lock)
+	}
 	g.rest = append(g.rest, b.packer)
 	var nativeTools, nativeEnvironment *stage
 	for _, platform := range b.Platforms {

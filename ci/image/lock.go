@@ -33,7 +33,9 @@ func (b *Builder) Resolve(ctx context.Context, lock release.Lock) (release.Lock,
 	for i, a := range list {
 		lock.Apps[i] = a.App
 	}
-	b.packer = b.newPacker(lock)
+	if b.packer == nil {
+		b.packer = b.newPacker(lock)
+	}
 	tools := b.newTools(lock, b.native)
 	packages := b.resolvePackages(lock, list, tools, b.newCompilers(tools))
 	kept, err := b.keep(ctx, packages)

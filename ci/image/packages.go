@@ -25,34 +25,21 @@ const buildRequirements = "setuptools\nwheel\n"
 // not run on today's packages, and lets the other apps add to that without a
 // date, because a company's own app may want what is newer.
 func (b *Builder) resolvePackages(lock release.Lock, list []app, tools, compilers *stage) *stage {
-	files := map[string]string{"setuptools/requirements.in": buildRequirements}
-	for _, a := range list {
-		switch {
-		case a.project.Project != nil:
-			files[a.Name+"/pyproject.toml"] = a.project.text
-		case a.legacy != "":
-			files[a.Name+"/requirements.txt"] = a.legacy
-		}
-		if built := a.project.buildRequirements(); built != "" {
-			files[a.Name+"/build-requirements.in"] = built
-		}
-	}
-	var all, own []string
-	in := tools
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		all = append(all, name)
-		if strings.HasPrefix(name, "setuptools/") || strings.HasPrefix(name, list[0].Name+"/") {
-			own = append(own, name)
-		}
-		if strings.Contains(files[name], "git+") {
-			in = compilers
-		}
+	w := wants(list)
+	needs, parts := []*stage{tools}, []any{}
+	if w.git || len(w.sources) > 0 {
+		needs[0] = compilers
 	}
 	text, upgrade := "", ""
+	for _, a := range w.sources {
+		needs = append(needs, b.fetched(a))
+		parts = append(parts, a.Name, entries(a.files, readsMetadata(a.Name)))
+		text += "uv pip compile --quiet --no-deps --excludes apps.txt " + a.Name + "/" + a.describedBy() + " >/dev/null || { echo '" + noMetadata + a.Name + "' >&2; exit 1; }\n"
+	}
 	switch {
 	case lock.Requirements == "":
-		text = "uv pip compile --quiet --exclude-newer " + list[0].CommittedAt.UTC().Format(time.RFC3339) +
-			" --output-file lock.txt " + strings.Join(own, " ") + "\n"
+		text += "uv pip compile --quiet --excludes apps.txt --exclude-newer " + list[0].CommittedAt.UTC().Format(time.RFC3339) +
+			" --output-file lock.txt " + strings.Join(w.first, " ") + "\n"
 	case slices.Contains(b.Upgrade, UpgradeAll):
 		upgrade = " --upgrade"
 	default:
@@ -61,31 +48,35 @@ func (b *Builder) resolvePackages(lock release.Lock, list []app, tools, compiler
 		}
 	}
 	if lock.Requirements != "" {
-		files["lock.txt"] = lock.Requirements
+		w.files["lock.txt"] = lock.Requirements
 	}
 	limit := ""
 	if !b.PackagesAsOf.IsZero() {
 		limit = " --exclude-newer " + b.PackagesAsOf.UTC().Format(time.RFC3339)
 	}
-	text += "uv pip compile --quiet --generate-hashes --no-annotate" + limit + upgrade +
-		" --output-file lock.txt " + strings.Join(all, " ") + "\nmkdir /tmp/out\ncp lock.txt /tmp/out/\n"
+	text += "uv pip compile --quiet --excludes apps.txt --generate-hashes --no-annotate" + limit + upgrade +
+		" --output-file lock.txt " + strings.Join(w.all, " ") + "\nmkdir /tmp/out\ncp lock.txt /tmp/out/\n"
 	// What is newest is another thing every day.
 	day := ""
 	if upgrade != "" {
 		day = time.Now().UTC().Format(time.DateOnly)
 	}
 	return &stage{
-		name: "packages", needs: []*stage{in},
-		key: keyOf("packages", lock.Python, uvVersion, text, files, day),
+		name: "packages", needs: needs,
+		key: keyOf("packages", lock.Python, uvVersion, text, w.files, day, parts),
 		build: func(s *stage, in inputs) *dagger.Container {
-			var c *dagger.Container
-			for _, c = range in {
-			}
 			folder := b.Client.Directory()
-			for _, name := range slices.Sorted(maps.Keys(files)) {
-				folder = folder.WithNewFile(name, files[name])
+			for _, name := range slices.Sorted(maps.Keys(w.files)) {
+				folder = folder.WithNewFile(name, w.files[name])
 			}
-			c = b.cached(toolbox(c), "uv").
+			for _, a := range w.sources {
+				var reads []string
+				for _, e := range entries(a.files, readsMetadata(a.Name)) {
+					reads = append(reads, e.Path)
+				}
+				folder = folder.WithDirectory(a.Name, in[b.fetched(a)].Directory(sourceDir), dagger.DirectoryWithDirectoryOpts{Include: reads})
+			}
+			c := b.cached(toolbox(in[needs[0]]), "uv").
 				WithMountedDirectory("/tmp/requirements", folder).
 				WithWorkdir("/tmp/requirements").
 				WithEnvVariable("UV_CUSTOM_COMPILE_COMMAND", "erpnext-pipeline")
@@ -96,6 +87,76 @@ func (b *Builder) resolvePackages(lock release.Lock, list []app, tools, compiler
 		},
 	}
 }
+
+// wanted is what the apps say they need, as uv is told it.
+type wanted struct {
+	// files are texts by their path, and sources the apps whose back end has to
+	// be asked, with what it reads of their source.
+	files   map[string]string
+	sources []*app
+	// all are the files that have requirements, and first those of frappe.
+	all, first []string
+	// git says that some are at a commit.
+	git bool
+}
+
+func wants(list []app) wanted {
+	w := wanted{files: map[string]string{"apps.txt": strings.Join(notPackages(list), "\n")}}
+	add := func(a *app, file, text string) {
+		w.all = append(w.all, file)
+		if a == nil || a == &list[0] {
+			w.first = append(w.first, file)
+		}
+		if text != "" {
+			w.files[file] = text
+			w.git = w.git || strings.Contains(text, "git+")
+		}
+	}
+	add(nil, "setuptools/requirements.in", buildRequirements)
+	for i := range list {
+		a := &list[i]
+		switch file := a.Name + "/" + a.describedBy(); {
+		case a.project.static():
+			add(a, file, a.project.text)
+		case a.describedBy() != "":
+			add(a, file, "")
+			w.sources = append(w.sources, a)
+		}
+		if built := a.project.buildRequirements(); built != "" {
+			add(a, "build-"+a.Name+"/requirements.in", built)
+		}
+	}
+	return w
+}
+
+// describedBy is the name of the file that makes the app a Python package: by it
+// its back end is asked what it needs to run. Empty where there is none.
+func (a *app) describedBy() string {
+	for _, name := range []string{"pyproject.toml", "setup.py", "setup.cfg"} {
+		if a.has(name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// notPackages are what apps mean by their own names in their requirements. On
+// PyPI frappe and erpnext are other things, and an app in the image is none of
+// its packages.
+func notPackages(list []app) []string {
+	names := []string{"frappe", "erpnext"}
+	for _, a := range list {
+		names = append(names, a.Name)
+		if a.project.Project != nil && a.project.Project.Name != "" {
+			names = append(names, a.project.Project.Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// noMetadata stands before the name of an app whose back end failed.
+const noMetadata = "no metadata: "
 
 // UpgradeAll in Upgrade stands for every package, whatever else is there.
 const UpgradeAll = "all"

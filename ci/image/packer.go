@@ -8,9 +8,9 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
 
-// newPacker is the stage with what makes layers.
+// newPacker is the stage with what fetches sources and makes layers.
 func (b *Builder) newPacker(lock release.Lock) *stage {
-	text := install("isal", "libdeflate-tools", "openssl")
+	text := install("ca-certificates", "git", "isal", "libdeflate-tools", "openssl") + noTrustUpdates
 	return &stage{
 		name: "packer", key: keyOf("packer", lock.Bases[packerBase], text),
 		build: func(s *stage, _ inputs) *dagger.Container {

@@ -3,6 +3,7 @@ package image
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -27,7 +28,10 @@ type pyproject struct {
 
 // requirements are the table [project], with what an app needs to run.
 type requirements struct {
+	Name         string
 	Dependencies []string
+	// Dynamic are the names of what only the back end knows.
+	Dynamic []string
 	// RequiresPython is the range of versions of Python.
 	RequiresPython string `toml:"requires-python"`
 }
@@ -65,7 +69,12 @@ func onlyTables(table map[string]any) bool {
 	return true
 }
 
-// dependencies returns what the app needs to run.
+// static reports whether the file itself says what the app needs to run.
+func (p pyproject) static() bool {
+	return p.Project != nil && !slices.Contains(p.Project.Dynamic, "dependencies")
+}
+
+// dependencies returns what the app needs to run, where the file says it.
 func (p pyproject) dependencies() []string {
 	if p.Project == nil {
 		return nil

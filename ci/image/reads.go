@@ -58,6 +58,20 @@ func readsLink(name string) func(string) bool {
 	}
 }
 
+// readsMetadata reports whether a back end reads a file to tell what an app needs
+// to run: what readsLink names, which packages there are, and lists of
+// requirements wherever they are.
+func readsMetadata(name string) func(string) bool {
+	link := readsLink(name)
+	return func(p string) bool {
+		return link(p) || listOfRequirements.MatchString(p) || strings.Count(p, "/") == 1 && path.Base(p) == "__init__.py"
+	}
+}
+
+// listOfRequirements matches files that setup.py or [tool.setuptools.dynamic] may
+// name. Those that Frappe reads are none.
+var listOfRequirements = regexp.MustCompile(`(?i)require[^/]*(/[^/]+)?\.(txt|in)$|\.(cfg|toml)$`)
+
 // topPackages are the top-level Python packages of an app: setuptools links
 // each by its name.
 func topPackages(files []apps.File) []string {

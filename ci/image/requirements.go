@@ -15,8 +15,10 @@ import (
 var (
 	// directLine is a package at a commit, which has no hashes: the commit is one.
 	directLine = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])? @ (git\+\S+@([0-9a-f]{40})\S*)`)
-	pinLine    = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([^\s;\\]+)`)
-	hashItem   = regexp.MustCompile(`--hash=([a-z0-9]+:[0-9a-f]+)`)
+	// archiveLine is a package at an address.
+	archiveLine = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])? @ https?://[^\s#]*/([^\s/#?]+)`)
+	pinLine     = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([^\s;\\]+)`)
+	hashItem    = regexp.MustCompile(`--hash=([a-z0-9]+:[0-9a-f]+)`)
 )
 
 // parseRequirements reads the packages of a resolved requirements file.
@@ -28,6 +30,9 @@ func parseRequirements(text string) ([]release.Package, error) {
 		line := strings.TrimSpace(lines.Text())
 		switch match := pinLine.FindStringSubmatch(line); {
 		case match != nil:
+			packages = append(packages, release.Package{Name: match[1], Version: match[2]})
+		case archiveLine.MatchString(line):
+			match := archiveLine.FindStringSubmatch(line)
 			packages = append(packages, release.Package{Name: match[1], Version: match[2]})
 		case directLine.MatchString(line):
 			match := directLine.FindStringSubmatch(line)

@@ -29,6 +29,10 @@ func TestParseRequirements(t *testing.T) {
 				{Name: "click", Version: "8.1.7", Hashes: []string{"sha256:aa01"}},
 			},
 		},
+		"an archive in place of a version": {
+			text: "six @ https://files.example/packages/six-1.16.0-py2.py3-none-any.whl#egg=six \\\n    --hash=sha256:aa01\n",
+			want: []release.Package{{Name: "six", Version: "six-1.16.0-py2.py3-none-any.whl", Hashes: []string{"sha256:aa01"}}},
+		},
 		"a branch in place of a version": {
 			text:  "gunicorn @ git+https://github.com/frappe/gunicorn@main\n",
 			error: `resolved packages, line 1: "gunicorn @ git+https://github.com/frappe/gunicorn@main" is neither a pinned package nor a hash`,

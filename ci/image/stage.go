@@ -40,6 +40,8 @@ type stage struct {
 	build func(*stage, inputs) *dagger.Container
 	// pack says which of the files are the stage's, given what build made.
 	pack func(context.Context, *dagger.Container) packing
+	// unstored says that no store has it: it is made as quickly as it is fetched.
+	unstored bool
 	// inImage says that the stage's layer is one of the image's, and history
 	// what the image's history says of it.
 	inImage bool
@@ -91,7 +93,7 @@ func (b *Builder) has(ctx context.Context, s *stage) error {
 
 func (b *Builder) findOrBuild(ctx context.Context, s *stage) error {
 	s.run.began = time.Now()
-	if !b.anew(s) {
+	if !s.unstored && !b.anew(s) {
 		for _, store := range b.Stores {
 			found, err := store.Stage(b.lasting, s.tag())
 			if err != nil {

@@ -1,0 +1,154 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/cli"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/apps"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/github/githubtest"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine/enginetest"
+)
+
+// shape is an app that is described in another way than most.
+type shape struct {
+	repository, name string
+	files            map[string]string
+	// submodule is the folder of one that can't be fetched.
+	submodule string
+	// packages are those that it brings.
+	packages []string
+}
+
+var shapes = []shape{
+	{"acme/2-way.match", "two_way_match", map[string]string{
+		"setup.py": `from setuptools import find_packages, setup
+
+with open("requirements.txt") as f:
+    install_requires = f.read().strip().split("\n")
+
+from two_way_match import __version__ as version
+
+setup(name="two_way_match", version=version, packages=find_packages(), include_package_data=True, install_requires=install_requires)
+`,
+		"requirements.txt": "frappe\n# of ours\niniconfig>=2,<3\n",
+		".gitmodules":      "[submodule \"ui\"]\n\tpath = ui\n\turl = http://127.0.0.1:1/acme/ui\n",
+	}, "ui", []string{"iniconfig"}},
+	{"acme/by_poetry", "by_poetry", map[string]string{
+		"pyproject.toml": `[tool.poetry]
+name = "by_poetry"
+version = "0.1.0"
+description = "An app of poetry's"
+authors = ["A. Author <author@example.com>"]
+
+[tool.poetry.dependencies]
+python = "^3.10"
+pathspec = "^0.12.1"
+
+[build-system]
+requires = ["poetry-core>=1.9,<3"]
+build-backend = "poetry.core.masonry.api"
+`,
+	}, "", []string{"pathspec"}},
+	{"acme/by_setuptools", "by_setuptools", map[string]string{
+		"pyproject.toml": `[project]
+name = "by-setuptools"
+version = "0.0.1"
+dynamic = ["dependencies"]
+
+[tool.setuptools]
+packages = ["by_setuptools"]
+
+[tool.setuptools.dynamic]
+dependencies = { file = ["requirements/run.txt"] }
+
+[build-system]
+requires = ["setuptools[core]>=61,<80", "wheel"]
+build-backend = "setuptools.build_meta"
+`,
+		"requirements/run.txt": "pluggy<2\n",
+	}, "", []string{"pluggy"}},
+	{"acme/by_cfg", "by_cfg", map[string]string{
+		"setup.cfg": "[metadata]\nname = by_cfg\nversion = 0.0.1\n\n[options]\npackages = find:\ninstall_requires =\n    by-setuptools\n    toolz\n",
+		"setup.py":  "from setuptools import setup\n\nsetup()\n",
+	}, "", []string{"toolz"}},
+	{"acme/by_address", "by_address", map[string]string{
+		"pyproject.toml": `[project] # as flit has it
+name = "by_address"
+version = "0.0.1"
+description = "An app that needs a file at an address"
+dependencies = [
+    "frappe>=15",
+    "six @ https://files.pythonhosted.org/packages/d9/5a/e7c31adbe875f2abbb91bd84cf2dc52d792b5a01506781dbcf25c91daf11/six-1.16.0-py2.py3-none-any.whl",
+]
+
+[build-system]
+requires = ["flit_core >=3.4,<4"]
+build-backend = "flit_core.buildapi"
+`,
+	}, "", []string{"six"}},
+}
+
+// TestShapes builds apps in the shapes that the world has: whichever back end
+// describes them, all they need is locked, and nothing else; a submodule that
+// nobody can fetch is in nobody's way.
+func TestShapes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds an image")
+	}
+	root := filepath.Join(t.TempDir(), "repositories")
+	if _, err := apps.Write(t.Context(), root); err != nil {
+		t.Fatal(err)
+	}
+	selection := apps.Selection{{Owner: "frappe", Name: "frappe", Ref: "v15.1.0"}}
+	for _, s := range shapes {
+		entries := []githubtest.Entry{
+			{Path: s.name + "/__init__.py", Text: "__version__ = \"0.0.1\"\n"}, {Path: s.name + "/hooks.py", Text: "app_name = app_title = app_description = \"" + s.name + "\"\n"},
+			{Path: s.name + "/modules.txt"}, {Path: s.name + "/patches.txt"},
+		}
+		for name, text := range s.files {
+			entries = append(entries, githubtest.Entry{Path: name, Text: text})
+		}
+		if s.submodule != "" {
+			entries = append(entries, githubtest.Entry{Path: s.submodule, Mode: "160000", Text: strings.Repeat("ab", 20)})
+		}
+		githubtest.New(t, root, s.repository).CommitEntries("main", entries...)
+		owner, name, _ := strings.Cut(s.repository, "/")
+		selection = append(selection, apps.Ref{Owner: owner, Name: name, Ref: "main"})
+	}
+	enginetest.Shared(t)
+	u := &user{t: t, printed: &syncedBuffer{}, world: newWorld(t, sandbox.Options{Name: "shapes", NoHost: true, Repositories: root})}
+	var err error
+	if u.environ, err = u.world.Environment(); err != nil {
+		t.Fatal(err)
+	}
+	lock := filepath.Join(u.world.Dir, "lock.json")
+	u.must(u.command("build", "1.0.0", selection, "--lock", lock)...)
+	text, err := os.ReadFile(lock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range shapes {
+		for _, p := range s.packages {
+			if !strings.Contains(string(text), `\n`+p+"==") && !strings.Contains(string(text), `\n`+p+" @ https://") {
+				t.Errorf("%s of %s is not locked", p, s.name)
+			}
+		}
+		if strings.Contains(string(text), `\n`+s.name+"==") {
+			t.Errorf("%s is locked as if it were PyPI's", s.name)
+		}
+	}
+	if strings.Contains(string(text), `\nfrappe==`) {
+		t.Error("PyPI's frappe is locked")
+	}
+	// It starts, imports and installs every one of them.
+	u.must(u.command("push", "1.0.0", selection)...)
+	broken := githubtest.New(t, root, "acme/broken")
+	broken.CommitEntries("main", githubtest.Entry{Path: "broken/__init__.py", Text: "__version__ = \"1\"\n"}, githubtest.Entry{Path: "broken/hooks.py", Text: "\n"},
+		githubtest.Entry{Path: "setup.py", Text: "import frappe\n"})
+	u.fails(u.command("build", "1.0.1", append(selection, apps.Ref{Owner: "acme", Name: "broken", Ref: "main"})), cli.ExitUsage,
+		"broken main: its setup.py does not tell what the app needs to run", "No module named 'frappe'")
+}
