@@ -1,6 +1,16 @@
 package image
 
-import "strings"
+import (
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+
+	"dagger.io/dagger"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
+)
 
 const (
 	aptInstall = `
@@ -18,4 +28,67 @@ find /etc/ssl/certs -lname '/usr/local/share/ca-certificates/*' -delete 2>/dev/n
 // for the time of the exec.
 func install(packages ...string) string {
 	return "export DEBIAN_FRONTEND=noninteractive SOURCE_DATE_EPOCH=1577836800" + aptInstall + strings.Join(packages, " ") + aptClean
+}
+
+// AptName matches the name of a Debian package, with a version or an architecture
+// or without.
+var AptName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?(=[A-Za-z0-9.+:~-]+)?$`)
+
+// aptPackages are the Debian packages that apps ask for in their pyproject.toml,
+// and those of the lock. They are there where Python packages are compiled, and in
+// the image.
+func aptPackages(list []app, lock release.Lock) []string {
+	var found []string
+	for _, a := range list {
+		found = append(found, a.project.aptPackages()...)
+	}
+	for _, name := range lock.AptPackages {
+		if !strings.HasPrefix(name, "-") {
+			found = append(found, name)
+		}
+	}
+	found = slices.DeleteFunc(found, func(name string) bool { return slices.Contains(lock.AptPackages, "-"+name) })
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
+// aptPackages are the Debian packages that the app asks for. A text may name
+// several, as Frappe Cloud has it.
+func (p pyproject) aptPackages() []string {
+	list, _ := p.Deploy.Dependencies.Apt.Packages.([]any)
+	var names []string
+	for _, one := range list {
+		text, _ := one.(string)
+		names = append(names, strings.Fields(text)...)
+	}
+	return names
+}
+
+// unlocated matches what apt says where there is no such package.
+var unlocated = regexp.MustCompile(`E: (?:Unable to locate package (\S+)|Package '([^']+)' has no installation candidate|Version '[^']+' for '([^']+)' was not found)`)
+
+// withoutPackages returns what apt says of packages that Debian does not have as
+// problems, each with the app that asks for it.
+func (b *Builder) withoutPackages(err error) error {
+	var exec *dagger.ExecError
+	if !errors.As(err, &exec) {
+		return err
+	}
+	var report problem.Report
+	for _, match := range unlocated.FindAllStringSubmatch(exec.Stdout+"\n"+exec.Stderr, -1) {
+		name, subject := strings.Join(match[1:], ""), "APT_PACKAGES"
+		for _, a := range b.apps {
+			if slices.ContainsFunc(a.project.aptPackages(), func(asked string) bool { return asked == name || strings.HasPrefix(asked, name+"=") }) {
+				subject = a.subject()
+			}
+		}
+		report.Add(problem.Problem{
+			Code: "image.apt-package", Subject: subject, Detail: "asks for the Debian package " + name + ", which the Debian of the image does not have", Err: err,
+			Remedy: "APT_PACKAGES=-" + name + " leaves it out; name there what Debian calls it, if the app needs it",
+		})
+	}
+	if len(report) == 0 {
+		return err
+	}
+	return report.Err()
 }

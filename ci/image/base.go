@@ -117,7 +117,7 @@ mkdir -p ./var/lib/apt/lists/partial ./var/cache/apt/archives/partial
 // from elsewhere. It comes first: a wrong checksum is not to be found out
 // after everything was installed.
 func (b *Builder) extras(lock release.Lock) (packages []string, downloads string) {
-	packages = slices.Clone(runtimePackages)
+	packages = append(slices.Clone(runtimePackages), aptPackages(b.apps, lock)...)
 	if lock.Wkhtmltopdf == nil {
 		packages = append(packages, "wkhtmltopdf")
 	} else {

@@ -47,6 +47,11 @@ func misfits(list []app, lock release.Lock) (report problem.Report) {
 		if a.describedBy() == "" {
 			report.Addf("image.app-unpackaged", a.subject(), "choose a ref in apps.json at which it is a Python package", "it has neither a pyproject.toml nor a setup.py nor a setup.cfg")
 		}
+		for _, name := range a.project.aptPackages() {
+			if !AptName.MatchString(name) {
+				report.Addf("image.apt-package", a.subject(), "choose another ref", "its pyproject.toml asks for %q, which can't be the name of a Debian package", name)
+			}
+		}
 		if line, named := a.needsERPNext(); named && byName["erpnext"] == nil && !slices.Contains(a.requires, "erpnext") {
 			report.Addf("image.app-required", a.subject(), "add erpnext to apps.json", "its requirements name the app erpnext (%s), which is not there", line)
 		}

@@ -32,6 +32,8 @@ func TestMisfits(t *testing.T) {
 		{"one Node or another", "frappe", "package.json", `{"engines": {"node": "^16.13 || >=18"}}`, nil},
 		{"engines as they were once", "frappe", "package.json", `{"engines": ["node >= 24"]}`, nil},
 		{"erpnext among the requirements", "payments", "requirements.txt", "six\nERPNext >= 15\n", nil},
+		{"no name of a Debian package", "payments", "pyproject.toml", "[project]\nname = 'payments'\n[deploy.dependencies.apt]\npackages = ['libxml2', 'a;reboot']\n",
+			[]string{`image.apt-package payments v4: its pyproject.toml asks for "a;reboot", which can't be the name of a Debian package`}},
 		{"a package in two repositories", "payments", "erpnext/hooks.py", "", []string{"image.app-twice erpnext v4: " + url + "erpnext and " + url + "payments both hold the app erpnext"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -30,7 +30,7 @@ func (b *Builder) newGraph(lock release.Lock) *graph {
 	var nativeTools, nativeEnvironment *stage
 	for _, platform := range b.Platforms {
 		tools := b.newTools(lock, platform)
-		compilers := b.newCompilers(tools)
+		compilers := b.newCompilers(lock, tools)
 		g.rest = append(g.rest, tools, compilers)
 		environment := b.environment(lock.Requirements, compilers)
 		g.bases = append(g.bases, b.base(lock, platform))

@@ -37,7 +37,7 @@ func (b *Builder) Resolve(ctx context.Context, lock release.Lock) (release.Lock,
 		b.packer = b.newPacker(lock)
 	}
 	tools := b.newTools(lock, b.native)
-	packages := b.resolvePackages(lock, list, tools, b.newCompilers(tools))
+	packages := b.resolvePackages(lock, list, tools, b.newCompilers(lock, tools))
 	kept, err := b.keep(ctx, packages)
 	if err != nil {
 		return lock, conflict(err, list)

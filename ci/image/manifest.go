@@ -28,7 +28,7 @@ func newManifest(lock release.Lock, builder string) (manifest, error) {
 	}
 	return manifest{
 		SiteVersion: lock.SiteVersion, Python: lock.Python, Node: lock.Node, Apps: lock.Apps, Bases: lock.Bases,
-		Wkhtmltopdf: lock.Wkhtmltopdf, Chromium: lock.Chromium, DebianChromium: lock.DebianChromium,
+		Wkhtmltopdf: lock.Wkhtmltopdf, Chromium: lock.Chromium, DebianChromium: lock.DebianChromium, AptPackages: lock.AptPackages,
 		Packages: packages, PackagesDigest: digest(lock.Requirements), Builder: builder,
 	}, nil
 }

@@ -17,6 +17,11 @@ type pyproject struct {
 	Project *requirements
 	// BuildSystem is the table [build-system].
 	BuildSystem struct{ Requires []string } `toml:"build-system"`
+	// Deploy is the table [deploy], with the Debian packages that the app needs, as
+	// Frappe Cloud installs them.
+	Deploy struct {
+		Dependencies struct{ Apt struct{ Packages any } }
+	}
 	// Tool is the table [tool], with what the app wants of other apps.
 	Tool struct {
 		Bench struct {

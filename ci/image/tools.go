@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"slices"
 
 	"dagger.io/dagger"
 
@@ -52,8 +53,8 @@ rm -rf /root/.npm
 
 // newCompilers is the stage for what has to be compiled: tools, and the
 // compilers and libraries on top of it.
-func (b *Builder) newCompilers(tools *stage) *stage {
-	text := install(buildPackages...) + noTrustUpdates
+func (b *Builder) newCompilers(lock release.Lock, tools *stage) *stage {
+	text := install(append(slices.Clone(buildPackages), aptPackages(b.apps, lock)...)...) + noTrustUpdates
 	return &stage{
 		name: "compilers", platform: tools.platform, needs: []*stage{tools},
 		key: keyOf("compilers", tools.key, text),

@@ -62,7 +62,7 @@ func LockOf(ctx context.Context, t Target, version string) (release.Lock, error)
 		return release.Lock{}, err
 	}
 	lock := release.Lock{SiteVersion: version, Python: manifest.Python, Node: manifest.Node, Apps: manifest.Apps, Bases: manifest.Bases,
-		Wkhtmltopdf: manifest.Wkhtmltopdf, Chromium: manifest.Chromium, DebianChromium: manifest.DebianChromium}
+		Wkhtmltopdf: manifest.Wkhtmltopdf, Chromium: manifest.Chromium, DebianChromium: manifest.DebianChromium, AptPackages: manifest.AptPackages}
 	tag, err := t.tag(version)
 	if err != nil {
 		return lock, err

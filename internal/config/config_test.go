@@ -130,6 +130,7 @@ func TestLoadFillsConfig(t *testing.T) {
 PACKAGES_AS_OF=2024-03-20
 FRAPPE_BRANCH=version-15
 PLATFORMS=linux/arm64, linux/amd64
+APT_PACKAGES=libxml2 -ffmpeg
 WKHTMLTOPDF_URL=https://example.com/wkhtmltox_{arch}.deb
 WKHTMLTOPDF_SHA256=amd64=`+strings.Repeat("AB", 32)+`, arm64=`+strings.Repeat("cd", 32)+`
 CHROMIUM=debian
@@ -178,7 +179,7 @@ RESTIC_PASSWORD=restic-pw
 				URL:    "https://example.com/wkhtmltox_{arch}.deb",
 				SHA256: map[string]string{"amd64": strings.Repeat("ab", 32), "arm64": strings.Repeat("cd", 32)},
 			},
-			DebianChromium: true,
+			DebianChromium: true, AptPackages: []string{"libxml2", "-ffmpeg"},
 		},
 		Image: image.Options{
 			PackagesAsOf: time.Date(2024, 3, 20, 0, 0, 0, 0, time.UTC),
@@ -507,6 +508,7 @@ func TestBadValues(t *testing.T) {
 		{"IMAGE_MIRROR", "/", `is "", which is not the name of a registry | write host or host:port, and a path in small letters if there is one, for instance mirror.example.com/hub`},
 		{"IMAGE_MIRROR", "mirror/hub", `is "mirror/hub", which would be taken for a name on Docker Hub | write the host's whole name, or its port as well, for instance mirror.example.com/hub`},
 		{"PLATFORMS", "linux/amd64,linux/arm/v7", `has "linux/arm/v7", which the image can't be built for | take linux/amd64, linux/arm64 or both, separated by a comma`},
+		{"APT_PACKAGES", "libxml2 $(reboot)", `has "$(reboot)", which can't be the name of a Debian package | write names like libxml2, separated by spaces`},
 		{"PLATFORMS", "amd64", `has "amd64", which the image can't be built for | take linux/amd64, linux/arm64 or both, separated by a comma`},
 		{"PLATFORMS", "linux/amd64, linux/amd64", `has linux/amd64 twice | remove one of the two`},
 		{"PLATFORMS", "linux/amd64,", `has an empty place in its list | separate the platforms by single commas`},

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/desiredeffect/erpnext-pipeline/ci/image"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
 
@@ -37,6 +38,20 @@ func platforms[P ~string](field *[]P) parser {
 			default:
 				*field = append(*field, P(platform))
 			}
+		}
+	}
+}
+
+// aptPackages splits a list of Debian packages, each with a dash in front or
+// without.
+func aptPackages(field *[]string) parser {
+	return func(l *loader, key, list string) {
+		for _, name := range strings.Fields(strings.ReplaceAll(list, ",", " ")) {
+			if !image.AptName.MatchString(strings.TrimPrefix(name, "-")) {
+				l.bad(key, "write names like libxml2, separated by spaces", "has %s, which can't be the name of a Debian package", quote(name))
+				continue
+			}
+			*field = append(*field, name)
 		}
 	}
 }

@@ -55,6 +55,9 @@ type Lock struct {
 	// says that Debian's is wanted. Without either the image has none.
 	Chromium       *Download `json:"chromium,omitempty"`
 	DebianChromium bool      `json:"debian_chromium,omitempty"`
+	// AptPackages are Debian packages that the image has beside those that its
+	// apps ask for, and with a dash in front those of them that it leaves out.
+	AptPackages []string `json:"apt_packages,omitempty"`
 	// Requirements is the resolution of all apps' Python requirements and
 	// build requirements, in pip's requirements format with hashes. It is
 	// empty until the packages were resolved.
@@ -113,6 +116,8 @@ type Manifest struct {
 	Wkhtmltopdf    *Download `json:"wkhtmltopdf,omitempty"`
 	Chromium       *Download `json:"chromium,omitempty"`
 	DebianChromium bool      `json:"debian_chromium,omitempty"`
+	// AptPackages are those of the lock.
+	AptPackages []string `json:"apt_packages,omitempty"`
 	// PackagesDigest is the SHA-256 of the lock's requirements, with its
 	// algorithm in front, for instance "sha256:1f0…".
 	PackagesDigest string `json:"packages_digest"`

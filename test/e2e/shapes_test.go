@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,6 +91,8 @@ dependencies = [
 requires = ["flit_core >=3.4,<4"]
 build-backend = "flit_core.buildapi"
 `,
+		// It is imported in the image alone. frappe asks for that Debian package.
+		"by_address/hooks.py": "import shutil\n\napp_name = app_title = app_description = \"by_address\"\nassert shutil.which(\"tree\"), \"Debian's package tree is missing\"\n",
 	}, "", []string{"six"}},
 }
 
@@ -109,7 +113,8 @@ func TestShapes(t *testing.T) {
 			{Path: s.name + "/__init__.py", Text: "__version__ = \"0.0.1\"\n"}, {Path: s.name + "/hooks.py", Text: "app_name = app_title = app_description = \"" + s.name + "\"\n"},
 			{Path: s.name + "/modules.txt"}, {Path: s.name + "/patches.txt"},
 		}
-		for name, text := range s.files {
+		for _, name := range slices.Sorted(maps.Keys(s.files)) {
+			text := s.files[name]
 			entries = append(entries, githubtest.Entry{Path: name, Text: text})
 		}
 		if s.submodule != "" {
@@ -151,4 +156,6 @@ func TestShapes(t *testing.T) {
 		githubtest.Entry{Path: "setup.py", Text: "import frappe\n"})
 	u.fails(u.command("build", "1.0.1", append(selection, apps.Ref{Owner: "acme", Name: "broken", Ref: "main"})), cli.ExitUsage,
 		"broken main: its setup.py does not tell what the app needs to run", "No module named 'frappe'")
+	u.environ = append(u.environ, "APT_PACKAGES=tree-of-nowhere -tree")
+	u.fails(u.command("build", "1.0.2", selection), cli.ExitUsage, "APT_PACKAGES: asks for the Debian package tree-of-nowhere, which the Debian of the image does not have")
 }
