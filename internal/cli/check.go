@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/config"
 )
 
 // newCheck returns the command that finds every problem before a release.
@@ -27,6 +29,9 @@ func (c *cli) check(ctx context.Context, global *globalFlags) error {
 		for _, warning := range hostWarnings(*found.state) {
 			c.log.Warn().Msg(warning)
 		}
+	}
+	if in.config.Lock.Wkhtmltopdf == nil && need&config.Build != 0 {
+		c.log.Warn().Str("fix", "WKHTMLTOPDF_URL=patched").Msg("the image has Debian's wkhtmltopdf, which is not patched: PDFs get neither headers nor footers")
 	}
 	if err != nil {
 		return err

@@ -25,7 +25,7 @@ func (l *loader) pairs(*Config) {
 		{"RESTIC_REPOSITORY", "RESTIC_PASSWORD"},
 	} {
 		for i, key := range pair {
-			if other := pair[1-i]; l.isSet(key) && !l.isSet(other) {
+			if other := pair[1-i]; l.isSet(key) && !l.isSet(other) && (key != "WKHTMLTOPDF_URL" || l.values[key].text != patched) {
 				l.bad(key, "set "+other+" as well, or neither", "is set, but %s is not", other)
 			}
 		}

@@ -101,7 +101,15 @@ func checksums(field *map[string]string) parser {
 // downloads holds the files that go into the image against their checksums
 // and the platforms. Without a URL there is no file.
 func (l *loader) downloads(c *Config) {
-	c.Lock.Wkhtmltopdf = l.download(c, c.Lock.Wkhtmltopdf, ".deb", "WKHTMLTOPDF_URL", "WKHTMLTOPDF_SHA256")
+	const pdfKey, pdfSumKey = "WKHTMLTOPDF_URL", "WKHTMLTOPDF_SHA256"
+	if c.Lock.Wkhtmltopdf.URL == patched {
+		if l.isSet(pdfSumKey) {
+			l.bad(pdfSumKey, "remove it", "is set, but %s is %s, which has its own", pdfKey, patched)
+		}
+		c.Lock.Wkhtmltopdf = patchedWkhtmltopdf()
+	} else {
+		c.Lock.Wkhtmltopdf = l.download(c, c.Lock.Wkhtmltopdf, ".deb", pdfKey, pdfSumKey)
+	}
 
 	const key, sumKey = "CHROMIUM", "CHROMIUM_SHA256"
 	switch value := l.values[key].text; {
@@ -111,6 +119,22 @@ func (l *loader) downloads(c *Config) {
 		l.bad(sumKey, "set "+key+" to the URL of that file, or remove the checksum", "is set, but %s is not a URL", key)
 	}
 	c.Lock.Chromium = l.download(c, c.Lock.Chromium, ".zip", key, sumKey)
+}
+
+// patched stands for patchedWkhtmltopdf.
+const patched = "patched"
+
+// patchedWkhtmltopdf is the last package that the makers of wkhtmltopdf published
+// for the Debian of the image, with the checksums that distributions hold it
+// against (for instance the Arch User Repository's wkhtmltopdf-static).
+func patchedWkhtmltopdf() *release.Download {
+	return &release.Download{
+		URL: "https://github.com/wkhtmltopdf/packaging/releases/download/0.12.6.1-3/wkhtmltox_0.12.6.1-3.bookworm_" + arch + ".deb",
+		SHA256: map[string]string{
+			"amd64": "98ba0d157b50d36f23bd0dedf4c0aa28c7b0c50fcdcdc54aa5b6bbba81a3941d",
+			"arm64": "b6606157b27c13e044d0abbe670301f88de4e1782afca4f9c06a5817f3e03a9c",
+		},
+	}
 }
 
 // download checks the URL of a file and holds its checksums against it.

@@ -73,6 +73,27 @@ func TestDownloads(t *testing.T) {
 	}
 }
 
+// TestPatchedWkhtmltopdf: one word is enough.
+func TestPatchedWkhtmltopdf(t *testing.T) {
+	for sum, want := range map[string]string{
+		"":                       "",
+		strings.Repeat("0a", 32): "✗ environment: WKHTMLTOPDF_SHA256 is set, but WKHTMLTOPDF_URL is patched, which has its own\n  fix: remove it\n",
+	} {
+		w := newWorld(t)
+		w.environ = append(w.environ, "WKHTMLTOPDF_URL=patched", "WKHTMLTOPDF_SHA256="+sum, "PLATFORMS=linux/amd64,linux/arm64")
+		config, report := w.load(0)
+		if got := rendered(t, report); got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+		// It passes for one that was written out.
+		file := config.Lock.Wkhtmltopdf
+		w.environ = append(w.environ, "WKHTMLTOPDF_URL="+file.URL, "WKHTMLTOPDF_SHA256=amd64="+file.SHA256["amd64"]+",arm64="+file.SHA256["arm64"])
+		if config, report := w.load(0); len(report) > 0 || !reflect.DeepEqual(config.Lock.Wkhtmltopdf, file) {
+			t.Errorf("%+v is not %+v: %v", config.Lock.Wkhtmltopdf, file, report)
+		}
+	}
+}
+
 func TestDebianChromium(t *testing.T) {
 	sum := strings.Repeat("0a", 32)
 	for _, c := range []struct {

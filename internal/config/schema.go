@@ -137,7 +137,7 @@ func imageKeys(c *Config) []Key {
 func pdfKeys(c *Config) []Key {
 	return []Key{
 		{Name: "WKHTMLTOPDF_URL", parse: text(&c.Lock.Wkhtmltopdf.URL),
-			Doc: "Debian package of wkhtmltopdf with patched Qt, as an https URL; {arch} in it stands for amd64 or arm64. Without it Debian's own, which is not patched. Needs WKHTMLTOPDF_SHA256."},
+			Doc: "wkhtmltopdf with patched Qt: patched for the package that its makers published last, or another Debian package as an https URL, which needs WKHTMLTOPDF_SHA256; {arch} in it stands for amd64 or arm64. Without it Debian's own, which is not patched."},
 		{Name: "WKHTMLTOPDF_SHA256", parse: checksums(&c.Lock.Wkhtmltopdf.SHA256),
 			Doc: "SHA-256 checksum of that package in hexadecimal; with {arch} in the URL one for each, as amd64=HEX,arm64=HEX. Needs WKHTMLTOPDF_URL."},
 		{Name: "CHROMIUM", parse: chromium(&c.Lock.Chromium.URL, &c.Lock.DebianChromium),
