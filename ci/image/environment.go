@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"strings"
 
 	"dagger.io/dagger"
 )
@@ -9,7 +10,7 @@ import (
 // environment is the virtualenv with exactly the locked packages. What has no
 // wheel is built with locked build requirements too.
 func (b *Builder) environment(requirements string, compilers *stage) *stage {
-	const text = `
+	text := `
 uv venv --quiet --python /usr/local/bin/python3 env
 # A package at a commit has no hashes, and uv takes either all with or none.
 grep ' @ git+' /tmp/lock.txt >/tmp/direct.txt || true
@@ -19,12 +20,20 @@ if [ -s /tmp/direct.txt ]; then
 	uv pip install --python env/bin/python --no-deps --build-constraints /tmp/hashed.txt --requirements /tmp/direct.txt
 fi
 `
+	// An address in the requirements may be of a private repository.
+	git := strings.Contains(requirements, " @ git+")
+	if git {
+		text = gitScript + text
+	}
 	return &stage{
 		name: "environment", platform: compilers.platform, needs: []*stage{compilers}, inImage: true, history: "Python packages",
 		key: keyOf("environment", compilers.key, text, digest(requirements), packScript),
 		build: func(s *stage, in inputs) *dagger.Container {
 			c := b.cached(toolbox(in[compilers]), "uv").
 				WithMountedFile("/tmp/lock.txt", b.Client.Directory().WithNewFile("lock.txt", requirements).File("lock.txt"))
+			if git {
+				c = b.withGit(c, b.apps)
+			}
 			return b.script(c, s, text)
 		},
 		pack: func(_ context.Context, c *dagger.Container) packing {

@@ -1,9 +1,13 @@
 package image
 
 import (
+	"fmt"
 	"net"
 	"net/url"
+	"path"
+	"slices"
 	"strconv"
+	"strings"
 
 	"dagger.io/dagger"
 
@@ -17,12 +21,8 @@ const sourceDir = "/source"
 // does: their folders are there, and empty. The repository lasts from build to
 // build, with the commit that was fetched last, so that only what has changed since
 // is sent; where it was left half made, it is made anew.
-const fetchScript = `
-export GIT_TERMINAL_PROMPT=0 GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/run/trust/gitconfig GIT_INDEX_FILE=/run/trust/index GIT_DIR="$HOME/repository"
-if [ -e /run/git-token ]; then
-	# For this server alone, wherever it leads to.
-	git config --global "credential.$SERVER.helper" '!printf "username=x-access-token\npassword=%s\n" "$(cat /run/git-token)"; :'
-fi
+const fetchScript = gitScript + `
+export GIT_INDEX_FILE=/run/trust/index GIT_DIR="$HOME/repository"
 get() {
 	git init --quiet --bare "$GIT_DIR"
 	git -c gc.autoDetach=false fetch --quiet --no-tags --depth 1 "$REPOSITORY" "+$COMMIT:refs/kept"
@@ -45,34 +45,56 @@ func (b *Builder) fetched(a *app) *stage {
 			c := in[s.needs[0]].
 				WithMountedCache(cacheHome, b.Client.CacheVolume("erpnext-pipeline-git-"+keyOf(a.URL)), dagger.ContainerWithMountedCacheOpts{Sharing: dagger.CacheSharingModeLocked}).
 				WithEnvVariable("HOME", cacheHome)
-			address, err := url.Parse(a.URL)
-			if err != nil {
-				panic(err) // apps.Load has parsed the address.
-			}
-			if apps.IsLoopback(address.Host) {
-				c, address.Host = b.withLoopback(c, address)
-			}
-			if token := b.Tokens[a.URL]; token.IsSet() {
-				c = c.WithMountedSecret("/run/git-token", b.Client.SetSecret("token of "+a.URL, token.Reveal()))
-			}
-			server := url.URL{Scheme: address.Scheme, Host: address.Host}
-			return b.script(c.WithEnvVariable("REPOSITORY", address.String()).WithEnvVariable("SERVER", server.String()).WithEnvVariable("COMMIT", a.Commit), s, fetchScript)
+			c = b.withGit(c, []app{*a}).WithEnvVariable("REPOSITORY", a.URL).WithEnvVariable("COMMIT", a.Commit)
+			return b.script(c, s, fetchScript)
 		},
 	}
 	return a.fetch
 }
 
-// loopbackName is the name under which the engine reaches this machine.
-const loopbackName = "pipeline"
+// gitScript tells git what [Builder.withGit] has put there. A token is for the
+// repositories of its app's owner, which an app's requirements may be among, and
+// goes to no other server, wherever that leads to.
+const gitScript = `
+export GIT_TERMINAL_PROMPT=0 GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/run/trust/gitconfig
+git config --global credential.useHttpPath true
+number=0
+for owner in $GIT_OWNERS; do
+	git config --global --add "credential.$owner.helper" '!printf "username=x-access-token\npassword=%s\n" "$(cat /run/git-token-'$number')"; :'
+	number=$((number + 1))
+done
+for pair in $GIT_LOOPBACK; do git config --global "url.${pair#*=}.insteadOf" "${pair%%=*}"; done
+`
 
-// withLoopback returns a container that reaches a server on this machine's
-// loopback, and where it does. The loopback is out of reach for an engine in a
-// container or far away, so it goes through the connection to the engine.
-func (b *Builder) withLoopback(c *dagger.Container, server *url.URL) (*dagger.Container, string) {
-	port, err := strconv.Atoi(server.Port())
-	if err != nil {
-		port = map[string]int{"http": 80, "https": 443}[server.Scheme]
+// withGit returns a container whose next step, which begins with gitScript, can
+// read the repositories of apps, and those of their owners that the tokens open. A
+// server on this machine's loopback is out of reach for an engine in a container or
+// far away, so it goes through the connection to the engine.
+func (b *Builder) withGit(c *dagger.Container, list []app) *dagger.Container {
+	var owners, loopback []string
+	for _, a := range list {
+		address, err := url.Parse(a.URL)
+		if err != nil {
+			panic(err) // apps.Load has parsed the address.
+		}
+		if apps.IsLoopback(address.Host) {
+			port, err := strconv.Atoi(address.Port())
+			if err != nil {
+				port = map[string]int{"http": 80, "https": 443}[address.Scheme]
+			}
+			service := b.Client.Host().Service([]dagger.PortForward{{Backend: port, Frontend: port}}, dagger.HostServiceOpts{Host: address.Hostname()})
+			from := address.Scheme + "://" + address.Host + "/"
+			name := fmt.Sprintf("pipeline-%d", port)
+			address.Host = net.JoinHostPort(name, strconv.Itoa(port))
+			if pair := from + "=" + address.Scheme + "://" + address.Host + "/"; !slices.Contains(loopback, pair) {
+				c, loopback = c.WithServiceBinding(name, service), append(loopback, pair)
+			}
+		}
+		address.Path = path.Dir(address.Path)
+		if token := b.Tokens[a.URL]; token.IsSet() {
+			c = c.WithMountedSecret(fmt.Sprintf("/run/git-token-%d", len(owners)), b.Client.SetSecret("token of "+a.URL, token.Reveal()))
+			owners = append(owners, address.String())
+		}
 	}
-	service := b.Client.Host().Service([]dagger.PortForward{{Backend: port, Frontend: port}}, dagger.HostServiceOpts{Host: server.Hostname()})
-	return c.WithServiceBinding(loopbackName, service), net.JoinHostPort(loopbackName, strconv.Itoa(port))
+	return c.WithEnvVariable("GIT_OWNERS", strings.Join(owners, " ")).WithEnvVariable("GIT_LOOPBACK", strings.Join(loopback, " "))
 }

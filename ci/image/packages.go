@@ -31,6 +31,9 @@ func (b *Builder) resolvePackages(lock release.Lock, list []app, tools, compiler
 		needs[0] = compilers
 	}
 	text, upgrade := "", ""
+	if needs[0] == compilers {
+		text = gitScript
+	}
 	for _, a := range w.sources {
 		needs = append(needs, b.fetched(a))
 		parts = append(parts, a.Name, entries(a.files, readsMetadata(a.Name)))
@@ -76,8 +79,11 @@ func (b *Builder) resolvePackages(lock release.Lock, list []app, tools, compiler
 				}
 				folder = folder.WithDirectory(a.Name, in[b.fetched(a)].Directory(sourceDir), dagger.DirectoryWithDirectoryOpts{Include: reads})
 			}
-			c := b.cached(toolbox(in[needs[0]]), "uv").
-				WithMountedDirectory("/tmp/requirements", folder).
+			c := b.cached(toolbox(in[needs[0]]), "uv")
+			if needs[0] == compilers {
+				c = b.withGit(c, list)
+			}
+			c = c.WithMountedDirectory("/tmp/requirements", folder).
 				WithWorkdir("/tmp/requirements").
 				WithEnvVariable("UV_CUSTOM_COMPILE_COMMAND", "erpnext-pipeline")
 			return b.script(c, s, text)

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -96,6 +97,15 @@ build-backend = "flit_core.buildapi"
 	}, "", []string{"six"}},
 }
 
+// common are the files of an app that all have, and others.
+func common(name string, others ...githubtest.Entry) []githubtest.Entry {
+	return append([]githubtest.Entry{
+		{Path: name + "/__init__.py", Text: "__version__ = \"0.0.1\"\n"},
+		{Path: name + "/hooks.py", Text: "app_name = app_title = app_description = \"" + name + "\"\n"},
+		{Path: name + "/modules.txt"}, {Path: name + "/patches.txt"},
+	}, others...)
+}
+
 // TestShapes builds apps in the shapes that the world has: whichever back end
 // describes them, all they need is locked, and nothing else; a submodule that
 // nobody can fetch is in nobody's way.
@@ -103,16 +113,12 @@ func TestShapes(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds an image")
 	}
-	root := filepath.Join(t.TempDir(), "repositories")
-	if _, err := apps.Write(t.Context(), root); err != nil {
-		t.Fatal(err)
-	}
+	enginetest.Shared(t)
+	u := &user{t: t, printed: &syncedBuffer{}, world: newWorld(t, sandbox.Options{Name: "shapes", NoHost: true})}
+	root := filepath.Join(u.world.Dir, "repositories")
 	selection := apps.Selection{{Owner: "frappe", Name: "frappe", Ref: "v15.1.0"}}
 	for _, s := range shapes {
-		entries := []githubtest.Entry{
-			{Path: s.name + "/__init__.py", Text: "__version__ = \"0.0.1\"\n"}, {Path: s.name + "/hooks.py", Text: "app_name = app_title = app_description = \"" + s.name + "\"\n"},
-			{Path: s.name + "/modules.txt"}, {Path: s.name + "/patches.txt"},
-		}
+		entries := common(s.name)
 		for _, name := range slices.Sorted(maps.Keys(s.files)) {
 			text := s.files[name]
 			entries = append(entries, githubtest.Entry{Path: name, Text: text})
@@ -124,8 +130,18 @@ func TestShapes(t *testing.T) {
 		owner, name, _ := strings.Cut(s.repository, "/")
 		selection = append(selection, apps.Ref{Owner: owner, Name: name, Ref: "main"})
 	}
-	enginetest.Shared(t)
-	u := &user{t: t, printed: &syncedBuffer{}, world: newWorld(t, sandbox.Options{Name: "shapes", NoHost: true, Repositories: root})}
+	// What only the token of its app opens.
+	githubtest.New(t, root, "desiredeffect/by_git").CommitEntries("main", common("by_git", githubtest.Entry{Path: "pyproject.toml", Text: fmt.Sprintf(`[project]
+name = "by_git"
+version = "0.0.1"
+description = "An app that needs a private package"
+dependencies = ["de_macrs @ git+%s/desiredeffect/de_macrs@v0.0.4"]
+
+[build-system]
+requires = ["flit_core >=3.4,<4"]
+build-backend = "flit_core.buildapi"
+`, u.world.GitHub.URL())})...)
+	selection = append(selection, apps.Ref{Owner: "desiredeffect", Name: "by_git", Ref: "main", Private: true})
 	var err error
 	if u.environ, err = u.world.Environment(); err != nil {
 		t.Fatal(err)
@@ -145,6 +161,9 @@ func TestShapes(t *testing.T) {
 		if strings.Contains(string(text), `\n`+s.name+"==") {
 			t.Errorf("%s is locked as if it were PyPI's", s.name)
 		}
+	}
+	if !strings.Contains(string(text), "/desiredeffect/de_macrs@") {
+		t.Error("the private package is not locked")
 	}
 	if strings.Contains(string(text), `\nfrappe==`) {
 		t.Error("PyPI's frappe is locked")
