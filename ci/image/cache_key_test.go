@@ -226,7 +226,7 @@ func (g *graph) keys() map[string]string {
 	add(g.sources...)
 	add(g.links...)
 	add(g.rest...)
-	for _, byName := range append(append(g.modules, g.served...), g.assets, g.fronts) {
+	for _, byName := range append(append(g.modules, g.served...), g.assets, g.fronts, g.locales) {
 		for _, s := range byName {
 			add(s)
 		}
@@ -267,16 +267,17 @@ func TestKeysOfAGraph(t *testing.T) {
 				b.NoCache, b.Name, lock.SiteVersion = NoCacheAll, "another", "2.0.0"
 			}, nil,
 		},
-		"a Python file of erpnext":    {file("erpnext", "erpnext/hooks.py"), []string{"app erpnext"}},
-		"a new Python file":           {file("erpnext", "erpnext/utils/new.py"), []string{"app erpnext"}},
-		"the version of erpnext":      {file("erpnext", "erpnext/__init__.py"), []string{"app erpnext", "link erpnext"}},
-		"a second package of wiki":    {file("wiki", "wiki_tools/__init__.py"), []string{"app wiki", "link wiki"}},
-		"what describes wiki":         {file("wiki", "setup.py"), []string{"app wiki", "link wiki"}},
-		"a bundle of hrms":            {file("hrms", "hrms/public/js/hrms.bundle.js"), []string{"app hrms", "assets hrms", "front hrms"}},
-		"the front end of hrms":       {file("hrms", "frontend/src/main.js"), []string{"app hrms", "front hrms"}},
-		"a new style of erpnext":      {file("erpnext", "erpnext/public/scss/new.scss"), []string{"app erpnext", "assets erpnext", "assets hrms", "front hrms"}},
-		"node modules of hrms":        {file("hrms", "frontend/yarn.lock"), []string{"app hrms", "assets hrms", "front hrms", "modules hrms linux/amd64"}},
-		"a script of frappe's server": {file("frappe", "socketio.js"), []string{"app frappe", "assets erpnext", "assets frappe", "assets hrms", "front hrms", "link frappe"}},
+		"a Python file of erpnext":                   {file("erpnext", "erpnext/hooks.py"), []string{"app erpnext"}},
+		"a new Python file":                          {file("erpnext", "erpnext/utils/new.py"), []string{"app erpnext"}},
+		"the version of erpnext":                     {file("erpnext", "erpnext/__init__.py"), []string{"app erpnext", "link erpnext"}},
+		"a second package of wiki":                   {file("wiki", "wiki_tools/__init__.py"), []string{"app wiki", "link wiki"}},
+		"a translation that frappe does not compile": {file("erpnext", "erpnext/locale/de.po"), []string{"app erpnext"}},
+		"what describes wiki":                        {file("wiki", "setup.py"), []string{"app wiki", "link wiki"}},
+		"a bundle of hrms":                           {file("hrms", "hrms/public/js/hrms.bundle.js"), []string{"app hrms", "assets hrms", "front hrms"}},
+		"the front end of hrms":                      {file("hrms", "frontend/src/main.js"), []string{"app hrms", "front hrms"}},
+		"a new style of erpnext":                     {file("erpnext", "erpnext/public/scss/new.scss"), []string{"app erpnext", "assets erpnext", "assets hrms", "front hrms"}},
+		"node modules of hrms":                       {file("hrms", "frontend/yarn.lock"), []string{"app hrms", "assets hrms", "front hrms", "modules hrms linux/amd64"}},
+		"a script of frappe's server":                {file("frappe", "socketio.js"), []string{"app frappe", "assets erpnext", "assets frappe", "assets hrms", "front hrms", "link frappe"}},
 		"the date of a commit": {
 			func(_ *testing.T, b *Builder, _ *release.Lock) {
 				b.apps[4].CommittedAt = b.apps[4].CommittedAt.AddDate(0, 0, 1)
@@ -361,5 +362,24 @@ func TestTagsOfAGraph(t *testing.T) {
 	}
 	if got, want := s.String(), "assets hrms linux/arm64"; got != want {
 		t.Errorf("name %q, want %q", got, want)
+	}
+}
+
+// A translation decides its own stage, once frappe compiles them.
+func TestKeysOfTranslations(t *testing.T) {
+	keys := func(add ...string) map[string]string {
+		b := exampleBuilder(t)
+		b.apps[0].files = append(b.apps[0].files, apps.File{Path: compiler})
+		for _, p := range append(add, "erpnext/locale/main.pot") {
+			b.apps[1].files = append(b.apps[1].files, apps.File{Path: p, Blob: p})
+		}
+		return b.newGraph(exampleLock()).keys()
+	}
+	none, one, two := keys("erpnext/docs/locale/de.po"), keys("erpnext/locale/de.po"), keys("erpnext/locale/de.po", "erpnext/locale/pt_BR.po")
+	if none["locale erpnext"] != "" || one["locale erpnext"] == "" || one["locale erpnext"] == two["locale erpnext"] {
+		t.Errorf("without %q, with one %q, with two %q", none["locale erpnext"], one["locale erpnext"], two["locale erpnext"])
+	}
+	if one["assets erpnext"] != two["assets erpnext"] {
+		t.Error("a translation builds bundles anew")
 	}
 }

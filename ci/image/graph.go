@@ -14,15 +14,15 @@ type graph struct {
 	modules, served []map[string]*stage
 	sources         []*stage
 	links           []*stage
-	// assets and fronts by app's name.
-	assets, fronts map[string]*stage
+	// assets, fronts and locales by app's name.
+	assets, fronts, locales map[string]*stage
 	// rest are kept for later builds only.
 	rest []*stage
 }
 
 // newGraph lays out the stages of a complete lock. Nothing runs.
 func (b *Builder) newGraph(lock release.Lock) *graph {
-	g := &graph{assets: map[string]*stage{}, fronts: map[string]*stage{}}
+	g := &graph{assets: map[string]*stage{}, fronts: map[string]*stage{}, locales: map[string]*stage{}}
 	if b.packer == nil {
 		b.packer = b.newPacker(lock)
 	}
@@ -63,6 +63,9 @@ func (b *Builder) newGraph(lock release.Lock) *graph {
 		}
 		if a.builds {
 			g.fronts[a.Name] = b.front(a, b.visible(a), nativeTools, g.modules[native])
+		}
+		if a.translated(&b.apps[0]) {
+			g.locales[a.Name] = b.locales(a, nativeTools)
 		}
 	}
 	return g
@@ -108,9 +111,9 @@ func (g *graph) inImage(list []app) []*stage {
 	return slices.Concat(stages, g.sources, g.links)
 }
 
-// builtOf returns the stages with what was built of an app for browsers.
+// builtOf returns the stages with what was built of an app.
 func (g *graph) builtOf(name string) []*stage {
-	return slices.DeleteFunc([]*stage{g.assets[name], g.fronts[name]}, func(s *stage) bool { return s == nil })
+	return slices.DeleteFunc([]*stage{g.assets[name], g.fronts[name], g.locales[name]}, func(s *stage) bool { return s == nil })
 }
 
 // layers returns the stages whose layers make the image of a platform, the

@@ -15,6 +15,7 @@
 //	app           the source of an app, a layer each
 //	assets        what esbuild made of an app's bundles, a layer each
 //	front         what an app's own front end became, a layer each
+//	locale        an app's translations, compiled, a layer each
 //	bench         the apps linked into the virtualenv, the manifest
 //
 // Layers are archives in one order, with times that follow from the content,

@@ -93,7 +93,15 @@ requires = ["flit_core >=3.4,<4"]
 build-backend = "flit_core.buildapi"
 `,
 		// It is imported in the image alone. frappe asks for that Debian package.
-		"by_address/hooks.py": "import shutil\n\napp_name = app_title = app_description = \"by_address\"\nassert shutil.which(\"tree\"), \"Debian's package tree is missing\"\n",
+		"by_address/hooks.py": `import shutil
+
+from frappe.gettext.translate import get_translations_from_mo
+
+app_name = app_title = app_description = "by_address"
+assert shutil.which("tree"), "Debian's package tree is missing"
+assert get_translations_from_mo("de", "by_address") == {"Invoice": "Rechnung"}, "its translations are missing"
+`,
+		"by_address/locale/de.po": "msgid \"\"\nmsgstr \"Content-Type: text/plain; charset=utf-8\\n\"\n\nmsgid \"Invoice\"\nmsgstr \"Rechnung\"\n\n#, fuzzy\nmsgid \"Order\"\nmsgstr \"Orden\"\n",
 	}, "", []string{"six"}},
 }
 
