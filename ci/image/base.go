@@ -45,7 +45,7 @@ func rootfsFiles() map[string]string {
 // and nothing here needs is not in it.
 func (b *Builder) base(lock release.Lock, platform dagger.Platform) *stage {
 	python, node := bases(lock)
-	packages, downloads := b.extras(lock)
+	packages, downloads, links := b.extras(lock)
 	text := downloads + install(packages...) + `
 useradd --create-home --uid 1000 --shell /bin/bash ` + user + `
 chmod 755 ` + home + `
@@ -55,7 +55,7 @@ ln -sf /dev/stdout /var/log/nginx/access.log
 ln -sf /dev/stderr /var/log/nginx/error.log
 chown -R ` + user + `: /etc/nginx/conf.d /var/log/nginx /var/lib/nginx
 ln -s /opt/bench/bin/bench /usr/local/bin/bench
-` + benchFolders + slim
+` + benchFolders + links + slim
 	return &stage{
 		name: "base", platform: platform, inImage: true, history: "system packages, Python " + lock.Python + ", Node " + lock.Node,
 		key: keyOf("base", lock.Bases[python], lock.Bases[node], platform, text, rootfsFiles(), forgetBase, packScript),
@@ -113,10 +113,10 @@ mkdir -p ./var/lib/apt/lists/partial ./var/cache/apt/archives/partial
 : >./etc/hostname
 `
 
-// extras are the packages of the base, and the script for what is downloaded
-// from elsewhere. It comes first: a wrong checksum is not to be found out
-// after everything was installed.
-func (b *Builder) extras(lock release.Lock) (packages []string, downloads string) {
+// extras are the packages of the base, the script for what is downloaded from
+// elsewhere, and the one for links in the bench. Downloads come first: a wrong
+// checksum is not to be found out after everything was installed.
+func (b *Builder) extras(lock release.Lock) (packages []string, downloads, links string) {
 	packages = append(slices.Clone(runtimePackages), aptPackages(b.apps, lock)...)
 	if lock.Wkhtmltopdf == nil {
 		packages = append(packages, "wkhtmltopdf")
@@ -128,6 +128,7 @@ func (b *Builder) extras(lock release.Lock) (packages []string, downloads string
 	switch {
 	case lock.DebianChromium:
 		packages = append(packages, "chromium-headless-shell")
+		links = chromiumLink("/usr/bin/chromium-headless-shell")
 	case lock.Chromium != nil:
 		// Its libraries are Debian's, as the package that Debian makes of it
 		// names them.
@@ -140,8 +141,19 @@ shell=$(find /opt/chromium -type f -name chrome-headless-shell)
 chmod 755 "$shell"
 ln -s "$shell" /usr/local/bin/chromium-headless-shell
 `
+		links = chromiumLink("/usr/local/bin/chromium-headless-shell")
 	}
-	return packages, downloads
+	return packages, downloads, links
+}
+
+// chromiumLink is the script that puts a Chromium where Frappe 16 and Print Designer
+// look for one, and download it otherwise (find_or_download_chromium_executable in
+// frappe/utils/print_utils.py).
+func chromiumLink(program string) string {
+	return `
+install -d -o 1000 -g 1000 ` + benchDir + `/chromium ` + benchDir + `/chromium/chrome-linux
+ln -s ` + program + ` ` + benchDir + `/chromium/chrome-linux/headless_shell
+`
 }
 
 // fetch is the script that downloads a file and holds it against its checksum,
