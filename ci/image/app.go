@@ -38,6 +38,8 @@ type app struct {
 	// builds says that package.json tells how to build a front end of the
 	// app's own. frappe's tells how to build the bundles of all.
 	builds bool
+	// gitModules says that yarn fetches node modules with git.
+	gitModules bool
 	// node is the range of versions of Node that package.json asks for.
 	node string
 	// requires are the apps that hooks.py asks for.
@@ -109,9 +111,19 @@ func surveyOne(ctx context.Context, reader Reader, one release.App) (app, error)
 			return nil
 		})
 	}
+	locks := make([]string, len(a.files))
+	for i, f := range a.files {
+		if readsModules(f.Path) && path.Base(f.Path) == "yarn.lock" {
+			side.Go(func() (err error) {
+				locks[i], err = reader.Read(ctx, one, f)
+				return err
+			})
+		}
+	}
 	if err := side.Wait(); err != nil {
 		return a, err
 	}
+	a.gitModules = slices.ContainsFunc(locks, gitModule.MatchString)
 	match := versionLine.FindStringSubmatch(module)
 	if match == nil {
 		return a, fmt.Errorf("no __version__ in %s/__init__.py", a.Name)
@@ -141,6 +153,10 @@ func surveyOne(ctx context.Context, reader Reader, one release.App) (app, error)
 	}
 	return a, nil
 }
+
+// gitModule matches a module in yarn.lock that is at a commit. GitHub's archives of
+// one (codeload.github.com) need no git.
+var gitModule = regexp.MustCompile(`(?m)^\s+resolved "?(git[+:@]|[^"\n]*\.git#)`)
 
 var versionLine = regexp.MustCompile(`(?m)^__version__\s*=\s*["']([^"']+)["']`)
 

@@ -43,6 +43,9 @@ func (b *Builder) newGraph(lock release.Lock) *graph {
 				continue
 			}
 			modules[a.Name] = b.modules(a, tools)
+			if a.gitModules {
+				modules[a.Name] = b.modules(a, compilers)
+			}
 			g.rest = append(g.rest, modules[a.Name])
 			if a.servesModules() {
 				served[a.Name] = b.served(a, modules[a.Name])

@@ -138,6 +138,17 @@ func TestShapes(t *testing.T) {
 		owner, name, _ := strings.Cut(s.repository, "/")
 		selection = append(selection, apps.Ref{Owner: owner, Name: name, Ref: "main"})
 	}
+	// A node module at a commit.
+	module := githubtest.New(t, root, "acme/module")
+	module.CommitEntries("main", githubtest.Entry{Path: "package.json", Text: `{"name": "module", "version": "1.0.0", "main": "index.js"}`})
+	commit := module.CommitEntries("main", githubtest.Entry{Path: "index.js", Text: "export default \"of the module\";\n"})
+	address := "git+" + u.world.GitHub.URL() + "/acme/module#" + commit
+	githubtest.New(t, root, "acme/by_module").CommitEntries("main", common("by_module",
+		githubtest.Entry{Path: "setup.py", Text: "from setuptools import setup\n\nsetup(name=\"by_module\", version=\"0.0.1\", packages=[\"by_module\"])\n"},
+		githubtest.Entry{Path: "package.json", Text: fmt.Sprintf(`{"name": "by_module", "dependencies": {"module": %q}}`, address)},
+		githubtest.Entry{Path: "yarn.lock", Text: fmt.Sprintf("# yarn lockfile v1\n\n\n\"module@%[1]s\":\n  version \"1.0.0\"\n  resolved \"%[1]s\"\n", address)},
+		githubtest.Entry{Path: "by_module/public/js/by_module.bundle.js", Text: "import said from \"module\";\nconsole.log(said);\n"})...)
+	selection = append(selection, apps.Ref{Owner: "acme", Name: "by_module", Ref: "main"})
 	// What only the token of its app opens.
 	githubtest.New(t, root, "desiredeffect/by_git").CommitEntries("main", common("by_git", githubtest.Entry{Path: "pyproject.toml", Text: fmt.Sprintf(`[project]
 name = "by_git"
