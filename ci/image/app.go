@@ -38,8 +38,9 @@ type app struct {
 	// builds says that package.json tells how to build a front end of the
 	// app's own. frappe's tells how to build the bundles of all.
 	builds bool
-	// gitModules says that yarn fetches node modules with git.
-	gitModules bool
+	// gitModules says that yarn fetches node modules with git, and scripted that
+	// installing them runs scripts of the app's own.
+	gitModules, scripted bool
 	// node is the range of versions of Node that package.json asks for.
 	node string
 	// requires are the apps that hooks.py asks for.
@@ -111,11 +112,12 @@ func surveyOne(ctx context.Context, reader Reader, one release.App) (app, error)
 			return nil
 		})
 	}
-	locks := make([]string, len(a.files))
+	locks, descriptions := make([]string, len(a.files)), make([]string, len(a.files))
 	for i, f := range a.files {
-		if readsModules(f.Path) && path.Base(f.Path) == "yarn.lock" {
+		into := map[string]*string{"yarn.lock": &locks[i], "package.json": &descriptions[i]}[path.Base(f.Path)]
+		if into != nil && readsModules(f.Path) {
 			side.Go(func() (err error) {
-				locks[i], err = reader.Read(ctx, one, f)
+				*into, err = reader.Read(ctx, one, f)
 				return err
 			})
 		}
@@ -123,6 +125,7 @@ func surveyOne(ctx context.Context, reader Reader, one release.App) (app, error)
 	if err := side.Wait(); err != nil {
 		return a, err
 	}
+	a.scripted = slices.ContainsFunc(descriptions, runsScripts)
 	a.gitModules = slices.ContainsFunc(locks, gitModule.MatchString)
 	match := versionLine.FindStringSubmatch(module)
 	if match == nil {

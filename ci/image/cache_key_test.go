@@ -277,6 +277,7 @@ func TestKeysOfAGraph(t *testing.T) {
 		"the front end of hrms":                      {file("hrms", "frontend/src/main.js"), []string{"app hrms", "front hrms"}},
 		"a new style of erpnext":                     {file("erpnext", "erpnext/public/scss/new.scss"), []string{"app erpnext", "assets erpnext", "assets hrms", "front hrms"}},
 		"node modules of hrms":                       {file("hrms", "frontend/yarn.lock"), []string{"app hrms", "assets hrms", "front hrms", "modules hrms linux/amd64"}},
+		"a patch for a module of hrms":               {file("hrms", "frontend/patches/vue+3.4.patch"), []string{"app hrms", "assets hrms", "front hrms", "modules hrms linux/amd64"}},
 		"a script of frappe's server":                {file("frappe", "socketio.js"), []string{"app frappe", "assets erpnext", "assets frappe", "assets hrms", "front hrms", "link frappe"}},
 		"the date of a commit": {
 			func(_ *testing.T, b *Builder, _ *release.Lock) {

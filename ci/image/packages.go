@@ -73,11 +73,7 @@ func (b *Builder) resolvePackages(lock release.Lock, list []app, tools, compiler
 				folder = folder.WithNewFile(name, w.files[name])
 			}
 			for _, a := range w.sources {
-				var reads []string
-				for _, e := range entries(a.files, readsMetadata(a.Name)) {
-					reads = append(reads, e.Path)
-				}
-				folder = folder.WithDirectory(a.Name, in[b.fetched(a)].Directory(sourceDir), dagger.DirectoryWithDirectoryOpts{Include: reads})
+				folder = folder.WithDirectory(a.Name, in[b.fetched(a)].Directory(sourceDir), only(entries(a.files, readsMetadata(a.Name))))
 			}
 			c := b.cached(toolbox(in[needs[0]]), "uv")
 			if needs[0] == compilers {

@@ -1,10 +1,13 @@
 package image
 
 import (
+	"encoding/json"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
+
+	"dagger.io/dagger"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/apps"
 )
@@ -24,6 +27,18 @@ func entries(files []apps.File, reads func(path string) bool) []entry {
 	return found
 }
 
+// only leaves out of a folder all files but these.
+func only(reads []entry) dagger.DirectoryWithDirectoryOpts {
+	var opts dagger.DirectoryWithDirectoryOpts
+	for _, e := range reads {
+		opts.Include = append(opts.Include, literally.Replace(e.Path))
+	}
+	return opts
+}
+
+// literally takes from a path what would mean something in a pattern.
+var literally = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `!`, `\!`)
+
 // nodeFiles decide which node modules an app has: yarn reads these and no
 // others.
 var nodeFiles = []string{"package.json", "yarn.lock", ".yarnrc", ".npmrc"}
@@ -33,6 +48,40 @@ var nodeFiles = []string{"package.json", "yarn.lock", ".yarnrc", ".npmrc"}
 func readsModules(p string) bool {
 	return strings.Count(p, "/") <= 1 && slices.Contains(nodeFiles, path.Base(p))
 }
+
+// readsModules reports whether installing an app's node modules reads a file: what
+// yarn reads, patches for modules, and where a script of the app's own runs, all
+// that such a script may read.
+func (a *app) readsModules() func(string) bool {
+	return func(p string) bool {
+		return readsModules(p) || modulePatch.MatchString(p) || a.scripted && readsAssets(p)
+	}
+}
+
+// modulePatch matches the patches of patch-package.
+var modulePatch = regexp.MustCompile(`^([^/]+/)?patches/[^/]+\.patch$`)
+
+// runsScripts reports whether installing the modules of a package.json runs more
+// than other installations, and tools that read no file of the app but patches.
+func runsScripts(description string) bool {
+	var described struct{ Scripts map[string]string }
+	if json.Unmarshal([]byte(description), &described) != nil {
+		return false // yarn says what is wrong with it.
+	}
+	for _, name := range []string{"preinstall", "install", "postinstall", "prepare"} {
+		for _, command := range commandBreak.Split(described.Scripts[name], -1) {
+			if command = strings.TrimSpace(command); command != "" && !installer.MatchString(command) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+var (
+	commandBreak = regexp.MustCompile(`&&|\|\||;`)
+	installer    = regexp.MustCompile(`^(cd \S+|(yarn|npm)( install| ci)?( -\S+)*|patch-package( -\S+)*|husky( install)?|is-ci|true|exit 0)$`)
+)
 
 // pythonOnly are the files that no front end reads. A change in them does not
 // build assets again, and they are not there while assets are built.

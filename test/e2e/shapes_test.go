@@ -145,8 +145,15 @@ func TestShapes(t *testing.T) {
 	address := "git+" + u.world.GitHub.URL() + "/acme/module#" + commit
 	githubtest.New(t, root, "acme/by_module").CommitEntries("main", common("by_module",
 		githubtest.Entry{Path: "setup.py", Text: "from setuptools import setup\n\nsetup(name=\"by_module\", version=\"0.0.1\", packages=[\"by_module\"])\n"},
-		githubtest.Entry{Path: "package.json", Text: fmt.Sprintf(`{"name": "by_module", "dependencies": {"module": %q}}`, address)},
+		githubtest.Entry{Path: "package.json", Text: fmt.Sprintf(`{"name": "by_module", "scripts": {"postinstall": "node scripts/[mend].js"}, "dependencies": {"module": %q}}`, address)},
+		githubtest.Entry{Path: "scripts/[mend].js", Text: "require(\"fs\").writeFileSync(\"node_modules/module/index.js\", 'export default \"as we mended it\";\\n');\n"},
 		githubtest.Entry{Path: "yarn.lock", Text: fmt.Sprintf("# yarn lockfile v1\n\n\n\"module@%[1]s\":\n  version \"1.0.0\"\n  resolved \"%[1]s\"\n", address)},
+		githubtest.Entry{Path: "by_module/hooks.py", Text: `from pathlib import Path
+
+app_name = app_title = app_description = "by_module"
+bundles = Path("/home/frappe/frappe-bench/assets/by_module/dist/js").glob("*.js")
+assert any("as we mended it" in bundle.read_text() for bundle in bundles), "its script was not run"
+`},
 		githubtest.Entry{Path: "by_module/public/js/by_module.bundle.js", Text: "import said from \"module\";\nconsole.log(said);\n"})...)
 	selection = append(selection, apps.Ref{Owner: "acme", Name: "by_module", Ref: "main"})
 	// What only the token of its app opens.
