@@ -6,6 +6,7 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
 	"github.com/desiredeffect/erpnext-pipeline/deploy"
 	"github.com/desiredeffect/erpnext-pipeline/internal/config"
+	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
 
@@ -17,6 +18,8 @@ type candidate struct {
 	// packages are the Python packages of the release before that the lock
 	// started from; empty for none.
 	packages string
+	// pushed is the image, where there is nothing left to build.
+	pushed *release.Image
 	// plan is what happens on the host; nil without one.
 	plan *deploy.Plan
 }
@@ -27,7 +30,8 @@ func (n candidate) render() string {
 }
 
 // withCandidate checks, opens a build session, completes the lock and plans. What
-// is left to do is use's: everything is open until it returns.
+// is left to do is use's: everything is open until it returns. Where the image was
+// pushed before there is no session.
 func (c *cli) withCandidate(ctx context.Context, global *globalFlags, flags buildFlags, need config.Need, use func(candidate, registries, *session) error) error {
 	in, report := c.readInputs(ctx, global, need)
 	r, err := openRegistries(ctx, in, need)
@@ -39,6 +43,17 @@ func (c *cli) withCandidate(ctx context.Context, global *globalFlags, flags buil
 	if err != nil {
 		return err
 	}
+	next := candidate{config: in.config, lock: found.lock, pushed: found.pushed}
+	if next.pushed != nil {
+		if flags.noCache != "" || len(flags.upgrade) > 0 {
+			return problem.Report{registry.Taken(r.target, next.lock.SiteVersion, next.pushed.Digest)}.Err()
+		}
+		c.log.Info().Stringer("image", *next.pushed).Msg("pushed before, from the same commits: what is left is to put it live")
+		if err := next.planFor(ctx, found.state, in.target); err != nil {
+			return err
+		}
+		return use(next, r, nil)
+	}
 	s, err := c.openSession(ctx, in, r.stages, flags)
 	if err != nil {
 		return err
@@ -49,18 +64,27 @@ func (c *cli) withCandidate(ctx context.Context, global *globalFlags, flags buil
 		return err
 	}
 	lock := startFrom(newLock(in.config, found.apps), before, in.config.Image.PackagesAsOf.IsZero())
-	next := candidate{config: in.config, packages: lock.Requirements}
+	next.packages = lock.Requirements
 	if next.lock, err = s.resolve(ctx, lock); err != nil {
 		return err
 	}
-	if found.state != nil {
-		plan, report := deploy.MakePlan(ctx, *found.state, in.target, next.lock)
-		if err := report.Err(); err != nil {
-			return err
-		}
-		next.plan = &plan
+	if err := next.planFor(ctx, found.state, in.target); err != nil {
+		return err
 	}
 	return use(next, r, s)
+}
+
+// planFor plans what happens on the host, if there is one.
+func (n *candidate) planFor(ctx context.Context, state *deploy.State, target deploy.Target) error {
+	if state == nil {
+		return nil
+	}
+	if n.pushed != nil && state.Current != nil {
+		n.packages = state.Current.Lock.Requirements
+	}
+	plan, report := deploy.MakePlan(ctx, *state, target, n.lock)
+	n.plan = &plan
+	return report.Err()
 }
 
 // lockBefore returns the lock that a release starts from, so that only what has

@@ -23,6 +23,10 @@ type findings struct {
 	apps []release.App
 	// state is the host's; nil without one.
 	state *deploy.State
+	// pushed is the image of the version, and lock its lock, where it was pushed
+	// before from the same commits: the deploy is what is left.
+	pushed *release.Image
+	lock   release.Lock
 }
 
 // probe runs every check that asks GitHub, the registry or the host, side by
@@ -55,6 +59,11 @@ func (c *cli) probe(ctx context.Context, in inputs, target registry.Target, need
 		// push refuses another one under the same version.
 		pushing = slices.DeleteFunc(pushing, func(p problem.Problem) bool { return p.Code == registry.CodeTaken })
 	}
+	if taken := slices.IndexFunc(pushing, func(p problem.Problem) bool { return p.Code == registry.CodeTaken }); taken >= 0 && len(refs) == 0 && need&config.Deploy != 0 {
+		if found.pushed, found.lock = pushedBefore(ctx, target, newLock(in.config, found.apps)); found.pushed != nil {
+			pushing = slices.Delete(pushing, taken, taken+1)
+		}
+	}
 	report.Add(refs...)
 	report.Add(pushing...)
 	report.Add(reaching...)
@@ -82,6 +91,20 @@ func (c *cli) resolveRefs(ctx context.Context, in inputs) ([]release.App, proble
 	}
 	c.log.Info().Int("apps", len(resolved)).Str("took", seconds(time.Since(start))).Msg("resolved every ref to a commit")
 	return resolved, image.Check(ctx, commits{github, in.sources}, newLock(in.config, resolved))
+}
+
+// pushedBefore returns the image of a lock's version, and its lock, if it was pushed
+// before from the same source.
+func pushedBefore(ctx context.Context, target registry.Target, lock release.Lock) (*release.Image, release.Lock) {
+	image, _, err := registry.Find(ctx, target, lock.SiteVersion)
+	if err != nil {
+		return nil, lock
+	}
+	pushed, err := registry.LockOf(ctx, target, lock.SiteVersion)
+	if err != nil || !pushed.SameSource(lock) {
+		return nil, lock
+	}
+	return &image, pushed
 }
 
 // inspect looks at the host.

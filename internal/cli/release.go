@@ -50,11 +50,17 @@ func (c *cli) release(ctx context.Context, o releaseOptions) (done released, err
 		if err := c.approve(o.yesFlag, "Release "+next.config.Lock.SiteVersion+"?"); err != nil {
 			return err
 		}
-		b, image, err := c.buildAndPush(ctx, next.lock, s, c.newPusher(next.config, r.target, s, o.pushFlags))
-		done.stages = s.watcher.timeline.Rows()
-		s.watcher.hide()
-		if err != nil {
-			return err
+		var b built
+		var image release.Image
+		if next.pushed != nil {
+			image = *next.pushed
+		} else {
+			b, image, err = c.buildAndPush(ctx, next.lock, s, c.newPusher(next.config, r.target, s, o.pushFlags))
+			done.stages = s.watcher.timeline.Rows()
+			s.watcher.hide()
+			if err != nil {
+				return err
+			}
 		}
 		if next.plan == nil {
 			done.record.Image = image

@@ -4,7 +4,11 @@
 // ([Record]). Each is a plain value that prints as JSON and holds no secret.
 package release
 
-import "time"
+import (
+	"reflect"
+	"slices"
+	"time"
+)
 
 // App is one Frappe app at one commit.
 type App struct {
@@ -62,6 +66,15 @@ type Lock struct {
 	// build requirements, in pip's requirements format with hashes. It is
 	// empty until the packages were resolved.
 	Requirements string `json:"requirements,omitempty"`
+}
+
+// SameSource reports whether another lock is made from the same commits, runtimes
+// and downloads. Versions, names and Python packages follow from these.
+func (l Lock) SameSource(other Lock) bool {
+	return l.Python == other.Python && l.Node == other.Node && l.DebianChromium == other.DebianChromium &&
+		reflect.DeepEqual(l.Wkhtmltopdf, other.Wkhtmltopdf) && reflect.DeepEqual(l.Chromium, other.Chromium) &&
+		slices.Equal(l.AptPackages, other.AptPackages) &&
+		slices.EqualFunc(l.Apps, other.Apps, func(a, b App) bool { return a.URL == b.URL && a.Commit == b.Commit })
 }
 
 // Download is a file from the network that is known by its checksum.

@@ -96,7 +96,15 @@ func (u *user) releasedOnce(t *testing.T) {
 }
 
 func (u *user) releaseMigrates(t *testing.T) {
-	u.must(u.command("release", "2.0.0", apps.Version1().With("erpnext", "v15.1.1"), "--yes", "--skip-smoke-test")...)
+	// What was pushed from the same commits is put live as it is, and from others it
+	// is another version.
+	second := apps.Version1().With("erpnext", "v15.1.1")
+	pushed := u.must(u.command("push", "2.0.0", second, "--skip-smoke-test")...)
+	u.fails(u.command("plan", "2.0.0", second.With("erpnext", "v15.1.2")), cli.ExitUsage, "2.0.0: is released already")
+	code, out, errs := u.run(u.command("release", "2.0.0", second, "--yes")...)
+	if code != 0 || out != pushed || !strings.Contains(errs, "pushed before, from the same commits") {
+		t.Fatalf("exit %d, printed %q\n%s", code, out, errs)
+	}
 	u.hasVersion("erpnext", "15.1.1")
 	for _, site := range []string{sandbox.Site, secondSite, closedSite} {
 		if log := u.queryOn(site, "select patch from `tabPatch Log`"); !strings.Contains(log, "set_customer_group") {
