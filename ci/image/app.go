@@ -38,9 +38,10 @@ type app struct {
 	// builds says that package.json tells how to build a front end of the
 	// app's own. frappe's tells how to build the bundles of all.
 	builds bool
-	// gitModules says that yarn fetches node modules with git, and scripted that
-	// installing them runs scripts of the app's own.
-	gitModules, scripted bool
+	// gitModules are the lines of yarn.lock with modules that yarn fetches with git;
+	// scripted says that installing modules runs scripts of the app's own.
+	gitModules string
+	scripted   bool
 	// node is the range of versions of Node that package.json asks for.
 	node string
 	// requires are the apps that hooks.py asks for.
@@ -85,16 +86,9 @@ func surveyOne(ctx context.Context, reader Reader, one release.App) (app, error)
 	if a.files, err = reader.Tree(ctx, one); err != nil {
 		return a, err
 	}
-	var packages []string
-	for _, f := range a.files {
-		if strings.Count(f.Path, "/") == 1 && path.Base(f.Path) == "hooks.py" {
-			packages = append(packages, path.Dir(f.Path))
-		}
+	if a.Name, err = packageOf(one.URL, a.files); err != nil {
+		return a, err
 	}
-	if len(packages) != 1 {
-		return a, fmt.Errorf("%d packages with a hooks.py in %s, where a Frappe app has one", len(packages), one.URL)
-	}
-	a.Name = packages[0]
 	var module, node, project string
 	side, ctx := errgroup.WithContext(ctx)
 	for name, text := range map[string]*string{
@@ -126,7 +120,7 @@ func surveyOne(ctx context.Context, reader Reader, one release.App) (app, error)
 		return a, err
 	}
 	a.scripted = slices.ContainsFunc(descriptions, runsScripts)
-	a.gitModules = slices.ContainsFunc(locks, gitModule.MatchString)
+	a.gitModules = strings.Join(gitModule.FindAllString(strings.Join(locks, "\n"), -1), "\n")
 	match := versionLine.FindStringSubmatch(module)
 	if match == nil {
 		return a, fmt.Errorf("no __version__ in %s/__init__.py", a.Name)
@@ -157,9 +151,30 @@ func surveyOne(ctx context.Context, reader Reader, one release.App) (app, error)
 	return a, nil
 }
 
-// gitModule matches a module in yarn.lock that is at a commit. GitHub's archives of
-// one (codeload.github.com) need no git.
-var gitModule = regexp.MustCompile(`(?m)^\s+resolved "?(git[+:@]|[^"\n]*\.git#)`)
+// packageOf returns the package of an app: the folder that has hooks.py.
+func packageOf(repository string, files []apps.File) (string, error) {
+	var packages []string
+	for _, f := range files {
+		if strings.Count(f.Path, "/") == 1 && path.Base(f.Path) == "hooks.py" {
+			packages = append(packages, path.Dir(f.Path))
+		}
+	}
+	if len(packages) != 1 {
+		return "", fmt.Errorf("%d packages with a hooks.py in %s, where a Frappe app has one", len(packages), repository)
+	}
+	// It becomes part of scripts.
+	if !packageName.MatchString(packages[0]) {
+		return "", fmt.Errorf("the folder %q can't be a Python package", packages[0])
+	}
+	return packages[0], nil
+}
+
+var packageName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// gitModule matches a module in yarn.lock that is at a commit: an address of git, or
+// that of a repository at a host that yarn knows (GIT_HOSTS of its git resolver).
+// GitHub's archives of one (codeload.github.com) need no git.
+var gitModule = regexp.MustCompile(`(?m)^\s+resolved "?(git[+:@]|ssh:|[^"\n]*\.git#|https?://(github\.com|gitlab\.com|bitbucket\.(com|org))/[^/"\n]+/[^/"#\n]+/?#).*`)
 
 var versionLine = regexp.MustCompile(`(?m)^__version__\s*=\s*["']([^"']+)["']`)
 

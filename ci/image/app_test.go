@@ -93,6 +93,7 @@ func TestSurveyNamesEveryBadApp(t *testing.T) {
 	}{
 		{"good", good, ""},
 		{"two packages", with("b/hooks.py", ""), "2 packages with a hooks.py in " + url + "two packages, where a Frappe app has one"},
+		{"a strange folder", map[string]string{"$(id)/hooks.py": ""}, "the folder \"$(id)\" can't be a Python package"},
 		{"none", map[string]string{"setup.py": "", "a/b/hooks.py": "", "hooks.py": ""}, "0 packages with a hooks.py in " + url + "none, where a Frappe app has one"},
 		{"no version", with("a/__init__.py", "import frappe\n  __version__ = '1'\n"), "no __version__ in a/__init__.py"},
 		{"no description", with("package.json", "{"), "read package.json: unexpected end of JSON input"},

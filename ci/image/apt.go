@@ -47,7 +47,9 @@ func aptPackages(list []app, lock release.Lock) []string {
 			found = append(found, name)
 		}
 	}
-	found = slices.DeleteFunc(found, func(name string) bool { return slices.Contains(lock.AptPackages, "-"+name) })
+	found = slices.DeleteFunc(found, func(name string) bool {
+		return slices.Contains(lock.AptPackages, "-"+name) || slices.Contains(lock.AptPackages, "-"+bare(name))
+	})
 	slices.Sort(found)
 	return slices.Compact(found)
 }
@@ -55,9 +57,8 @@ func aptPackages(list []app, lock release.Lock) []string {
 // aptPackages are the Debian packages that the app asks for. A text may name
 // several, as Frappe Cloud has it.
 func (p pyproject) aptPackages() []string {
-	list, _ := p.Deploy.Dependencies.Apt.Packages.([]any)
 	var names []string
-	for _, one := range list {
+	for _, one := range p.apt {
 		text, _ := one.(string)
 		names = append(names, strings.Fields(text)...)
 	}
@@ -67,25 +68,35 @@ func (p pyproject) aptPackages() []string {
 // unlocated matches what apt says where there is no such package.
 var unlocated = regexp.MustCompile(`E: (?:Unable to locate package (\S+)|Package '([^']+)' has no installation candidate|Version '[^']+' for '([^']+)' was not found)`)
 
-// withoutPackages returns what apt says of packages that Debian does not have as
-// problems, each with the app that asks for it.
-func (b *Builder) withoutPackages(err error) error {
+// bare is the name of a Debian package without architecture and version.
+func bare(name string) string { return name[:strings.IndexAny(name+"=", ":=")] }
+
+// withoutPackages returns what apt says of packages that were asked for and that
+// Debian does not have as problems, each with who asks. Where apt says it of others
+// it did not reach its lists.
+func (b *Builder) withoutPackages(lock release.Lock, err error) error {
 	var exec *dagger.ExecError
 	if !errors.As(err, &exec) {
 		return err
 	}
 	var report problem.Report
 	for _, match := range unlocated.FindAllStringSubmatch(exec.Stdout+"\n"+exec.Stderr, -1) {
-		name, subject := strings.Join(match[1:], ""), "APT_PACKAGES"
+		name := bare(strings.Join(match[1:], ""))
+		var who []string
 		for _, a := range b.apps {
-			if slices.ContainsFunc(a.project.aptPackages(), func(asked string) bool { return asked == name || strings.HasPrefix(asked, name+"=") }) {
-				subject = a.subject()
+			if slices.ContainsFunc(a.project.aptPackages(), func(asked string) bool { return bare(asked) == name }) {
+				who = append(who, a.subject())
 			}
 		}
-		report.Add(problem.Problem{
-			Code: "image.apt-package", Subject: subject, Detail: "asks for the Debian package " + name + ", which the Debian of the image does not have", Err: err,
-			Remedy: "APT_PACKAGES=-" + name + " leaves it out; name there what Debian calls it, if the app needs it",
-		})
+		if slices.ContainsFunc(lock.AptPackages, func(asked string) bool { return bare(asked) == name }) {
+			who = append(who, "APT_PACKAGES")
+		}
+		if len(who) > 0 {
+			report.Add(problem.Problem{
+				Code: "image.apt-package", Subject: strings.Join(who, ", "), Detail: "the Debian of the image does not have the package " + name, Err: err,
+				Remedy: "APT_PACKAGES=-" + name + " leaves out what an app asks for; name there what Debian calls it, if the app needs it",
+			})
+		}
 	}
 	if len(report) == 0 {
 		return err

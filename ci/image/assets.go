@@ -47,7 +47,7 @@ func (b *Builder) browser(name string, a *app, visible []*app, tools *stage, mod
 	for _, v := range visible {
 		names = append(names, v.Name)
 		needs = append(needs, b.fetched(v))
-		parts = append(parts, v.Name, entries(v.files, reads(v)))
+		parts = append(append(parts, v.Name, entries(v.files, reads(v))), v.apart()...)
 		if m := modules[v.Name]; m != nil {
 			needs = append(needs, m)
 			parts = append(parts, m.key)

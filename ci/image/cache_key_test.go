@@ -294,13 +294,13 @@ func TestKeysOfAGraph(t *testing.T) {
 		},
 		"a Debian package that an app asks for": {
 			func(_ *testing.T, b *Builder, _ *release.Lock) {
-				b.apps[4].project.Deploy.Dependencies.Apt.Packages = []any{"libxml2-dev libxslt1-dev", "ffmpeg"}
+				b.apps[4].project.apt = []any{"libxml2-dev libxslt1-dev", "ffmpeg"}
 			},
 			slices.Concat([]string{"base linux/amd64", "compilers linux/amd64", "environment linux/amd64"}, links),
 		},
 		"one that is left out again": {
 			func(_ *testing.T, b *Builder, lock *release.Lock) {
-				b.apps[4].project.Deploy.Dependencies.Apt.Packages = []any{"ffmpeg"}
+				b.apps[4].project.apt = []any{"ffmpeg"}
 				lock.AptPackages = []string{"-ffmpeg"}
 			}, nil,
 		},

@@ -2,10 +2,14 @@ package image
 
 import (
 	"context"
+	"regexp"
 	"strings"
 
 	"dagger.io/dagger"
 )
+
+// atCommit matches a package of the lock that git fetches.
+var atCommit = regexp.MustCompile(`(?m)^\S+ @ git\+.*`)
 
 // environment is the virtualenv with exactly the locked packages. What has no
 // wheel is built with locked build requirements too.
@@ -21,8 +25,8 @@ if [ -s /tmp/direct.txt ]; then
 fi
 `
 	// An address in the requirements may be of a private repository.
-	git := strings.Contains(requirements, " @ git+")
-	if git {
+	addresses := strings.Join(atCommit.FindAllString(requirements, -1), "\n")
+	if addresses != "" {
 		text = gitScript + text
 	}
 	return &stage{
@@ -31,8 +35,8 @@ fi
 		build: func(s *stage, in inputs) *dagger.Container {
 			c := b.cached(toolbox(in[compilers]), "uv").
 				WithMountedFile("/tmp/lock.txt", b.Client.Directory().WithNewFile("lock.txt", requirements).File("lock.txt"))
-			if git {
-				c = b.withGit(c, b.apps)
+			if addresses != "" {
+				c = b.withGit(c, b.apps, addresses)
 			}
 			return b.script(c, s, text)
 		},

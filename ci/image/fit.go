@@ -3,9 +3,11 @@ package image
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
@@ -52,16 +54,13 @@ func misfits(list []app, lock release.Lock) (report problem.Report) {
 				report.Addf("image.apt-package", a.subject(), "choose another ref", "its pyproject.toml asks for %q, which can't be the name of a Debian package", name)
 			}
 		}
-		if line, named := a.needsERPNext(); named && byName["erpnext"] == nil && !slices.Contains(a.requires, "erpnext") {
-			report.Addf("image.app-required", a.subject(), "add erpnext to apps.json", "its requirements name the app erpnext (%s), which is not there", line)
-		}
 		for _, required := range a.requires {
 			if byName[required] == nil && !slices.ContainsFunc(list, func(one app) bool { return appName(one.URL) == required }) {
 				report.Addf("image.app-required", a.subject(), "add "+required+" to apps.json", "its hooks.py requires the app %s, which is not there", required)
 			}
 		}
-		for _, name := range slices.Sorted(maps.Keys(a.project.Tool.Bench.FrappeDependencies)) {
-			wanted, _ := a.project.Tool.Bench.FrappeDependencies[name].(string)
+		for _, name := range slices.Sorted(maps.Keys(a.project.frappeDependencies)) {
+			wanted, _ := a.project.frappeDependencies[name].(string)
 			if other := byName[name]; other != nil && !fits(other.Version, wanted) {
 				report.Addf("image.app-version", a.subject(), "choose refs in apps.json that fit together", "its pyproject.toml wants %s %s, and %s is %s", name, wanted, other.Ref, other.Version)
 			}
@@ -78,46 +77,63 @@ func misfits(list []app, lock release.Lock) (report problem.Report) {
 	return report
 }
 
-// needsERPNext reports whether the app's requirements name ERPNext, and how. What
-// has that name on PyPI is something else.
-func (a *app) needsERPNext() (line string, named bool) {
-	for _, line := range append(strings.Split(a.legacy, "\n"), a.project.dependencies()...) {
-		line = strings.TrimSpace(line)
-		if name := requirementName.FindString(line); strings.EqualFold(name, "erpnext") {
-			return line, true
-		}
-	}
-	return "", false
-}
-
-// requirementName matches the name at the beginning of a requirement.
-var requirementName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*`)
-
 // subject names the app where something is wrong with it.
 func (a *app) subject() string { return a.Name + " " + a.Ref }
 
-// otherOperators are those that semantic_version, by which bench reads ranges,
-// has beside semver's.
-var otherOperators = regexp.MustCompile(`(^|[\s,])(==|~=)`)
+var (
+	// compatible and exact are operators that semantic_version, by which bench reads
+	// ranges, has beside semver's: ~=1.2 is up to 2, and ~=1.2.3 up to 1.3.
+	compatible = regexp.MustCompile(`~=\s*([0-9]+)\.([0-9]+)(\.[0-9]+)?`)
+	exact      = regexp.MustCompile(`(^|[\s,])==`)
+	// upperBound is an upper bound that is no version on its way itself.
+	upperBound = regexp.MustCompile(`^\s*<\s*[0-9.]+\s*$`)
+)
 
 // fits reports whether a version is in a range, as bench and npm read it. What
 // can't be read keeps nothing from being built: an app may call itself 15.x.x-develop.
 func fits(version, wanted string) bool {
-	wanted = otherOperators.ReplaceAllStringFunc(wanted, func(found string) string {
-		return strings.NewReplacer("==", "=", "~=", "~").Replace(found)
-	})
 	v, err := semver.NewVersion(version)
 	if err != nil {
 		return true
 	}
+	wanted = compatible.ReplaceAllStringFunc(wanted, func(found string) string {
+		part := compatible.FindStringSubmatch(found)
+		if part[3] != "" {
+			return "~" + part[1] + "." + part[2] + part[3]
+		}
+		major, _ := strconv.Atoi(part[1])
+		return fmt.Sprintf(">=%s.%s, <%d", part[1], part[2], major+1)
+	})
+	wanted = exact.ReplaceAllString(wanted, "$1=")
+	if v.Prerelease() == "" {
+		return within(*v, wanted)
+	}
+	final, err := v.SetPrerelease("")
+	if err != nil {
+		return true
+	}
+	for bound := range strings.SplitSeq(wanted, ",") {
+		// 16.0.0-dev is before 16.0.0, and yet not what <16.0.0 asks for.
+		of := *v
+		if upperBound.MatchString(bound) {
+			of = final
+		}
+		if !within(of, bound) {
+			return false
+		}
+	}
+	return true
+}
+
+// within reports whether a version is in a range of semver, or the range can't be
+// read.
+func within(v semver.Version, wanted string) bool {
 	allowed, err := semver.NewConstraint(wanted)
 	if err != nil {
 		return true
 	}
 	allowed.IncludePrerelease = true
-	// 16.0.0-dev is before 16.0.0, and yet not what <16.0.0 asks for.
-	final, err := v.SetPrerelease("")
-	return allowed.Check(v) && (err != nil || allowed.Check(&final))
+	return allowed.Check(&v)
 }
 
 // fitsPython is fits for a version of Python and a range by PEP 440.

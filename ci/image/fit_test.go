@@ -14,7 +14,7 @@ func TestMisfits(t *testing.T) {
 		app, file, text string
 		want            []string
 	}{
-		{"all fits", "hrms", "pyproject.toml", "[project]\nrequires-python = '>=3.10,<3.14'\n[tool.bench.frappe-dependencies]\nfrappe = '>=15.0.0,<16.0.0'\nerpnext = '~=15.15'\npayments = 1\nlms = '>=2'\n", nil},
+		{"all fits", "hrms", "pyproject.toml", "[project]\nrequires-python = '>=3.10,<3.14'\n[tool.bench.frappe-dependencies]\nfrappe = '>=15.0.0,<16.0.0'\nerpnext = '~=15.10'\npayments = 1\nlms = '>=2'\n", nil},
 		{"a required app that is not there", "payments", "payments/hooks.py", "required_apps = ['frappe/lms@v2', 'erpnext']\n",
 			[]string{"image.app-required payments v4: its hooks.py requires the app lms, which is not there"}},
 		{"a required app by its repository's name", "payments", "payments/hooks.py", "required_apps = ['wiki']\n", nil},
@@ -32,6 +32,7 @@ func TestMisfits(t *testing.T) {
 		{"one Node or another", "frappe", "package.json", `{"engines": {"node": "^16.13 || >=18"}}`, nil},
 		{"engines as they were once", "frappe", "package.json", `{"engines": ["node >= 24"]}`, nil},
 		{"erpnext among the requirements", "payments", "requirements.txt", "six\nERPNext >= 15\n", nil},
+		{"tables of another form", "payments", "pyproject.toml", "[project]\nname = 'payments'\n[deploy.dependencies]\napt = ['x']\n[tool.bench]\nfrappe-dependencies = ['frappe']\n", nil},
 		{"no name of a Debian package", "payments", "pyproject.toml", "[project]\nname = 'payments'\n[deploy.dependencies.apt]\npackages = ['libxml2', 'a;reboot']\n",
 			[]string{`image.apt-package payments v4: its pyproject.toml asks for "a;reboot", which can't be the name of a Debian package`}},
 		{"a package in two repositories", "payments", "erpnext/hooks.py", "", []string{"image.app-twice erpnext v4: " + url + "erpnext and " + url + "payments both hold the app erpnext"}},
@@ -63,24 +64,17 @@ func TestMisfits(t *testing.T) {
 	}
 }
 
-// TestERPNextAmongRequirements: what PyPI has by that name is not what is meant.
-func TestERPNextAmongRequirements(t *testing.T) {
-	r, lock := exampleReader(), exampleLock()
-	lock.Apps = append(lock.Apps[:1:1], lock.Apps[4])
-	at := lock.Apps[1].URL
-	for name, tree := range map[string]map[string]string{
-		"in requirements.txt": {"setup.py": "", "requirements.txt": "six\nERPNext >= 15\n"},
-		"in pyproject.toml":   {"pyproject.toml": "[project]\ndependencies = ['erpnext >= 15']\n"},
-		"not a package":       {"requirements.txt": "erpnext-price-estimation\n"},
+func TestFits(t *testing.T) {
+	for _, tc := range []struct {
+		version, wanted string
+		want            bool
+	}{
+		{"17.0.0-dev", ">=16.0.0-dev,<=17.0.0-dev", true}, {"17.0.0-dev", ">=16.0.0-dev,<17.0.0", false}, {"16.0.0-dev", ">=16.0.0", false},
+		{"16.0.0-dev", ">=15.0.0, <17.0.0", true}, {"15.20.0", "~=15.15", true}, {"16.0.0", "~=15.15", false}, {"15.15.9", "~=15.15.1", true},
+		{"15.16.0", "~=15.15.1", false}, {"15.3.0", "==15.3.0", true}, {"15.3.1", ">=15, ==15.3.0", false}, {"18.18.2", "^16.13 || >=18", true}, {"15.1.0", "", true}, {"15.1.0", "soon", true},
 	} {
-		tree["payments/__init__.py"], tree["payments/hooks.py"] = "__version__ = '1'", ""
-		r[at] = tree
-		want := "image.app-required"
-		if name == "not a package" {
-			want = "image.app-unpackaged"
-		}
-		if report := Check(t.Context(), r, lock); len(report) != 1 || report[0].Code != want {
-			t.Errorf("%s: %v", name, report)
+		if got := fits(tc.version, tc.wanted); got != tc.want {
+			t.Errorf("%s in %q: %v", tc.version, tc.wanted, got)
 		}
 	}
 }

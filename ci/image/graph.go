@@ -43,7 +43,7 @@ func (b *Builder) newGraph(lock release.Lock) *graph {
 				continue
 			}
 			modules[a.Name] = b.modules(a, tools)
-			if a.gitModules {
+			if a.gitModules != "" {
 				modules[a.Name] = b.modules(a, compilers)
 			}
 			g.rest = append(g.rest, modules[a.Name])

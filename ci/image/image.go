@@ -71,6 +71,7 @@ type Builder struct {
 	Observe func(progress.Event)
 
 	apps   []app
+	lock   release.Lock
 	packer *stage
 	native dagger.Platform
 	// slots has an element for every command that runs.
@@ -156,6 +157,7 @@ func (b *Builder) Build(ctx context.Context, lock release.Lock) (*Image, error) 
 		}
 		b.apps = list
 	}
+	b.lock = lock
 	m, err := newManifest(lock, b.Name)
 	if err != nil {
 		return nil, err

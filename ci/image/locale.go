@@ -40,7 +40,7 @@ for file in files:
     with open(file, "rb") as source, open(f"{folder}/{app}.mo", "wb") as target:
         write_mo(target, read_po(source))
 END
-find /tmp/locale -name '*.po' -print0 | PYTHONPATH=/tmp/babel xargs -0 -n 4 -P "$(nproc)" python3 /tmp/compile.py "$APP"
+find /tmp/locale -maxdepth 1 -name '*.po' -print0 | PYTHONPATH=/tmp/babel xargs -0 -n 4 -P "$(nproc)" python3 /tmp/compile.py "$APP"
 `
 	fetched := b.fetched(a)
 	return &stage{

@@ -27,7 +27,7 @@ func (b *Builder) Resolve(ctx context.Context, lock release.Lock) (release.Lock,
 	if err := side.Wait(); err != nil {
 		return lock, err
 	}
-	b.apps = list
+	b.apps, b.lock = list, lock
 	lock.Bases = bases.Bases
 	lock.Apps = make([]release.App, len(list))
 	for i, a := range list {

@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -36,7 +37,7 @@ func (b *Builder) resolvePackages(lock release.Lock, list []app, tools, compiler
 	}
 	for _, a := range w.sources {
 		needs = append(needs, b.fetched(a))
-		parts = append(parts, a.Name, entries(a.files, readsMetadata(a.Name)))
+		parts = append(parts, a.Name, entries(a.files, readsMetadata))
 		text += "uv pip compile --quiet --no-deps --excludes apps.txt " + a.Name + "/" + a.describedBy() + " >/dev/null || { echo '" + noMetadata + a.Name + "' >&2; exit 1; }\n"
 	}
 	switch {
@@ -73,11 +74,11 @@ func (b *Builder) resolvePackages(lock release.Lock, list []app, tools, compiler
 				folder = folder.WithNewFile(name, w.files[name])
 			}
 			for _, a := range w.sources {
-				folder = folder.WithDirectory(a.Name, in[b.fetched(a)].Directory(sourceDir), only(entries(a.files, readsMetadata(a.Name))))
+				folder = folder.WithDirectory(a.Name, in[b.fetched(a)].Directory(sourceDir), dagger.DirectoryWithDirectoryOpts{Exclude: notMetadata})
 			}
 			c := b.cached(toolbox(in[needs[0]]), "uv")
 			if needs[0] == compilers {
-				c = b.withGit(c, list)
+				c = b.withGit(c, list, w.addresses)
 			}
 			c = c.WithMountedDirectory("/tmp/requirements", folder).
 				WithWorkdir("/tmp/requirements").
@@ -98,8 +99,9 @@ type wanted struct {
 	sources []*app
 	// all are the files that have requirements, and first those of frappe.
 	all, first []string
-	// git says that some are at a commit.
-	git bool
+	// git says that some are at a commit, and addresses have those.
+	git       bool
+	addresses string
 }
 
 func wants(list []app) wanted {
@@ -117,6 +119,7 @@ func wants(list []app) wanted {
 	add(nil, "setuptools/requirements.in", buildRequirements)
 	for i := range list {
 		a := &list[i]
+		w.addresses += a.project.text + "\n" + a.legacy + "\n"
 		switch file := a.Name + "/" + a.describedBy(); {
 		case a.project.static():
 			add(a, file, a.project.text)
@@ -153,9 +156,14 @@ func notPackages(list []app) []string {
 			names = append(names, a.project.Project.Name)
 		}
 	}
+	// What can't be a name there is none.
+	names = slices.DeleteFunc(names, func(name string) bool { return !publicName.MatchString(name) })
 	slices.Sort(names)
 	return slices.Compact(names)
 }
+
+// publicName is PyPI's rule of names (PEP 508).
+var publicName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`)
 
 // noMetadata stands before the name of an app whose back end failed.
 const noMetadata = "no metadata: "

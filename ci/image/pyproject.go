@@ -17,18 +17,11 @@ type pyproject struct {
 	Project *requirements
 	// BuildSystem is the table [build-system].
 	BuildSystem struct{ Requires []string } `toml:"build-system"`
-	// Deploy is the table [deploy], with the Debian packages that the app needs, as
-	// Frappe Cloud installs them.
-	Deploy struct {
-		Dependencies struct{ Apt struct{ Packages any } }
-	}
-	// Tool is the table [tool], with what the app wants of other apps.
-	Tool struct {
-		Bench struct {
-			// FrappeDependencies are ranges of versions by app.
-			FrappeDependencies map[string]any `toml:"frappe-dependencies"`
-		}
-	}
+	// frappeDependencies are ranges of versions by app, as bench reads them, and
+	// apt the Debian packages that the app needs, as Frappe Cloud does. pip reads
+	// neither: in another form they are nothing.
+	frappeDependencies map[string]any
+	apt                []any
 }
 
 // requirements are the table [project], with what an app needs to run.
@@ -57,11 +50,21 @@ func parsePyproject(text string) (pyproject, error) {
 	if err != nil {
 		return p, fmt.Errorf("read pyproject.toml: %w", err)
 	}
+	p.frappeDependencies = table(tables, "tool", "bench", "frappe-dependencies")
+	p.apt, _ = table(tables, "deploy", "dependencies", "apt")["packages"].([]any)
 	// The decoder takes names in any case, and a [project.urls] for a [project].
 	if project, _ := tables["project"].(map[string]any); project == nil || len(project) > 0 && onlyTables(project) {
 		p.Project = nil
 	}
 	return p, nil
+}
+
+// table returns a table by its path; nil where there is none.
+func table(tables map[string]any, path ...string) map[string]any {
+	for _, name := range path {
+		tables, _ = tables[name].(map[string]any)
+	}
+	return tables
 }
 
 // onlyTables reports whether a table has nothing but tables in it.

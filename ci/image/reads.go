@@ -80,7 +80,7 @@ func runsScripts(description string) bool {
 
 var (
 	commandBreak = regexp.MustCompile(`&&|\|\||;`)
-	installer    = regexp.MustCompile(`^(cd \S+|(yarn|npm)( install| ci)?( -\S+)*|patch-package( -\S+)*|husky( install)?|is-ci|true|exit 0)$`)
+	installer    = regexp.MustCompile(`^(cd \S+|(yarn|npm)( install| ci)?( -\S+)*|patch-package( --(error-on-fail|error-on-warn|use-yarn|reverse))*|husky( install)?|is-ci|true|exit 0)$`)
 )
 
 // pythonOnly are the files that no front end reads. A change in them does not
@@ -107,19 +107,22 @@ func readsLink(name string) func(string) bool {
 	}
 }
 
-// readsMetadata reports whether a back end reads a file to tell what an app needs
-// to run: what readsLink names, which packages there are, and lists of
-// requirements wherever they are.
-func readsMetadata(name string) func(string) bool {
-	link := readsLink(name)
-	return func(p string) bool {
-		return link(p) || listOfRequirements.MatchString(p) || strings.Count(p, "/") == 1 && path.Base(p) == "__init__.py"
-	}
-}
+// notMetadata are the folders of an app that no back end reads to tell what the app
+// needs to run. Of the rest setup.py may read anything.
+var notMetadata = []string{".github", "node_modules", "*/node_modules", "*/public"}
 
-// listOfRequirements matches files that setup.py or [tool.setuptools.dynamic] may
-// name. Those that Frappe reads are none.
-var listOfRequirements = regexp.MustCompile(`(?i)require[^/]*(/[^/]+)?\.(txt|in)$|\.(cfg|toml)$`)
+// readsMetadata reports whether a back end may read a file.
+func readsMetadata(p string) bool {
+	parts := strings.SplitN(p, "/", 3)
+	for depth, pattern := range []string{parts[0], strings.Join(parts[:min(2, len(parts)-1)], "/")} {
+		for _, not := range notMetadata {
+			if matched, _ := path.Match(not, pattern); matched && len(parts) > depth+1 {
+				return false
+			}
+		}
+	}
+	return true
+}
 
 // topPackages are the top-level Python packages of an app: setuptools links
 // each by its name.

@@ -1,6 +1,15 @@
 package image
 
-import "testing"
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian/debiantest"
+)
 
 func TestRunsScripts(t *testing.T) {
 	for description, want := range map[string]bool{
@@ -15,5 +24,120 @@ func TestRunsScripts(t *testing.T) {
 		if got := runsScripts(description); got != want {
 			t.Errorf("%s: %v", description, got)
 		}
+	}
+}
+
+func TestReadsMetadata(t *testing.T) {
+	for path, want := range map[string]bool{
+		"setup.py": true, "app/VERSION": true, "app/config/version.py": true, "app/public.py": true, "requirements/run.txt": true, "app/public": true,
+		"app/public/js/a.js": false, "node_modules/a/setup.py": false, "app/node_modules/a.py": false, ".github/workflows/ci.yml": false, "app/x/public/a": true,
+	} {
+		if got := readsMetadata(path); got != want {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+}
+
+func TestGitModule(t *testing.T) {
+	for resolved, want := range map[string]bool{
+		`  resolved "git+https://github.com/acme/module#abc"`:                             true,
+		`  resolved "git+ssh://git@github.com/acme/module.git#abc"`:                       true,
+		`  resolved "https://github.com/acme/module#abc"`:                                 true,
+		`  resolved "https://example.com/acme/module.git#abc"`:                            true,
+		`  resolved "https://codeload.github.com/acme/module/tar.gz/abc"`:                 false,
+		`  resolved "https://github.com/acme/module/releases/download/v1/module.tgz#abc"`: false,
+		`  resolved "https://registry.yarnpkg.com/module/-/module-1.0.0.tgz#abc"`:         false,
+		`"module@https://github.com/acme/module":`:                                        false,
+	} {
+		if got := gitModule.MatchString("x:\n" + resolved + "\n  version \"1\"\n"); got != want {
+			t.Errorf("%s: %v", resolved, got)
+		}
+	}
+}
+
+// A token is there only where something of its owner is fetched.
+func TestOpens(t *testing.T) {
+	const app = "https://github.com/acme/app"
+	for addresses, want := range map[string]bool{
+		"gunicorn @ git+https://github.com/frappe/gunicorn@abc": false,
+		"lib @ git+https://github.com/Acme/lib@abc":             true,
+		"lib @ git+https://github.com/acme2/lib@abc":            false,
+		"lib @ git+ssh://git@github.com/acme/lib":               true,
+		"lib @ git+https://example.com/acme/lib":                false,
+		app + "/":                                               true,
+		"":                                                      false,
+	} {
+		if got := opens(app, addresses); got != want {
+			t.Errorf("%s: %v", addresses, got)
+		}
+	}
+}
+
+// TestFetchScript runs the step's script: where the repository that it keeps is
+// damaged, it is made anew.
+func TestFetchScript(t *testing.T) {
+	debiantest.Install(t, "git")
+	dir := t.TempDir()
+	origin := filepath.Join(dir, "origin")
+	git := func(args ...string) string {
+		t.Helper()
+		cmd := exec.Command("git", append([]string{"-C", origin, "-c", "user.name=a", "-c", "user.email=a@example.com"}, args...)...)
+		cmd.Env = append(os.Environ(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+os.DevNull)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %v\n%s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	if err := os.Mkdir(origin, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	git("init", "--quiet")
+	var commits []string
+	for _, text := range []string{"one", "two"} {
+		if err := os.WriteFile(filepath.Join(origin, "file"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		git("add", "file")
+		git("update-index", "--add", "--cacheinfo", "160000,"+strings.Repeat("ab", 20)+",ui")
+		git("commit", "--quiet", "--message", text)
+		commits = append(commits, git("rev-parse", "HEAD"))
+	}
+	git("config", "uploadpack.allowAnySHA1InWant", "true")
+	home, trust, source := filepath.Join(dir, "home"), filepath.Join(dir, "trust"), filepath.Join(dir, "source")
+	if err := errors.Join(os.Mkdir(home, 0o755), os.Mkdir(trust, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	script := strings.NewReplacer("/run/trust", trust, sourceDir, source).Replace(fetchScript)
+	run := func(what, commit, want string) {
+		t.Helper()
+		cmd := exec.Command("sh", "-euc", script)
+		cmd.Env = append(os.Environ(), "HOME="+home, "REPOSITORY=file://"+origin, "COMMIT="+commit, "GIT_TOKENS=", "GIT_LOOPBACK=")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", what, err, out)
+		}
+		text, err := os.ReadFile(filepath.Join(source, "file"))
+		if left, _ := os.ReadDir(filepath.Join(source, "ui")); err != nil || string(text) != want || len(left) > 0 {
+			t.Errorf("%s: %q, %v", what, text, err)
+		}
+		if _, err := os.Stat(filepath.Join(source, ".git")); err == nil {
+			t.Errorf("%s: the repository is in the source", what)
+		}
+	}
+	run("first", commits[0], "one")
+	run("the next commit", commits[1], "two")
+	run("the same again", commits[1], "two")
+	run("back", commits[0], "one")
+	kept := filepath.Join(home, "repository")
+	for what, damage := range map[string]string{
+		"a lock is left":   "touch shallow.lock refs/kept.lock",
+		"an empty ref":     ": >refs/kept",
+		"an empty object":  "find objects -type f -size -2 -exec sh -c 'chmod u+w \"$1\"; : >\"$1\"' sh {} \\;",
+		"nothing is whole": "rm -rf objects",
+	} {
+		if out, err := exec.Command("sh", "-euc", "cd \"$1\"\n"+damage, "sh", kept).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		run(what, commits[1], "two")
 	}
 }

@@ -15,8 +15,10 @@ import (
 var (
 	// directLine is a package at a commit, which has no hashes: the commit is one.
 	directLine = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])? @ (git\+\S+@([0-9a-f]{40})\S*)`)
-	// archiveLine is a package at an address.
+	// archiveLine is a package at an address. The name of an archive has the version
+	// behind the first dash, unless it is one of a host of git.
 	archiveLine = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])? @ https?://[^\s#]*/([^\s/#?]+)`)
+	archiveName = regexp.MustCompile(`^[A-Za-z0-9_.]+-([0-9][^-]*?)(-.*\.whl|\.tar\.[a-z0-9]+|\.zip)$`)
 	pinLine     = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([^\s;\\]+)`)
 	hashItem    = regexp.MustCompile(`--hash=([a-z0-9]+:[0-9a-f]+)`)
 )
@@ -33,7 +35,11 @@ func parseRequirements(text string) ([]release.Package, error) {
 			packages = append(packages, release.Package{Name: match[1], Version: match[2]})
 		case archiveLine.MatchString(line):
 			match := archiveLine.FindStringSubmatch(line)
-			packages = append(packages, release.Package{Name: match[1], Version: match[2]})
+			version := match[2]
+			if named := archiveName.FindStringSubmatch(version); named != nil {
+				version = named[1]
+			}
+			packages = append(packages, release.Package{Name: match[1], Version: version})
 		case directLine.MatchString(line):
 			match := directLine.FindStringSubmatch(line)
 			packages = append(packages, release.Package{Name: match[1], Version: match[3]})

@@ -30,8 +30,12 @@ func TestParseRequirements(t *testing.T) {
 			},
 		},
 		"an archive in place of a version": {
-			text: "six @ https://files.example/packages/six-1.16.0-py2.py3-none-any.whl#egg=six \\\n    --hash=sha256:aa01\n",
-			want: []release.Package{{Name: "six", Version: "six-1.16.0-py2.py3-none-any.whl", Hashes: []string{"sha256:aa01"}}},
+			text: "six @ https://files.example/packages/six-1.16.0-py2.py3-none-any.whl#egg=six \\\n    --hash=sha256:aa01\n" +
+				"py-vapid @ https://files.example/py_vapid-1.9.0.post1.tar.gz \\\n    --hash=sha256:aa02\nown @ https://git.example/acme/own/archive/main.zip \\\n    --hash=sha256:aa03\n",
+			want: []release.Package{
+				{Name: "six", Version: "1.16.0", Hashes: []string{"sha256:aa01"}}, {Name: "py-vapid", Version: "1.9.0.post1", Hashes: []string{"sha256:aa02"}},
+				{Name: "own", Version: "main.zip", Hashes: []string{"sha256:aa03"}},
+			},
 		},
 		"a branch in place of a version": {
 			text:  "gunicorn @ git+https://github.com/frappe/gunicorn@main\n",

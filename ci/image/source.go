@@ -18,12 +18,21 @@ func (b *Builder) source(a *app) *stage {
 	return &stage{
 		name: "app", of: a.Name, needs: []*stage{fetched}, inImage: true,
 		history: a.Name + " " + a.Ref + " " + a.Commit,
-		key:     keyOf("app", a.Name, a.CommittedAt.Unix(), exclude, packScript, entries(a.files, func(string) bool { return true })),
+		key:     keyOf(append([]any{"app", a.Name, a.CommittedAt.Unix(), exclude, packScript, entries(a.files, func(string) bool { return true })}, a.apart()...)...),
 		build:   func(_ *stage, in inputs) *dagger.Container { return in[fetched] },
 		pack: func(_ context.Context, c *dagger.Container) packing {
 			return packing{from: c.Directory(sourceDir), at: a.dir(), owner: owner, seconds: a.CommittedAt.Unix(), exclude: exclude}
 		},
 	}
+}
+
+// apart keeps the stages of an app with submodules apart from those of earlier
+// versions of this program, which fetched them and had them in no key.
+func (a *app) apart() []any {
+	if a.has(".gitmodules") {
+		return []any{"without submodules"}
+	}
+	return nil
 }
 
 // link is the stage with what makes an app known to the virtualenv: what an
@@ -39,9 +48,13 @@ mkdir /tmp/out
 (cd env && find bin lib -cnewer /tmp/before ! -type d ! -name '*.pyc' -print0 | tar --null --no-recursion -T - -c) | tar -x -C /tmp/out
 `
 	fetched := b.fetched(a)
+	parts := []any{"link", a.Name, tools.key, environment.key, text, entries(a.files, readsLink(a.Name)), topPackages(a.files)}
+	if !a.project.static() {
+		parts = append(parts, entries(a.files, readsMetadata))
+	}
 	return &stage{
 		name: "link", of: a.Name, needs: []*stage{tools, environment, fetched},
-		key: keyOf("link", a.Name, tools.key, environment.key, text, entries(a.files, readsLink(a.Name)), topPackages(a.files)),
+		key: keyOf(parts...),
 		build: func(s *stage, in inputs) *dagger.Container {
 			c := toolbox(in[tools]).
 				WithMountedDirectory(benchDir+"/env", in[environment].Directory(benchDir+"/env")).

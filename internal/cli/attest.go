@@ -11,6 +11,7 @@ import (
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/attest"
 	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
+	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
 	"github.com/desiredeffect/erpnext-pipeline/ci/smoketest"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 )
@@ -53,18 +54,31 @@ func contents(repository string, b built) attest.Contents {
 	}
 }
 
+// smokeTestOf returns the report beside an image; nil where there is none.
+func smokeTestOf(ctx context.Context, target registry.Target, reference name.Digest) (*smoketest.Report, error) {
+	known, err := attest.Attached(ctx, reference, smoketest.ArtifactType, target.Options(ctx)...)
+	if err != nil {
+		return nil, fmt.Errorf("look for a smoke test: %w", err)
+	}
+	var report smoketest.Report
+	if known == nil || json.Unmarshal(known, &report) != nil {
+		return nil, nil
+	}
+	return &report, nil
+}
+
 // smokeTest makes a site from the image, unless that was done with this very
 // image. The result is kept beside the image, also that the test was skipped.
 func (p pusher) smokeTest(ctx context.Context, b built, reference name.Digest) (string, error) {
-	known, err := attest.Attached(ctx, reference, smoketest.ArtifactType, p.target.Options(ctx)...)
+	known, err := smokeTestOf(ctx, p.target, reference)
 	if err != nil {
-		return "", fmt.Errorf("look for a smoke test: %w", err)
+		return "", err
+	}
+	if known != nil && (!known.Skipped || p.skipSmokeTest) {
+		p.log.Info().Time("at", known.At).Msg("the image is " + known.Word())
+		return known.Word(), nil
 	}
 	var report smoketest.Report
-	if known != nil && json.Unmarshal(known, &report) == nil && (!report.Skipped || p.skipSmokeTest) {
-		p.log.Info().Time("at", report.At).Msg("the image is " + report.Word())
-		return report.Word(), nil
-	}
 	if p.skipSmokeTest {
 		report = smoketest.Report{Digest: reference.DigestStr(), At: time.Now().UTC(), Skipped: true}
 	} else if report, err = p.runSmokeTest(ctx, b, reference); err != nil {

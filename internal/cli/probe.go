@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
+
 	"github.com/desiredeffect/erpnext-pipeline/ci/apps"
 	"github.com/desiredeffect/erpnext-pipeline/ci/image"
 	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
@@ -60,7 +62,7 @@ func (c *cli) probe(ctx context.Context, in inputs, target registry.Target, need
 		pushing = slices.DeleteFunc(pushing, func(p problem.Problem) bool { return p.Code == registry.CodeTaken })
 	}
 	if taken := slices.IndexFunc(pushing, func(p problem.Problem) bool { return p.Code == registry.CodeTaken }); taken >= 0 && len(refs) == 0 && need&config.Deploy != 0 {
-		if found.pushed, found.lock = pushedBefore(ctx, target, newLock(in.config, found.apps)); found.pushed != nil {
+		if found.pushed, found.lock = pushedBefore(ctx, target, newLock(in.config, found.apps), in.config.Image); found.pushed != nil {
 			pushing = slices.Delete(pushing, taken, taken+1)
 		}
 	}
@@ -94,9 +96,13 @@ func (c *cli) resolveRefs(ctx context.Context, in inputs) ([]release.App, proble
 }
 
 // pushedBefore returns the image of a lock's version, and its lock, if it was pushed
-// before from the same source.
-func pushedBefore(ctx context.Context, target registry.Target, lock release.Lock) (*release.Image, release.Lock) {
-	image, _, err := registry.Find(ctx, target, lock.SiteVersion)
+// before from the same source, and smoke-tested. Where another date or several
+// platforms are asked for, only a build can tell whether it is the same.
+func pushedBefore(ctx context.Context, target registry.Target, lock release.Lock, options image.Options) (*release.Image, release.Lock) {
+	if len(options.Platforms) > 1 || !options.PackagesAsOf.IsZero() {
+		return nil, lock
+	}
+	found, _, err := registry.Find(ctx, target, lock.SiteVersion)
 	if err != nil {
 		return nil, lock
 	}
@@ -104,7 +110,16 @@ func pushedBefore(ctx context.Context, target registry.Target, lock release.Lock
 	if err != nil || !pushed.SameSource(lock) {
 		return nil, lock
 	}
-	return &image, pushed
+	reference, err := name.NewDigest(target.Repository() + "@" + found.Digest)
+	if err != nil {
+		return nil, lock
+	}
+	report, err := smokeTestOf(ctx, target, reference)
+	if err != nil || report == nil || report.Skipped {
+		return nil, lock
+	}
+	found.SmokeTest = report.Word()
+	return &found, pushed
 }
 
 // inspect looks at the host.

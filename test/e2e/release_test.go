@@ -99,7 +99,9 @@ func (u *user) releaseMigrates(t *testing.T) {
 	// What was pushed from the same commits is put live as it is, and from others it
 	// is another version.
 	second := apps.Version1().With("erpnext", "v15.1.1")
-	pushed := u.must(u.command("push", "2.0.0", second, "--skip-smoke-test")...)
+	u.must(u.command("push", "1.9.0", second, "--skip-smoke-test")...)
+	u.fails(u.command("plan", "1.9.0", second), cli.ExitUsage, "1.9.0: is released already")
+	pushed := u.must(u.command("push", "2.0.0", second)...)
 	u.fails(u.command("plan", "2.0.0", second.With("erpnext", "v15.1.2")), cli.ExitUsage, "2.0.0: is released already")
 	code, out, errs := u.run(u.command("release", "2.0.0", second, "--yes")...)
 	if code != 0 || out != pushed || !strings.Contains(errs, "pushed before, from the same commits") {

@@ -33,12 +33,13 @@ var shapes = []shape{
 with open("requirements.txt") as f:
     install_requires = f.read().strip().split("\n")
 
-from two_way_match import __version__ as version
+from two_way_match.about import version
 
 setup(name="two_way_match", version=version, packages=find_packages(), include_package_data=True, install_requires=install_requires)
 `,
-		"requirements.txt": "frappe\n# of ours\niniconfig>=2,<3\n",
-		".gitmodules":      "[submodule \"ui\"]\n\tpath = ui\n\turl = http://127.0.0.1:1/acme/ui\n",
+		"two_way_match/about.py": "version = \"0.0.1\"\n",
+		"requirements.txt":       "frappe\n# of ours\niniconfig>=2,<3\n",
+		".gitmodules":            "[submodule \"ui\"]\n\tpath = ui\n\turl = http://127.0.0.1:1/acme/ui\n",
 	}, "ui", []string{"iniconfig"}},
 	{"acme/by_poetry", "by_poetry", map[string]string{
 		"pyproject.toml": `[tool.poetry]
@@ -184,7 +185,7 @@ build-backend = "flit_core.buildapi"
 				t.Errorf("%s of %s is not locked", p, s.name)
 			}
 		}
-		if strings.Contains(string(text), `\n`+s.name+"==") {
+		if strings.Contains(string(text), `\n`+strings.ReplaceAll(s.name, "_", "-")+"==") {
 			t.Errorf("%s is locked as if it were PyPI's", s.name)
 		}
 	}
@@ -202,5 +203,5 @@ build-backend = "flit_core.buildapi"
 	u.fails(u.command("build", "1.0.1", append(selection, apps.Ref{Owner: "acme", Name: "broken", Ref: "main"})), cli.ExitUsage,
 		"broken main: its setup.py does not tell what the app needs to run", "No module named 'frappe'")
 	u.environ = append(u.environ, "APT_PACKAGES=tree-of-nowhere -tree")
-	u.fails(u.command("build", "1.0.2", selection), cli.ExitUsage, "APT_PACKAGES: asks for the Debian package tree-of-nowhere, which the Debian of the image does not have")
+	u.fails(u.command("build", "1.0.2", selection), cli.ExitUsage, "APT_PACKAGES: the Debian of the image does not have the package tree-of-nowhere")
 }
