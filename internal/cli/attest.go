@@ -61,10 +61,10 @@ func smokeTestOf(ctx context.Context, target registry.Target, reference name.Dig
 		return nil, fmt.Errorf("look for a smoke test: %w", err)
 	}
 	var report smoketest.Report
-	if known == nil || json.Unmarshal(known, &report) != nil {
-		return nil, nil
+	if known != nil && json.Unmarshal(known, &report) == nil {
+		return &report, nil
 	}
-	return &report, nil
+	return nil, nil
 }
 
 // smokeTest makes a site from the image, unless that was done with this very
