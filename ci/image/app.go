@@ -89,51 +89,49 @@ func surveyOne(ctx context.Context, reader Reader, one release.App) (app, error)
 	if a.Name, err = packageOf(one.URL, a.files); err != nil {
 		return a, err
 	}
-	var module, node, project string
+	wanted := []string{a.Name + "/__init__.py", a.Name + "/hooks.py", "pyproject.toml", "requirements.txt"}
+	texts := make([]string, len(a.files))
 	side, ctx := errgroup.WithContext(ctx)
-	for name, text := range map[string]*string{
-		a.Name + "/__init__.py": &module, a.Name + "/hooks.py": &a.hooks, "pyproject.toml": &project, "requirements.txt": &a.legacy,
-		"package.json": &node,
-	} {
-		at := slices.IndexFunc(a.files, func(f apps.File) bool { return f.Path == name })
-		if at < 0 {
+	for i, f := range a.files {
+		if !slices.Contains(wanted, f.Path) && !describesModules(f.Path) {
 			continue
 		}
 		side.Go(func() (err error) {
-			if *text, err = reader.Read(ctx, one, a.files[at]); err != nil {
-				return fmt.Errorf("read %s: %w", name, err)
+			if texts[i], err = reader.Read(ctx, one, f); err != nil {
+				return fmt.Errorf("read %s: %w", f.Path, err)
 			}
 			return nil
 		})
 	}
-	locks, descriptions := make([]string, len(a.files)), make([]string, len(a.files))
-	for i, f := range a.files {
-		into := map[string]*string{"yarn.lock": &locks[i], "package.json": &descriptions[i]}[path.Base(f.Path)]
-		if into != nil && readsModules(f.Path) {
-			side.Go(func() (err error) {
-				*into, err = reader.Read(ctx, one, f)
-				return err
-			})
-		}
-	}
 	if err := side.Wait(); err != nil {
 		return a, err
 	}
-	a.scripted = slices.ContainsFunc(descriptions, runsScripts)
-	a.gitModules = strings.Join(gitModule.FindAllString(strings.Join(locks, "\n"), -1), "\n")
-	match := versionLine.FindStringSubmatch(module)
+	byPath, locks := map[string]string{}, ""
+	for i, f := range a.files {
+		byPath[f.Path] = texts[i]
+		switch {
+		case !describesModules(f.Path):
+		case path.Base(f.Path) == "yarn.lock":
+			locks += texts[i] + "\n"
+		default:
+			a.scripted = a.scripted || runsScripts(texts[i])
+		}
+	}
+	a.gitModules = strings.Join(gitModule.FindAllString(locks, -1), "\n")
+	a.hooks, a.legacy = byPath[a.Name+"/hooks.py"], byPath["requirements.txt"]
+	match := versionLine.FindStringSubmatch(byPath[a.Name+"/__init__.py"])
 	if match == nil {
 		return a, fmt.Errorf("no __version__ in %s/__init__.py", a.Name)
 	}
 	a.Version = match[1]
-	if a.project, err = parsePyproject(project); err != nil {
+	if a.project, err = parsePyproject(byPath["pyproject.toml"]); err != nil {
 		return a, err
 	}
 	if a.project.static() {
 		a.legacy = ""
 	}
 	a.requires = requiredApps(a.hooks)
-	if node != "" {
+	if node := byPath["package.json"]; node != "" {
 		var description struct {
 			Scripts map[string]string
 			// Engines was a list once.
@@ -149,6 +147,12 @@ func surveyOne(ctx context.Context, reader Reader, one release.App) (app, error)
 		}
 	}
 	return a, nil
+}
+
+// describesModules reports whether a file says which node modules an app has, and
+// what runs when they are installed.
+func describesModules(p string) bool {
+	return readsModules(p) && (path.Base(p) == "yarn.lock" || path.Base(p) == "package.json")
 }
 
 // packageOf returns the package of an app: the folder that has hooks.py.

@@ -23,9 +23,7 @@ type graph struct {
 // newGraph lays out the stages of a complete lock. Nothing runs.
 func (b *Builder) newGraph(lock release.Lock) *graph {
 	g := &graph{assets: map[string]*stage{}, fronts: map[string]*stage{}, locales: map[string]*stage{}}
-	if b.packer == nil {
-		b.packer = b.newPacker(lock)
-	}
+	b.usePacker(lock)
 	g.rest = append(g.rest, b.packer)
 	var nativeTools, nativeEnvironment *stage
 	for _, platform := range b.Platforms {
@@ -42,10 +40,11 @@ func (b *Builder) newGraph(lock release.Lock) *graph {
 			if !a.has("package.json") {
 				continue
 			}
-			modules[a.Name] = b.modules(a, tools)
+			in := tools
 			if a.gitModules != "" {
-				modules[a.Name] = b.modules(a, compilers)
+				in = compilers
 			}
+			modules[a.Name] = b.modules(a, in)
 			g.rest = append(g.rest, modules[a.Name])
 			if a.servesModules() {
 				served[a.Name] = b.served(a, modules[a.Name])

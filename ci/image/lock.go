@@ -33,9 +33,7 @@ func (b *Builder) Resolve(ctx context.Context, lock release.Lock) (release.Lock,
 	for i, a := range list {
 		lock.Apps[i] = a.App
 	}
-	if b.packer == nil {
-		b.packer = b.newPacker(lock)
-	}
+	b.usePacker(lock)
 	tools := b.newTools(lock, b.native)
 	packages := b.resolvePackages(lock, list, tools, b.newCompilers(lock, tools))
 	kept, err := b.keep(ctx, packages)

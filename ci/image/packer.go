@@ -8,6 +8,13 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
 
+// usePacker makes the stage that fetches and packs the only one of the build.
+func (b *Builder) usePacker(lock release.Lock) {
+	if b.packer == nil {
+		b.packer = b.newPacker(lock)
+	}
+}
+
 // newPacker is the stage with what fetches sources and makes layers.
 func (b *Builder) newPacker(lock release.Lock) *stage {
 	text := install("ca-certificates", "git", "isal", "libdeflate-tools", "openssl") + noTrustUpdates

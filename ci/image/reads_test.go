@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian/debiantest"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/github/githubtest"
 )
 
 func TestRunsScripts(t *testing.T) {
@@ -78,32 +79,16 @@ func TestOpens(t *testing.T) {
 func TestFetchScript(t *testing.T) {
 	debiantest.Install(t, "git")
 	dir := t.TempDir()
-	origin := filepath.Join(dir, "origin")
-	git := func(args ...string) string {
-		t.Helper()
-		cmd := exec.Command("git", append([]string{"-C", origin, "-c", "user.name=a", "-c", "user.email=a@example.com"}, args...)...)
-		cmd.Env = append(os.Environ(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+os.DevNull)
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v: %v\n%s", args, err, out)
-		}
-		return strings.TrimSpace(string(out))
-	}
-	if err := os.Mkdir(origin, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	git("init", "--quiet")
+	repository := githubtest.New(t, dir, "acme/app")
+	origin := filepath.Join(dir, "acme", "app.git")
 	var commits []string
 	for _, text := range []string{"one", "two"} {
-		if err := os.WriteFile(filepath.Join(origin, "file"), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		git("add", "file")
-		git("update-index", "--add", "--cacheinfo", "160000,"+strings.Repeat("ab", 20)+",ui")
-		git("commit", "--quiet", "--message", text)
-		commits = append(commits, git("rev-parse", "HEAD"))
+		commits = append(commits, repository.CommitEntries("main", githubtest.Entry{Path: "file", Text: text},
+			githubtest.Entry{Path: "ui", Mode: "160000", Text: strings.Repeat("ab", 20)}))
 	}
-	git("config", "uploadpack.allowAnySHA1InWant", "true")
+	if out, err := exec.Command("git", "--git-dir", origin, "config", "uploadpack.allowAnySHA1InWant", "true").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 	home, trust, source := filepath.Join(dir, "home"), filepath.Join(dir, "trust"), filepath.Join(dir, "source")
 	if err := errors.Join(os.Mkdir(home, 0o755), os.Mkdir(trust, 0o755)); err != nil {
 		t.Fatal(err)

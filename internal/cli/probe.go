@@ -59,11 +59,10 @@ func (c *cli) probe(ctx context.Context, in inputs, target registry.Target, need
 	if need&config.Deploy == 0 {
 		// The same image may be pushed again: only the build can tell, and the
 		// push refuses another one under the same version.
-		pushing = slices.DeleteFunc(pushing, func(p problem.Problem) bool { return p.Code == registry.CodeTaken })
-	}
-	if taken := slices.IndexFunc(pushing, func(p problem.Problem) bool { return p.Code == registry.CodeTaken }); taken >= 0 && len(refs) == 0 && need&config.Deploy != 0 {
+		pushing = slices.DeleteFunc(pushing, isTaken)
+	} else if slices.ContainsFunc(pushing, isTaken) && len(refs) == 0 {
 		if found.pushed, found.lock = pushedBefore(ctx, target, newLock(in.config, found.apps), in.config.Image); found.pushed != nil {
-			pushing = slices.Delete(pushing, taken, taken+1)
+			pushing = slices.DeleteFunc(pushing, isTaken)
 		}
 	}
 	report.Add(refs...)
@@ -75,6 +74,8 @@ func (c *cli) probe(ctx context.Context, in inputs, target registry.Target, need
 	}
 	return found, report.Err()
 }
+
+func isTaken(p problem.Problem) bool { return p.Code == registry.CodeTaken }
 
 // resolveRefs turns every ref into a commit, and looks whether the apps fit
 // together. Warnings are logged.
