@@ -1,12 +1,16 @@
 package localengine
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/engine"
 )
@@ -62,8 +66,35 @@ func engineConfig(mirror string) map[string]any {
 			"docker.io": map[string]any{"mirrors": []string{mirror}},
 			mirror:      map[string]any{"http": true},
 		},
-		"gc": map[string]any{"reservedSpace": "5GB", "maxUsedSpace": "20GB", "minFreeSpace": "5%"},
+		// Dagger 0.19.10 collects garbage a minute after it starts and after each
+		// session, and takes files of a container that runs along. See makeRoom.
+		"gc": map[string]any{"enabled": false},
 	}
+}
+
+// mostKept is how large an engine's cache may be, in bytes, when the engine starts.
+const mostKept = 20e9
+
+// makeRoom empties the cache of an engine that does not run, where it has grown
+// larger than some bytes. It reports whether it did.
+func (e *Engine) makeRoom(ctx context.Context, most int64) (bool, error) {
+	root := filepath.Join(e.dir, "state")
+	out, err := exec.CommandContext(ctx, "du", "--summarize", "--block-size=1", root).Output()
+	if err != nil {
+		return false, fmt.Errorf("measure the engine's cache: %w", err)
+	}
+	text, _, _ := strings.Cut(string(out), "\t")
+	size, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return false, fmt.Errorf("measure the engine's cache: %w", err)
+	}
+	if size <= most {
+		return false, nil
+	}
+	if err := os.RemoveAll(root); err != nil {
+		return false, fmt.Errorf("empty the engine's cache: %w", err)
+	}
+	return true, os.Mkdir(root, 0o700)
 }
 
 func (e *Engine) socket() string { return filepath.Join(e.dir, "engine.sock") }

@@ -197,8 +197,6 @@ func (e *Engine) joinOrStart(ctx context.Context, log zerolog.Logger) error {
 		return err
 	}
 	defer deciding.release()
-	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("no answer within %s", startTimeout))
-	defer cancel()
 	previous, err := readState(e.dir)
 	if err != nil {
 		return err
@@ -207,6 +205,18 @@ func (e *Engine) joinOrStart(ctx context.Context, log zerolog.Logger) error {
 	if err != nil {
 		return err
 	}
+	if running != nil {
+		emptied, err := e.makeRoom(ctx, mostKept)
+		if err != nil {
+			running.release()
+			return err
+		}
+		if emptied {
+			log.Info().Msg("the engine's cache had grown too large and begins anew")
+		}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("no answer within %s", startTimeout))
+	defer cancel()
 	if running == nil {
 		e.state = previous
 		answers, err := e.await(ctx)
