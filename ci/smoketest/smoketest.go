@@ -181,7 +181,10 @@ func installable(apps []App) (install []string, left map[string]string) {
 func words(o Options) string {
 	var lines []string
 	for _, s := range o.Secrets {
-		// A short word is in every image. Of a key in PEM, a line is enough.
+		// A word is in every image. Of a key in PEM, a line is enough.
+		if s.Guessable() {
+			continue
+		}
 		value := s.Reveal()
 		for line := range strings.Lines(value) {
 			line = strings.TrimSpace(line)

@@ -50,8 +50,8 @@ func TestWords(t *testing.T) {
 		want    string
 	}{
 		"secrets that are long enough": {
-			Options{Secrets: []secret.Secret{secret.New("ghp_0123456789"), secret.New("admin"), {}, secret.New("eightchr")}},
-			"ghp_0123456789\neightchr",
+			Options{Secrets: []secret.Secret{secret.New("ghp_0123456789"), secret.New("administrator"), secret.New("supervisor"), {}, secret.New("eightch8")}},
+			"ghp_0123456789\neightch8",
 		},
 		"a key of many lines can't be a word": {Options{Secrets: []secret.Secret{secret.New("-----BEGIN KEY-----\nabcdefgh\n")}}, ""},
 		"the last line but one of each certificate": {

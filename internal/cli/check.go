@@ -33,6 +33,9 @@ func (c *cli) check(ctx context.Context, global *globalFlags) error {
 	if in.config.Lock.Wkhtmltopdf == nil && need&config.Build != 0 {
 		c.log.Warn().Str("fix", "WKHTMLTOPDF_URL=patched").Msg("the image has Debian's wkhtmltopdf, which is not patched: PDFs get neither headers nor footers")
 	}
+	for _, name := range in.config.Guessable() {
+		c.log.Warn().Str("fix", "take 16 or more characters by chance").Msg(name + " may be a word, which others can guess; it is masked only where it stands for itself")
+	}
 	if err != nil {
 		return err
 	}

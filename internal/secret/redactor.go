@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -27,7 +28,9 @@ const (
 // hands everything else on to the writer behind it. It finds a value that is
 // split over several writes, and a value in its usual disguises: base64 (at
 // any offset, so also within "user:password"), percent-encoding, a JSON
-// string, and each long line of a value of many lines.
+// string, and each long line of a value of many lines. A value that can be guessed
+// ([Secret.Guessable]) is masked where it stands for itself, not within a longer
+// word: for the password admin, Administrator stays as it is.
 //
 // Bytes at the end of a write that could be the beginning of a value are held
 // back until the next write or [Redactor.Flush] tells. Values shorter than
@@ -36,6 +39,10 @@ type Redactor struct {
 	mu       sync.Mutex
 	out      io.Writer
 	patterns [][]byte
+	// words are those of them that are found as whole words only.
+	words map[string]bool
+	// before is what stood in front of pending.
+	before byte
 	// longest is the length of the longest pattern.
 	longest int
 	// firsts says for each byte whether a pattern begins with it.
@@ -51,7 +58,7 @@ type Redactor struct {
 
 // NewRedactor makes a redactor in front of a writer.
 func NewRedactor(out io.Writer, secrets ...Secret) *Redactor {
-	r := &Redactor{out: out}
+	r := &Redactor{out: out, words: map[string]bool{}}
 	r.Add(secrets...)
 	return r
 }
@@ -62,6 +69,9 @@ func (r *Redactor) Add(secrets ...Secret) {
 	defer r.mu.Unlock()
 	for _, s := range secrets {
 		r.patterns = append(r.patterns, disguises(s.Reveal())...)
+		if s.Guessable() {
+			r.words[s.Reveal()] = true
+		}
 	}
 	slices.SortFunc(r.patterns, bytes.Compare)
 	r.patterns = slices.CompactFunc(r.patterns, bytes.Equal)
@@ -76,7 +86,7 @@ func (r *Redactor) Add(secrets ...Secret) {
 func (r *Redactor) Redact(text string) string {
 	var out strings.Builder
 	r.mu.Lock()
-	one := &Redactor{out: &out, patterns: slices.Clone(r.patterns), longest: r.longest, firsts: r.firsts}
+	one := &Redactor{out: &out, patterns: slices.Clone(r.patterns), words: maps.Clone(r.words), longest: r.longest, firsts: r.firsts}
 	r.mu.Unlock()
 	_, _ = one.Write([]byte(text))
 	_ = one.Flush()
@@ -176,15 +186,16 @@ func (r *Redactor) Flush() error {
 }
 
 // undecided returns the offset from which on pending could be the beginning of
-// a value that is not all there yet; the length of pending if there is none.
+// a value that is not all there yet, or a word that goes on; the length of pending if there is none.
 func (r *Redactor) undecided() int {
-	for i := max(0, len(r.pending)-r.longest+1); i < len(r.pending); i++ {
+	for i := max(0, len(r.pending)-r.longest); i < len(r.pending); i++ {
 		if !r.firsts[r.pending[i]] {
 			continue
 		}
 		tail := r.pending[i:]
 		for _, p := range r.patterns {
-			if len(tail) < len(p) && bytes.HasPrefix(p, tail) {
+			// Behind a word, the next byte tells whether it ends there.
+			if (len(tail) < len(p) || len(tail) == len(p) && r.words[string(p)]) && bytes.HasPrefix(p, tail) {
 				return i
 			}
 		}
@@ -201,11 +212,26 @@ func (r *Redactor) spans() []span {
 			if i < 0 {
 				break
 			}
-			found = append(found, span{from + i, from + i + len(p)})
+			if at := (span{from + i, from + i + len(p)}); !r.words[string(p)] || r.isWord(at) {
+				found = append(found, at)
+			}
 			from += i + 1
 		}
 	}
 	return merge(found)
+}
+
+// isWord reports whether a part of pending is no part of a longer word.
+func (r *Redactor) isWord(s span) bool {
+	before := r.before
+	if s.start > 0 {
+		before = r.pending[s.start-1]
+	}
+	return !isLetterOrDigit(before) && (s.end == len(r.pending) || !isLetterOrDigit(r.pending[s.end]))
+}
+
+func isLetterOrDigit(b byte) bool {
+	return '0' <= b && b <= '9' || 'A' <= b && b <= 'Z' || 'a' <= b && b <= 'z'
 }
 
 // merge sorts spans and makes one of those that overlap or touch.
@@ -277,6 +303,9 @@ func (r *Redactor) give(upTo int, spans []span) error {
 
 // drop forgets pending up to an offset.
 func (r *Redactor) drop(hold int) {
+	if hold > 0 {
+		r.before = r.pending[hold-1]
+	}
 	r.pending = append(r.pending[:0], r.pending[hold:]...)
 	r.given = max(0, r.given-hold)
 }

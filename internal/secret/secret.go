@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
+	"unicode"
 )
 
 // Mask is what stands in place of a secret's value.
@@ -41,6 +43,13 @@ func (s Secret) Reveal() string {
 
 // IsSet reports whether there is a value.
 func (s Secret) IsSet() bool { return s.value != nil }
+
+// Guessable reports whether the value may be a word of everyday text, such as admin:
+// letters alone, fewer than 16 of them.
+func (s Secret) Guessable() bool {
+	value := s.Reveal()
+	return len(value) < 16 && strings.IndexFunc(value, func(r rune) bool { return !unicode.IsLetter(r) }) < 0
+}
 
 // String returns the mask, or nothing for an unset secret.
 func (s Secret) String() string {
