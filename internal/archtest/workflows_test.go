@@ -180,8 +180,8 @@ const (
 var changes = map[string]*regexp.Regexp{
 	releaseStep: regexp.MustCompile(`^version=\$\{VERSION#site-v\}
 if \[ -z "\$version" \]; then echo "no version in: \$VERSION" >&2; exit 2; fi
-case "\$COMMAND" in
-(  [a-z]+\) exec "\$RUNNER_TEMP/pipeline" release --yes [^;&|\n]* ;;\n)+` +
+case "\$\{COMMAND:-deploy\}" in
+(  [a-z]+\) exec "\$RUNNER_TEMP/pipeline" (deploy|release) --yes [^;&|\n]* ;;\n)+` +
 		`  \*\) echo "unknown command: \$COMMAND" >&2; exit 2 ;;
 esac
 $`),
@@ -386,7 +386,7 @@ func TestReleasesRunOneAtATime(t *testing.T) {
 // name of a tag, and no name begins both with "site-v" and with "v".
 func TestTagsReleaseEitherSiteOrTool(t *testing.T) {
 	startedBy := map[string][]string{
-		deployWorkflow: {"workflow_call"},
+		deployWorkflow: {"workflow_dispatch", "workflow_call"},
 		"hotfix.yml":   {"workflow_dispatch"},
 		"rollback.yml": {"workflow_dispatch"},
 		"release.yml":  {"push"},

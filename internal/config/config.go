@@ -162,7 +162,7 @@ func (c Config) Secrets() []secret.Secret {
 			all = append(all, v.value)
 		}
 	}
-	more := []secret.Secret{c.SigningKey.PEM}
+	more := append([]secret.Secret{c.SigningKey.PEM}, passwordsIn(c.Target.Secrets["EXTRA_CONFIG"])...)
 	for _, mirror := range []secret.Secret{c.Image.Mirrors.PyPI, c.Image.Mirrors.NPM, c.Image.Mirrors.Apt} {
 		more = append(more, mirror, credentials(mirror))
 	}
@@ -172,6 +172,18 @@ func (c Config) Secrets() []secret.Secret {
 		}
 	}
 	return all
+}
+
+// Guessable returns the names of the passwords and tokens that a guess finds, in
+// order.
+func (c Config) Guessable() []string {
+	var names []string
+	for _, k := range schema(newConfig()) {
+		if value, ok := c.Secret(k.Name); k.Secret && ok && value.Guessable() {
+			names = append(names, k.Name)
+		}
+	}
+	return names
 }
 
 // addVariables has the target know the values of names that compose files may

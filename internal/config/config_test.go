@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -236,7 +237,7 @@ func TestDefaultsOfARelease(t *testing.T) {
 func TestValuesByName(t *testing.T) {
 	w := newWorld(t)
 	w.environ = append(w.environ, "WIKI_TOKEN=wiki-token", "TRAEFIK_LEVEL=INFO", "UNASKED=x")
-	w.write(".env", enough+"PAT_DESIRED_EFFECT=ghp_token\n")
+	w.write(".env", enough+"PAT_DESIRED_EFFECT=ghp_token\nEXTRA_CONFIG='{\"mail_password\": \"mail-pw\", \"mail_server\": \"smtp.example.com\"}'\n")
 	config, report := w.load(Build, "WIKI_TOKEN", "TRAEFIK_LEVEL", "NOT_SET")
 	if len(report) > 0 {
 		t.Fatalf("problems:\n%s", rendered(t, report))
@@ -276,7 +277,14 @@ func TestValuesByName(t *testing.T) {
 	for _, s := range config.Secrets() {
 		values = append(values, s.Reveal())
 	}
-	if got, want := strings.Join(values, ","), "adm$in pw,root-pw,ghp_token,ghp_token,wiki-token"; got != want {
+	if got := config.Guessable(); got != nil {
+		t.Errorf("can be guessed: %q", got)
+	}
+	w.environ = append(w.environ, "DB_ROOT_PASSWORD=frappe", "REGISTRY_USERNAME=word", "REGISTRY_PASSWORD=abcdefghijklmnop")
+	if config, _ := w.load(0); !slices.Equal(config.Guessable(), []string{"DB_ROOT_PASSWORD"}) {
+		t.Errorf("can be guessed: %q", config.Guessable())
+	}
+	if got, want := strings.Join(values, ","), `adm$in pw,root-pw,ghp_token,{"mail_password": "mail-pw", "mail_server": "smtp.example.com"},ghp_token,wiki-token,mail-pw`; got != want {
 		t.Errorf("the secrets are %q, want %q", got, want)
 	}
 }
@@ -468,6 +476,10 @@ func TestBadValues(t *testing.T) {
 		{"REGISTRY", "bot@registry.example.com", `is "bot@registry.example.com", which is not the name of a host | write host or host:port; a path belongs into IMAGE_NAME`},
 		{"REGISTRY_USERNAME", "bot", `is set, but REGISTRY_PASSWORD is not | set REGISTRY_PASSWORD as well, or neither`},
 		{"REGISTRY_PASSWORD", "pw", `is set, but REGISTRY_USERNAME is not | set REGISTRY_USERNAME as well, or neither`},
+		{"EXTRA_CONFIG", "{\"a\": 1,\n \"mail_password\": hunter2}", `is not JSON from line 2, character 19 on | write an object, for instance {"mail_server": "smtp.example.com"}`},
+		{"EXTRA_CONFIG", `["hunter2"]`, `is no JSON object | write an object, for instance {"mail_server": "smtp.example.com"}`},
+		{"EXTRA_CONFIG", "null", `is no JSON object | write an object, for instance {"mail_server": "smtp.example.com"}`},
+		{"EXTRA_CONFIG", `{"maintenance_mode": 0}`, `sets maintenance_mode | leave it out: a release closes sites and opens them, one at a time`},
 		{"RESTIC_PASSWORD", "pw", `is set, but RESTIC_REPOSITORY is not | set RESTIC_REPOSITORY as well, or neither`},
 		{"DEPLOY_HOST", "deploy@erp.example.com", `is "deploy@erp.example.com", which is not the name of a host | write a host name or an IP address; the port belongs into DEPLOY_PORT, the user into DEPLOY_USER`},
 		{"DEPLOY_HOST", "erp.example.com:22", `is "erp.example.com:22", which is not the name of a host | write a host name or an IP address; the port belongs into DEPLOY_PORT, the user into DEPLOY_USER`},

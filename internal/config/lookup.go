@@ -189,6 +189,12 @@ func (l *loader) bad(key, remedy, format string, args ...any) {
 // credentialNames are the endings of names that hold credentials.
 var credentialNames = []string{"_PAT", "TOKEN", "PASSWORD", "PASSPHRASE", "SECRET", "_KEY", "_CREDENTIALS"}
 
+// isCredential reports whether a name sounds like that of a credential.
+func isCredential(name string) bool {
+	name = strings.ToUpper(name)
+	return slices.ContainsFunc(credentialNames, func(ending string) bool { return strings.HasSuffix(name, ending) })
+}
+
 // valuesByName returns the values of all known names, and which of them may be
 // printed: not the schema's secrets, nor anything whose name sounds like one.
 func (l *loader) valuesByName(extraKnown []string) *map[string]knownValue {
@@ -199,7 +205,7 @@ func (l *loader) valuesByName(extraKnown []string) *map[string]knownValue {
 		}
 	}
 	for _, name := range extraKnown {
-		add(name, l.values[name].text, slices.ContainsFunc(credentialNames, func(ending string) bool { return strings.HasSuffix(name, ending) }))
+		add(name, l.values[name].text, isCredential(name))
 	}
 	for _, k := range l.schema {
 		add(k.Name, l.value(k), k.Secret)

@@ -103,11 +103,12 @@ func (u *user) releaseMigrates(t *testing.T) {
 	u.fails(u.command("plan", "1.9.0", second), cli.ExitUsage, "1.9.0: is released already")
 	pushed := u.must(u.command("push", "2.0.0", second)...)
 	u.fails(u.command("plan", "2.0.0", second.With("erpnext", "v15.1.2")), cli.ExitUsage, "2.0.0: is released already")
-	code, out, errs := u.run(u.command("release", "2.0.0", second, "--yes")...)
+	code, out, errs := u.with(`EXTRA_CONFIG={"mail_server": "smtp.example.com", "mail_password": "$pa'ss word"}`).run(u.command("release", "2.0.0", second, "--yes")...)
 	if code != 0 || out != pushed || !strings.Contains(errs, "pushed before, from the same commits") {
 		t.Fatalf("exit %d, printed %q\n%s", code, out, errs)
 	}
 	u.hasVersion("erpnext", "15.1.1")
+	u.has(u.onHost("docker", "exec", u.container("backend"), "cat", "sites/common_site_config.json"), `"mail_server": "smtp.example.com"`, `"mail_password": "$pa'ss word"`)
 	for _, site := range []string{sandbox.Site, secondSite, closedSite} {
 		if log := u.queryOn(site, "select patch from `tabPatch Log`"); !strings.Contains(log, "set_customer_group") {
 			t.Errorf("%s is not migrated: %s", site, log)
