@@ -44,9 +44,9 @@ func (b *Builder) Resolve(ctx context.Context, lock release.Lock) (release.Lock,
 	if err != nil {
 		return lock, err
 	}
-	if _, err := parseRequirements(texts["lock.txt"]); err != nil {
+	lock.Requirements = onMachines(texts)
+	if _, err := parseRequirements(lock.Requirements); err != nil {
 		return lock, err
 	}
-	lock.Requirements = texts["lock.txt"]
 	return lock, nil
 }

@@ -58,8 +58,13 @@ func (b *Builder) resolvePackages(lock release.Lock, list []app, tools, compiler
 	if !b.PackagesAsOf.IsZero() {
 		limit = " --exclude-newer " + b.PackagesAsOf.UTC().Format(time.RFC3339)
 	}
-	text += "uv pip compile --quiet --excludes apps.txt --generate-hashes --no-annotate" + limit + upgrade +
-		" --output-file lock.txt " + strings.Join(w.all, " ") + "\nmkdir /tmp/out\ncp lock.txt /tmp/out/\n"
+	text += "mkdir /tmp/out\n"
+	for _, platform := range b.Platforms {
+		// uv writes a lock over the one that it begins with.
+		lock := "/tmp/out/" + machine(platform)
+		text += "[ ! -e lock.txt ] || cp lock.txt " + lock + "\n" + "uv pip compile --quiet --excludes apps.txt --generate-hashes --no-annotate --no-header" + limit + upgrade + " --python-platform " + machine(platform) + glibc +
+			" --output-file " + lock + " " + strings.Join(w.all, " ") + "\n"
+	}
 	// What is newest is another thing every day.
 	day := ""
 	if upgrade != "" {
@@ -80,9 +85,7 @@ func (b *Builder) resolvePackages(lock release.Lock, list []app, tools, compiler
 			if needs[0] == compilers {
 				c = b.withGit(c, list, w.addresses)
 			}
-			c = c.WithMountedDirectory("/tmp/requirements", folder).
-				WithWorkdir("/tmp/requirements").
-				WithEnvVariable("UV_CUSTOM_COMPILE_COMMAND", "erpnext-pipeline")
+			c = c.WithMountedDirectory("/tmp/requirements", folder).WithWorkdir("/tmp/requirements")
 			return b.script(c, s, text)
 		},
 		pack: func(_ context.Context, c *dagger.Container) packing {

@@ -25,6 +25,7 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/apps"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/emulation"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/github/githubtest"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/images"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine/enginetest"
 )
@@ -40,6 +41,16 @@ func TestPlatforms(t *testing.T) {
 	}
 	defer embedded.Close()
 	u = u.with("REGISTRY=" + embedded.Address())
+	githubtest.New(t, filepath.Join(u.world.Dir, "repositories"), "acme/machines").CommitEntries("main", common("machines", githubtest.Entry{Path: "pyproject.toml", Text: `[project]
+name = "machines"
+version = "0.0.1"
+description = "An app that needs another package on each processor"
+dependencies = ["toolz==0.12.0; platform_machine == 'x86_64'", "toolz==1.0.0; platform_machine == 'aarch64'", "iniconfig; platform_machine == 'aarch64'"]
+
+[build-system]
+requires = ["flit_core >=3.4,<4"]
+build-backend = "flit_core.buildapi"
+`})...)
 	start := time.Now()
 	pushed := strings.TrimSpace(u.must(u.forBoth("push", "--skip-smoke-test")...))
 	t.Logf("built and pushed for two platforms in %.0f s", time.Since(start).Seconds())
@@ -65,7 +76,7 @@ func (p twoPlatforms) in(t *testing.T) twoPlatforms { return twoPlatforms{p.user
 // forBoth returns the arguments of a command that makes 1.0.0 for both.
 func (u *user) forBoth(name string, flags ...string) []string {
 	u.t.Helper()
-	return u.command(name, "1.0.0", apps.Version1(), append(flags, "--platform", "linux/amd64,linux/arm64")...)
+	return u.command(name, "1.0.0", append(apps.Version1(), apps.Ref{Owner: "acme", Name: "machines", Ref: "main"}), append(flags, "--platform", "linux/amd64,linux/arm64")...)
 }
 
 func (p twoPlatforms) images(t *testing.T) {
@@ -84,18 +95,24 @@ func (p twoPlatforms) images(t *testing.T) {
 	sameAndOther(t, byPlatform["linux/amd64"], byPlatform["linux/arm64"])
 }
 
-func (p twoPlatforms) runsOnAMD64(t *testing.T) { p.runsOn(t, "linux/amd64", "x86-64") }
-func (p twoPlatforms) runsOnARM64(t *testing.T) { p.runsOn(t, "linux/arm64", "ARM aarch64") }
+func (p twoPlatforms) runsOnAMD64(t *testing.T) {
+	p.runsOn(t, "linux/amd64", "x86-64", "toolz 0.12.0, iniconfig False")
+}
 
-func (p twoPlatforms) runsOn(t *testing.T, platform dagger.Platform, machine string) {
+func (p twoPlatforms) runsOnARM64(t *testing.T) {
+	p.runsOn(t, "linux/arm64", "ARM aarch64", "toolz 1.0.0, iniconfig True")
+}
+
+func (p twoPlatforms) runsOn(t *testing.T, platform dagger.Platform, machine, packages string) {
 	out, err := p.world.Client.Container(dagger.ContainerOpts{Platform: platform}).From(p.pushed).
 		WithExec([]string{"sh", "-euc", `
 id -u
 env/bin/python -c 'import frappe; print(frappe.__version__)'
+env/bin/python -c 'import importlib.util, toolz; print("toolz", toolz.__version__ + ", iniconfig", importlib.util.find_spec("iniconfig") is not None)'
 node --version
 file --brief --dereference env/bin/python /usr/local/bin/node /usr/sbin/nginx | cut -d , -f 2`}).
 		Stdout(t.Context())
-	if want := "1000\n15.1.0\nv" + bothNode + "\n" + strings.Repeat(" "+machine+"\n", 3); err != nil || out != want {
+	if want := "1000\n15.1.0\n" + packages + "\nv" + bothNode + "\n" + strings.Repeat(" "+machine+"\n", 3); err != nil || out != want {
 		t.Errorf("printed\n%s%v, want\n%s", out, err, want)
 	}
 }
