@@ -17,19 +17,23 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
 
-// Check reads what the apps of a lock say of themselves, and returns what keeps
-// them from being one image. It needs neither an engine nor the apps' versions,
-// and asks the reader alone.
-func Check(ctx context.Context, reader Reader, lock release.Lock) problem.Report {
+// Check reads what the apps of a lock say of themselves. It returns the apps with
+// their versions, and what keeps them from being one image. It needs no engine, and
+// asks the reader alone.
+func Check(ctx context.Context, reader Reader, lock release.Lock) ([]release.App, problem.Report) {
 	list, err := survey(ctx, reader, lock.Apps)
 	var found *problem.Error
 	switch {
 	case errors.As(err, &found):
-		return found.Report
+		return lock.Apps, found.Report
 	case err != nil:
-		return problem.Report{{Code: "image.app", Subject: "apps", Detail: err.Error(), Remedy: "try again", Err: err}}
+		return lock.Apps, problem.Report{{Code: "image.app", Subject: "apps", Detail: err.Error(), Remedy: "try again", Err: err}}
 	}
-	return misfits(list, lock)
+	lock.Apps = slices.Clone(lock.Apps)
+	for i, a := range list {
+		lock.Apps[i].Version = a.Version
+	}
+	return lock.Apps, misfits(list, WithRuntimes(lock))
 }
 
 // misfits returns what keeps apps from being one image: an app that another
@@ -67,11 +71,11 @@ func misfits(list []app, lock release.Lock) (report problem.Report) {
 		}
 		if a.project.Project != nil {
 			if wanted := a.project.Project.RequiresPython; !fitsPython(lock.Python, wanted) {
-				report.Addf("image.python", a.subject(), "set PYTHON_VERSION to one that fits, or choose another ref", "its pyproject.toml wants Python %s, and PYTHON_VERSION is %s", wanted, lock.Python)
+				report.Addf("image.python", a.subject(), "set PYTHON_VERSION to one that fits, or choose another ref", "its pyproject.toml wants Python %s, and the image has %s", wanted, lock.Python)
 			}
 		}
 		if !fits(lock.Node, a.node) {
-			report.Addf("image.node", a.subject(), "set NODE_VERSION to one that fits, or choose another ref", "its package.json wants Node %s, and NODE_VERSION is %s", a.node, lock.Node)
+			report.Addf("image.node", a.subject(), "set NODE_VERSION to one that fits, or choose another ref", "its package.json wants Node %s, and the image has %s", a.node, lock.Node)
 		}
 	}
 	return report

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
 
 // TestMisfits: what keeps apps from being one image is known from their sources.
@@ -26,9 +28,9 @@ func TestMisfits(t *testing.T) {
 			[]string{"image.app-version hrms v2: its pyproject.toml wants frappe >=15.0.0,<16.0.0, and v0 is 16.0.0-dev"}},
 		{"a version that is none", "frappe", "frappe/__init__.py", "__version__ = '15.x.x-develop'\n", nil},
 		{"a newer Python", "frappe", "pyproject.toml", "[project]\nrequires-python = '>=3.14,<3.15'\n",
-			[]string{"image.python frappe v0: its pyproject.toml wants Python >=3.14,<3.15, and PYTHON_VERSION is 3.11.6"}},
+			[]string{"image.python frappe v0: its pyproject.toml wants Python >=3.14,<3.15, and the image has 3.11.6"}},
 		{"a newer Node", "frappe", "package.json", `{"engines": {"node": ">=24"}}`,
-			[]string{"image.node frappe v0: its package.json wants Node >=24, and NODE_VERSION is 18.18.2"}},
+			[]string{"image.node frappe v0: its package.json wants Node >=24, and the image has 18.18.2"}},
 		{"one Node or another", "frappe", "package.json", `{"engines": {"node": "^16.13 || >=18"}}`, nil},
 		{"engines as they were once", "frappe", "package.json", `{"engines": ["node >= 24"]}`, nil},
 		{"erpnext among the requirements", "payments", "requirements.txt", "six\nERPNext >= 15\n", nil},
@@ -51,7 +53,8 @@ func TestMisfits(t *testing.T) {
 				r[url+tc.app] = r[url+"erpnext"]
 			}
 			var got []string
-			for _, p := range Check(t.Context(), r, exampleLock()) {
+			_, report := Check(t.Context(), r, exampleLock())
+			for _, p := range report {
 				got = append(got, p.Code+" "+p.Error())
 				if p.Remedy == "" {
 					t.Errorf("%s has no remedy", p.Code)
@@ -61,6 +64,35 @@ func TestMisfits(t *testing.T) {
 				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(tc.want, "\n"))
 			}
 		})
+	}
+}
+
+func TestWithRuntimes(t *testing.T) {
+	for version, want := range map[string]string{
+		"13.58.1": "3.10.14 16.20.2", "14.99.7": "3.10.14 16.20.2", "15.1.0": "3.11.6 18.18.2", "16.0.0-dev": "3.14.2 24.13.0", "16.x.x-develop": "3.14.2 24.13.0",
+		"17.0.0": "3.14.2 24.13.0", "": " ", "develop": " ",
+	} {
+		got := WithRuntimes(release.Lock{Apps: []release.App{{Name: "frappe", Version: version}}})
+		if got := got.Python + " " + got.Node; got != want {
+			t.Errorf("of Frappe %s: %s, want %s", version, got, want)
+		}
+	}
+	if got := WithRuntimes(release.Lock{Python: "3.12.1", Apps: []release.App{{Name: "frappe", Version: "16.1.0"}}}); got.Python != "3.12.1" || got.Node != "24.13.0" {
+		t.Errorf("with Python 3.12.1: %+v", got)
+	}
+}
+
+// Where nothing else is said, an app is held against what its Frappe runs on.
+func TestCheckKnowsTheRuntimes(t *testing.T) {
+	r, lock := exampleReader(), exampleLock()
+	lock.Python, lock.Node = "", ""
+	r[lock.Apps[0].URL]["package.json"] = `{"engines": {"node": ">=24"}}`
+	list, report := Check(t.Context(), r, lock)
+	if len(report) != 1 || report[0].Detail != "its package.json wants Node >=24, and the image has 18.18.2" {
+		t.Errorf("found %v", report.Err())
+	}
+	if lock.Apps[0].Version != "" || list[0].Version != "15.17.3" {
+		t.Errorf("frappe is %s", list[0].Version)
 	}
 }
 

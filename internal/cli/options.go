@@ -35,7 +35,7 @@ func newGitHub(cfg config.Config, cache string, log zerolog.Logger) (*apps.GitHu
 func newLock(cfg config.Config, resolved []release.App) release.Lock {
 	lock := cfg.Lock
 	lock.Apps = resolved
-	return lock
+	return image.WithRuntimes(lock)
 }
 
 // newBuilder returns a builder with what the configuration says about images.

@@ -130,6 +130,7 @@ func TestLoadFillsConfig(t *testing.T) {
 	w.write(".env", enough+`DE_MACRS_PAT=ghp_token
 PACKAGES_AS_OF=2024-03-20
 FRAPPE_BRANCH=version-15
+PYTHON_VERSION=3.14.2
 PLATFORMS=linux/arm64, linux/amd64
 APT_PACKAGES=libxml2 -ffmpeg
 WKHTMLTOPDF_URL=https://example.com/wkhtmltox_{arch}.deb
@@ -175,7 +176,7 @@ RESTIC_PASSWORD=restic-pw
 		Apps:         apps.Options{Path: "apps.json", Frappe: apps.Fallback{URL: "https://github.com/frappe/frappe", Ref: "version-15"}},
 		GitHubAPIURL: "http://127.0.0.1:8080/api/v3",
 		Lock: release.Lock{
-			SiteVersion: "1.1.5", Python: "3.11.6", Node: "18.18.2",
+			SiteVersion: "1.1.5", Python: "3.14.2",
 			Wkhtmltopdf: &release.Download{
 				URL:    "https://example.com/wkhtmltox_{arch}.deb",
 				SHA256: map[string]string{"amd64": strings.Repeat("ab", 32), "arm64": strings.Repeat("cd", 32)},
@@ -248,7 +249,7 @@ func TestValuesByName(t *testing.T) {
 		open, set   bool
 	}{
 		{"DE_SITE_VERSION", "1.1.5", true, true},
-		{"PYTHON_VERSION", "3.11.6", true, false},
+		{"GUNICORN_WORKERS", "2", true, false},
 		{"TRAEFIK_LEVEL", "INFO", true, true},
 		{"WIKI_TOKEN", "wiki-token", false, true},
 		{"DE_MACRS_PAT", "ghp_token", false, true},
