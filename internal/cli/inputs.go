@@ -33,7 +33,7 @@ func (c *cli) needs(global *globalFlags) config.Need {
 }
 
 // readInputs reads and validates everything that the command needs, without the
-// network. What could be read is returned in spite of problems, so that the
+// network, but for what a helper of docker login may ask. What could be read is returned in spite of problems, so that the
 // probes can look for more.
 func (c *cli) readInputs(ctx context.Context, global *globalFlags, need config.Need) (inputs, problem.Report) {
 	// The names that .env may hold depend on apps.json and the compose files,
@@ -47,7 +47,9 @@ func (c *cli) readInputs(ctx context.Context, global *globalFlags, need config.N
 	cfg, report := config.Load(global.sources(c.environ), need, known)
 	c.hide(cfg.Secrets()...)
 
-	in := inputs{config: cfg, target: deployTarget(cfg, c.owner()), cache: c.cacheDir()}
+	in := inputs{config: cfg, cache: c.cacheDir()}
+	c.useDockerLogin(&in)
+	in.target = deployTarget(in.config, c.owner())
 	in.target.Migrate = global.migrate
 	if need&config.Deploy != 0 {
 		report.Add(fileReport...)

@@ -167,7 +167,7 @@ func registryKeys(c *Config) []Key {
 		{Name: "REGISTRY", parse: text(&c.Registry.Host).where(registryHost),
 			Doc: "Registry to push to, as host or host:port. Without one the host pulls through the SSH connection from a registry inside the pipeline."},
 		{Name: "REGISTRY_USERNAME", parse: text(&c.Registry.Username),
-			Doc: "User name at the registry. Needs REGISTRY_PASSWORD."},
+			Doc: "User name at the registry. Needs REGISTRY_PASSWORD. Without both, the account that docker login or one of its helpers has."},
 		{Name: "REGISTRY_PASSWORD", Secret: true, parse: credential(&c.Registry.Password),
 			Doc: "Password or token at the registry. Needs REGISTRY_USERNAME."},
 	}

@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"encoding/base64"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -29,8 +31,10 @@ func (u *user) pushWithPassword(t *testing.T) {
 	if code != 0 || !strings.HasPrefix(out, address+"/desiredeffect/erpnext-custom:1.0.1@sha256:") || strings.Contains(errs, password) {
 		t.Errorf("exit %d, printed %q\n%s", code, out, errs)
 	}
-	// The same image again is no problem, another one under its name is.
-	if again := u.must(flags...); again != out {
+	// The same image again is no problem, another one under its name is. docker login
+	// does as well.
+	folder := u.write("config.json", fmt.Appendf(nil, `{"auths": {%q: {"auth": %q}}}`, address, base64.StdEncoding.EncodeToString([]byte("robot:"+password))))
+	if again := u.with("REGISTRY_USERNAME=", "REGISTRY_PASSWORD=", "DOCKER_CONFIG="+filepath.Dir(folder)).must(flags...); again != out {
 		t.Errorf("pushed again: %q, want %q", again, out)
 	}
 	u.fails(u.command("push", "1.0.1", apps.Version1().With("erpnext", "v15.1.1"), "--skip-smoke-test"), cli.ExitUsage, "is released already")
