@@ -119,11 +119,9 @@ func surveyOne(ctx context.Context, reader Reader, one release.App) (app, error)
 	}
 	a.gitModules = strings.Join(gitModule.FindAllString(locks, -1), "\n")
 	a.hooks, a.legacy = byPath[a.Name+"/hooks.py"], byPath["requirements.txt"]
-	match := versionLine.FindStringSubmatch(byPath[a.Name+"/__init__.py"])
-	if match == nil {
+	if a.Version = VersionOf(byPath[a.Name+"/__init__.py"]); a.Version == "" {
 		return a, fmt.Errorf("no __version__ in %s/__init__.py", a.Name)
 	}
-	a.Version = match[1]
 	if a.project, err = parsePyproject(byPath["pyproject.toml"]); err != nil {
 		return a, err
 	}
@@ -179,6 +177,16 @@ var packageName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 // that of a repository at a host that yarn knows (GIT_HOSTS of its git resolver).
 // GitHub's archives of one (codeload.github.com) need no git.
 var gitModule = regexp.MustCompile(`(?m)^\s+resolved "?(git[+:@]|ssh:|[^"\n]*\.git#|https?://(github\.com|gitlab\.com|bitbucket\.(com|org))/[^/"\n]+/[^/"#\n]+/?#).*`)
+
+// VersionOf returns the version in the text of a package's __init__.py; nothing where
+// there is none.
+func VersionOf(text string) string {
+	match := versionLine.FindStringSubmatch(text)
+	if match == nil {
+		return ""
+	}
+	return match[1]
+}
 
 var versionLine = regexp.MustCompile(`(?m)^__version__\s*=\s*["']([^"']+)["']`)
 

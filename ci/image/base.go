@@ -44,7 +44,7 @@ func rootfsFiles() map[string]string {
 // nginx and the entrypoints, in one layer: what the public image has
 // and nothing here needs is not in it.
 func (b *Builder) base(lock release.Lock, platform dagger.Platform) *stage {
-	python, node := bases(lock)
+	python, node := Bases(lock)
 	packages, downloads, links := b.extras(lock)
 	text := downloads + install(packages...) + `
 useradd --create-home --uid 1000 --shell /bin/bash ` + user + `
@@ -118,9 +118,10 @@ mkdir -p ./var/lib/apt/lists/partial ./var/cache/apt/archives/partial
 // checksum is not to be found out after everything was installed.
 func (b *Builder) extras(lock release.Lock) (packages []string, downloads, links string) {
 	packages = append(slices.Clone(runtimePackages), aptPackages(b.apps, lock)...)
-	if lock.Wkhtmltopdf == nil {
+	switch {
+	case lock.Wkhtmltopdf == nil && !slices.Contains(lock.AptPackages, "-wkhtmltopdf"):
 		packages = append(packages, "wkhtmltopdf")
-	} else {
+	case lock.Wkhtmltopdf != nil:
 		const file = "/tmp/wkhtmltopdf.deb"
 		downloads += fetch(*lock.Wkhtmltopdf, file)
 		packages = append(packages, file)

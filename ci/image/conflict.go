@@ -27,6 +27,17 @@ func conflict(err error, apps []app) error {
 			}
 		}
 	}
+	if exec != nil && unbuilt.MatchString(exec.Stderr) && !strings.Contains(exec.Stderr, "Failed to fetch") {
+		name := unbuilt.FindStringSubmatch(exec.Stderr)[1]
+		detail := "can't be built:\n" + strings.TrimSpace(exec.Stderr)
+		if wanted := whoWants(name, apps); wanted != "" {
+			detail = "can't be built, and " + wanted + ":\n" + strings.TrimSpace(exec.Stderr)
+		}
+		return problem.Report{{
+			Code: "image.package-build", Subject: "Python package " + name, Detail: detail, Err: err,
+			Remedy: "choose refs in apps.json that take another version of it, or a PYTHON_VERSION that it was made for",
+		}}.Err()
+	}
 	if exec == nil || !strings.Contains(exec.Stderr, "No solution found") {
 		return fmt.Errorf("resolve Python packages: %w", err)
 	}
@@ -45,6 +56,9 @@ func conflict(err error, apps []app) error {
 	}}
 	return report.Err()
 }
+
+// unbuilt matches what uv says of a package that has no wheel and can't be built.
+var unbuilt = regexp.MustCompile("Failed to (?:download and )?build `([^`]+)`")
 
 // ranged is a package with a range, as uv writes it.
 var ranged = regexp.MustCompile(`([A-Za-z0-9][A-Za-z0-9._-]*)[<>=!~]=?[0-9]`)

@@ -40,6 +40,12 @@ func TestConflict(t *testing.T) {
 	if p := report.Report[0]; p.Error() != want || p.Code != "image.packages-conflict" || !strings.HasPrefix(p.Remedy, "choose refs in apps.json") {
 		t.Errorf("got %s: %s\nfix %s\nwant %s", p.Code, p, p.Remedy, want)
 	}
+	unbuilt := &dagger.ExecError{ExitCode: 1, Stderr: "error: Failed to build `redis==3.5.3`\n  cause: The build backend returned an error\n"}
+	err = conflict(fmt.Errorf("build packages: %w", withOutput(unbuilt)), list)
+	if !errors.As(err, &report) || report.Report[0].Error() != "Python package redis==3.5.3: can't be built, and frappe v15.17.3 wants redis~=4.5.5, wiki v2.0.1 wants redis==3.5.3:\n"+strings.TrimSpace(unbuilt.Stderr) {
+		t.Errorf("a package that can't be built: %v", err)
+	}
+	report = nil
 	other := &dagger.ExecError{ExitCode: 2, Stderr: "error: no network\n"}
 	err = conflict(fmt.Errorf("build packages: %w", withOutput(other)), list)
 	if errors.As(err, &report) || !errors.Is(err, other) || message(err) != "resolve Python packages: build packages: exit 2\nerror: no network" {

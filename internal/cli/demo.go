@@ -10,9 +10,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/desiredeffect/erpnext-pipeline/ci/image"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/apps"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/images"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine"
 )
 
@@ -67,10 +69,31 @@ func (o demoOptions) selections() ([]apps.Selection, error) {
 	return all, nil
 }
 
+// bases are the public images that the releases of own apps are made of.
+func (o demoOptions) bases(ctx context.Context, selections []apps.Selection) (images.Set, error) {
+	if o.repositories == "" {
+		return nil, nil
+	}
+	var all images.Set
+	for _, selection := range selections {
+		text, err := selection.FrappeInit(ctx, o.repositories)
+		if err != nil {
+			return nil, fmt.Errorf("%w: --release: %w", errUsage, err)
+		}
+		python, node := image.Bases(image.WithRuntimes(release.Lock{Apps: []release.App{{Name: "frappe", Version: image.VersionOf(text)}}}))
+		all = append(all, python, node)
+	}
+	return all, nil
+}
+
 // demo makes a sandbox and runs the program itself against it, as a user
 // would with the same configuration.
 func (c *cli) demo(ctx context.Context, o demoOptions) (err error) {
 	selections, err := o.selections()
+	if err != nil {
+		return err
+	}
+	bases, err := o.bases(ctx, selections)
 	if err != nil {
 		return err
 	}
@@ -84,7 +107,7 @@ func (c *cli) demo(ctx context.Context, o demoOptions) (err error) {
 	}
 	start := time.Now()
 	world, err := sandbox.Start(ctx, sandbox.Options{
-		CacheDir: cache, Repositories: o.repositories, Name: "demo", HTTPPort: o.port, Log: c.log, EngineLog: engineLog,
+		CacheDir: cache, Repositories: o.repositories, Name: "demo", HTTPPort: o.port, Images: bases, Log: c.log, EngineLog: engineLog,
 	})
 	if err != nil {
 		return fmt.Errorf("start sandbox: %w", err)

@@ -128,7 +128,7 @@ func imageKeys(c *Config) []Key {
 		{Name: "PLATFORMS", Flag: "platform", parse: platforms(&c.Image.Platforms),
 			Doc: "Platforms of the image, separated by commas: linux/amd64, linux/arm64 or both. Without it the engine's own."},
 		{Name: "APT_PACKAGES", parse: aptPackages(&c.Lock.AptPackages),
-			Doc: "Debian packages in the image, and where Python packages are compiled, separated by spaces, beside those that apps ask for in [deploy.dependencies.apt] of their pyproject.toml. A dash in front leaves one of these out."},
+			Doc: "Debian packages in the image, and where Python packages are compiled, separated by spaces, beside those that apps ask for in [deploy.dependencies.apt] of their pyproject.toml. A dash in front leaves one of these out, or wkhtmltopdf."},
 		{Name: "IMAGE_NAME", Example: "desiredeffect/erpnext-custom", Need: Build | Push | Deploy, parse: text(&c.Registry.Name).where(imageName),
 			Doc: "Name of the image, without registry and tag."},
 	}

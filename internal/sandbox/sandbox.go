@@ -16,6 +16,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -57,6 +58,8 @@ type Options struct {
 	// Newer has the host be of a newer generation, with Docker 28, and the mirror
 	// have the images that go with it.
 	Newer bool
+	// Images are more that the mirror is to have.
+	Images images.Set
 	// NoHost leaves the host out, where nothing is deployed.
 	NoHost bool
 	Log    zerolog.Logger
@@ -121,6 +124,11 @@ func Start(ctx context.Context, options Options) (_ *World, err error) {
 	}
 	log.Info().Msg("looking after base images; the first time they are made from Debian packages")
 	set := images.All()
+	for _, one := range options.Images {
+		if !slices.Contains(set, one) {
+			set = append(set, one)
+		}
+	}
 	if options.Newer {
 		set = append(set, images.Newer()...)
 	}

@@ -9,10 +9,13 @@
 package apps
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"os/exec"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -61,6 +64,18 @@ func ParseSelection(text string) (Selection, error) {
 		s = append(s, Ref{Owner: owner, Name: name, Ref: ref})
 	}
 	return s, nil
+}
+
+// FrappeInit returns the text of frappe/__init__.py, which has its version, at the
+// selection's ref, out of a folder of bare repositories.
+func (s Selection) FrappeInit(ctx context.Context, repositories string) (string, error) {
+	frappe := s[0]
+	dir := filepath.Join(repositories, frappe.Owner, frappe.Name+".git")
+	out, err := exec.CommandContext(ctx, "git", "--git-dir", dir, "show", frappe.Ref+":frappe/__init__.py").Output()
+	if err != nil {
+		return "", fmt.Errorf("read frappe/__init__.py at %s of %s: %w", frappe.Ref, dir, err)
+	}
+	return string(out), nil
 }
 
 // With returns the selection with an app at another ref. An app that is not

@@ -157,7 +157,8 @@ var recipes = []struct {
 }{
 	{"library/debian", regexp.MustCompile(`^(bookworm|12)(\.\d+)?(-slim)?$`), "Debian 12 (bookworm) and forky", fixed(recipe{})},
 	{"library/debian", regexp.MustCompile(`^forky(-slim)?$`), "Debian 12 (bookworm) and forky", fixed(recipe{}.on("forky"))},
-	{"library/python", regexp.MustCompile(`^3\.11(\.\d+)?(-slim)?(-bookworm)?$`), "Python 3.11", fixed(python)},
+	{"library/python", regexp.MustCompile(`^3\.11(\.\d+)?(-slim)?(-bookworm)?$`), "Python 3.11 and 3.14", fixed(python)},
+	{"library/python", regexp.MustCompile(`^3\.14(\.\d+)?(-slim)?(-bookworm)?$`), "Python 3.11 and 3.14", fixed(pythonOf("3.14").on("forky"))},
 	{"library/node", regexp.MustCompile(`^((\d+)\.\d+\.\d+)(-bookworm)?(-slim)?$`), "a full version such as 18.18.2", node},
 	{"library/mariadb", regexp.MustCompile(`^10\.11(\.\d+)?$`), "MariaDB 10.11 and 11.8", fixed(mariadb)},
 	{"library/mariadb", regexp.MustCompile(`^11\.8(\.\d+)?$`), "MariaDB 10.11 and 11.8", fixed(mariadbNewer())},
@@ -173,17 +174,22 @@ func fixed(r recipe) func([]string, string) recipe {
 
 // python is Debian's Python where the public image has its own: in
 // /usr/local/bin, open to pip.
-var python = recipe{
-	Program:  "Python",
-	Version:  "python -c 'import platform; print(platform.python_version())'",
-	Packages: []string{"python3", "python3-dev", "python3-pip", "python3-venv", "ca-certificates", "netbase", "tzdata"},
-	Script: `
-for name in python python3 python3.11; do ln -s /usr/bin/python3.11 /usr/local/bin/$name; done
-for name in pip pip3 pip3.11; do ln -s /usr/bin/pip3 /usr/local/bin/$name; done
+var python = pythonOf("3.11")
+
+// pythonOf is the Python of a release of Debian that has this version.
+func pythonOf(version string) recipe {
+	return recipe{
+		Program:  "Python",
+		Version:  "python -c 'import platform; print(platform.python_version())'",
+		Packages: []string{"python3", "python3-dev", "python3-pip", "python3-venv", "ca-certificates", "netbase", "tzdata"},
+		Script: `
+for name in python python3 python` + version + `; do ln -s /usr/bin/python` + version + ` /usr/local/bin/$name; done
+for name in pip pip3 pip` + version + `; do ln -s /usr/bin/pip3 /usr/local/bin/$name; done
 ln -s /usr/bin/python3-config /usr/local/bin/python3-config
-rm -f /usr/lib/python3.11/EXTERNALLY-MANAGED
+rm -f /usr/lib/python` + version + `/EXTERNALLY-MANAGED
 `,
-	Config: v1.Config{Env: []string{"LANG=C.UTF-8"}, Cmd: []string{"python3"}},
+		Config: v1.Config{Env: []string{"LANG=C.UTF-8"}, Cmd: []string{"python3"}},
+	}
 }
 
 // npmFor is the npm that comes with a major version of Node.
