@@ -114,6 +114,8 @@ for app in $NAMES; do
 		-o -name patches.txt -o -name modules.txt -o -name requirements.txt -o -name pyproject.toml -o -name setup.cfg -o -name MANIFEST.in \
 		-o -path "apps/$app/.git/*" -o -path "apps/$app/.github/*" -o -path "apps/$app/.gitignore" -o -path "apps/$app/.git-blame*" \) -exec rm {} +
 	rm -f "apps/$app"/*.md
+	# By these Frappe 16 knows a folder as an app. What is in them nothing reads.
+	touch "apps/$app/$app/hooks.py" "apps/$app/$app/modules.txt" "apps/$app/$app/patches.txt"
 done
 mkdir -p sites/assets
 printf '%s\n' $NAMES >sites/apps.txt

@@ -160,19 +160,27 @@ func TestBenchScript(t *testing.T) {
 	}
 	files, want := map[string]string{"tmp/x": "", "apps/frappe/frappe/hooks.py": "", "apps/frappe/package.json": "", "apps/frappe/node_modules/a/README.md": ""}, []string(nil)
 	for _, p := range paths {
-		files["apps/hrms/"+p] = ""
+		files["apps/hrms/"+p] = "text"
 		if readsAssets(p) {
 			want = append(want, p)
 		}
 	}
 	sow(t, dir, files)
 	runIn(t, dir, benchScript, "NAMES=frappe hrms")
+	// What makes it an app is there, and empty.
+	marks := []string{"hrms/hooks.py", "hrms/modules.txt", "hrms/patches.txt"}
+	for _, mark := range marks {
+		if text, err := os.ReadFile(filepath.Join(dir, "apps/hrms", mark)); err != nil || len(text) > 0 {
+			t.Errorf("%s has %q, %v", mark, text, err)
+		}
+	}
+	want = append(want, marks...)
 	slices.Sort(want)
 	if got := found(t, filepath.Join(dir, "apps/hrms")); !slices.Equal(got, want) {
 		t.Errorf("left are %q\nwant %q", got, want)
 	}
 	// Modules stay whole, under their public path too.
-	frappe := []string{"frappe/public/node_modules -> node_modules", "node_modules/a/README.md", "package.json"}
+	frappe := []string{"frappe/hooks.py", "frappe/modules.txt", "frappe/patches.txt", "frappe/public/node_modules -> node_modules", "node_modules/a/README.md", "package.json"}
 	if got := found(t, filepath.Join(dir, "apps/frappe")); !slices.Equal(got, frappe) {
 		t.Errorf("frappe has %q\nwant %q", got, frappe)
 	}

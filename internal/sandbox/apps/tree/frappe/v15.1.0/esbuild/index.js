@@ -15,6 +15,14 @@ const assets = path.join(sites, "assets");
 const flags = process.argv.slice(2);
 const benchApps = fs.readFileSync(path.join(sites, "apps.txt"), "utf8").split("\n").filter(Boolean);
 
+// Frappe 15 goes by apps.txt, and 16 by folders with these files.
+const folders = fs.readdirSync(path.join(bench, "apps")).filter((app) =>
+	["hooks.py", "modules.txt", "patches.txt"].every((name) => fs.existsSync(path.join(bench, "apps", app, app, name)))
+);
+if ([...benchApps].sort().join() !== folders.sort().join()) {
+	throw new Error(`apps.txt has ${benchApps}, and the folders are those of ${folders}`);
+}
+
 function option(name) {
 	const at = flags.findIndex((flag) => flag === name || flag.startsWith(name + "="));
 	if (at < 0) return "";
