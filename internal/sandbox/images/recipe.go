@@ -158,7 +158,7 @@ var recipes = []struct {
 	{"library/debian", regexp.MustCompile(`^(bookworm|12)(\.\d+)?(-slim)?$`), "Debian 12 (bookworm) and forky", fixed(recipe{})},
 	{"library/debian", regexp.MustCompile(`^forky(-slim)?$`), "Debian 12 (bookworm) and forky", fixed(recipe{}.on("forky"))},
 	{"library/python", regexp.MustCompile(`^3\.11(\.\d+)?(-slim)?(-bookworm)?$`), "Python 3.11 and 3.14", fixed(python)},
-	{"library/python", regexp.MustCompile(`^3\.14(\.\d+)?(-slim)?(-bookworm)?$`), "Python 3.11 and 3.14", fixed(pythonOf("3.14").on("forky"))},
+	{"library/python", regexp.MustCompile(`^3\.14(\.\d+)?(-slim)?(-bookworm)?$`), "Python 3.11 and 3.14", fixed(pythonNewer())},
 	{"library/node", regexp.MustCompile(`^((\d+)\.\d+\.\d+)(-bookworm)?(-slim)?$`), "a full version such as 18.18.2", node},
 	{"library/mariadb", regexp.MustCompile(`^10\.11(\.\d+)?$`), "MariaDB 10.11 and 11.8", fixed(mariadb)},
 	{"library/mariadb", regexp.MustCompile(`^11\.8(\.\d+)?$`), "MariaDB 10.11 and 11.8", fixed(mariadbNewer())},
@@ -190,6 +190,15 @@ rm -f /usr/lib/python` + version + `/EXTERNALLY-MANAGED
 `,
 		Config: v1.Config{Env: []string{"LANG=C.UTF-8"}, Cmd: []string{"python3"}},
 	}
+}
+
+// pythonNewer stands for an image of the usual Debian, which has no such Python, and
+// so on a newer one. The clients of MariaDB that are installed on it want a server's
+// certificate, which those of the usual Debian do not.
+func pythonNewer() recipe {
+	r := pythonOf("3.14").on("forky")
+	r.Script += "install -d /etc/mysql/conf.d\nprintf '[client]\\nskip-ssl-verify-server-cert\\n' >/etc/mysql/conf.d/client.cnf\n"
+	return r
 }
 
 // npmFor is the npm that comes with a major version of Node.
