@@ -2,18 +2,22 @@ package e2e
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/image"
+	"github.com/desiredeffect/erpnext-pipeline/internal/cli"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/apps"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/github/githubtest"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/images"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine/enginetest"
 )
@@ -27,27 +31,10 @@ func TestCompatibility(t *testing.T) {
 	if testing.Short() || list == "" || root == "" {
 		t.Skip("builds real apps, which it does not bring: set TEST_COMPATIBILITY and TEST_REPOSITORIES")
 	}
-	file, err := os.Open(list)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	var sets []apps.Selection
-	var bases images.Set
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		set, err := apps.ParseSelection(strings.TrimSpace(lines.Text()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := set.FrappeInit(t.Context(), root)
-		if err != nil {
-			t.Fatal(err)
-		}
-		python, node := image.Bases(image.WithRuntimes(release.Lock{Apps: []release.App{{Name: "frappe", Version: image.VersionOf(text)}}}))
-		sets, bases = append(sets, set), append(bases, python, node)
-	}
+	sets, bases := readSets(t, list, root)
 	enginetest.Shared(t)
 	u := &user{t: t, printed: &syncedBuffer{}, world: newWorld(t, sandbox.Options{Name: "compatibility", NoHost: true, Repositories: root, Images: bases, Log: enginetest.Log(t)})}
+	var err error
 	if u.environ, err = u.world.Environment(); err != nil {
 		t.Fatal(err)
 	}
@@ -61,10 +48,7 @@ func TestCompatibility(t *testing.T) {
 		}
 		start := time.Now()
 		own := u.with("XDG_CACHE_HOME=" + filepath.Join(u.world.Dir, fmt.Sprint(i)))
-		if strings.HasPrefix(bases[2*i], "python:3.14") {
-			// That stand-in is made of a newer Debian, which has none.
-			own = own.with("APT_PACKAGES=-wkhtmltopdf")
-		}
+		own = own.withDebianOf(bases[2*i])
 		code, _, errs := own.run(own.command("push", fmt.Sprintf("1.0.%d", i), set)...)
 		result := "works"
 		if code != 0 {
@@ -79,4 +63,175 @@ func TestCompatibility(t *testing.T) {
 		table += fmt.Sprintf("| %s | %s | %.0f |\n", strings.Join(names, ", "), result, time.Since(start).Seconds())
 	}
 	t.Logf("docs/compatibility.md:\n%s", table)
+}
+
+// readSets returns the sets that a file has, a line each, and the public images that
+// each is made of: Python and Node, one pair after the other.
+func readSets(t *testing.T, list, root string) (sets []apps.Selection, bases images.Set) {
+	t.Helper()
+	file, err := os.Open(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		set, err := apps.ParseSelection(strings.TrimSpace(lines.Text()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := set.FrappeInit(t.Context(), root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		python, node := image.Bases(image.WithRuntimes(release.Lock{Apps: []release.App{{Name: "frappe", Version: image.VersionOf(text)}}}))
+		sets, bases = append(sets, set), append(bases, python, node)
+	}
+	return sets, bases
+}
+
+// withDebianOf is the same user where the stand-in of a Python has the Debian packages
+// that the public image has.
+func (u *user) withDebianOf(python string) *user {
+	if strings.HasPrefix(python, "python:3.14") {
+		// It is made of a newer Debian, which has none.
+		return u.with("APT_PACKAGES=-wkhtmltopdf")
+	}
+	return u
+}
+
+// TestUpgrades releases sets of real apps one over the other, with two sites and what
+// root made in them: each first with an app whose patch fails half-way, which has to
+// leave the databases as they were, and then as it is. TEST_UPGRADES is a file like
+// that of TestCompatibility, and TEST_STRATEGY how a release takes over, swap if empty.
+func TestUpgrades(t *testing.T) {
+	list, root := os.Getenv("TEST_UPGRADES"), os.Getenv("TEST_REPOSITORIES")
+	if list == "" || root == "" {
+		t.Skip("releases real apps, which it does not bring: set TEST_UPGRADES and TEST_REPOSITORIES")
+	}
+	sets, bases := readSets(t, list, root)
+	repositories := t.TempDir()
+	owners, err := os.ReadDir(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, owner := range owners {
+		if err := os.Symlink(filepath.Join(root, owner.Name()), filepath.Join(repositories, owner.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ours := githubtest.New(t, repositories, "acme/ours")
+	ours.CommitEntries("sound", common("ours", githubtest.Entry{Path: "pyproject.toml", Text: `[project]
+name = "ours"
+version = "0.0.1"
+description = "An app of the company's own"
+
+[build-system]
+requires = ["flit_core >=3.4,<4"]
+build-backend = "flit_core.buildapi"
+`})...)
+	ours.CommitEntries("half", common("ours",
+		githubtest.Entry{Path: "pyproject.toml", Text: "[project]\nname = \"ours\"\nversion = \"0.0.2\"\ndescription = \"An app of the company's own\"\n\n[build-system]\nrequires = [\"flit_core >=3.4,<4\"]\nbuild-backend = \"flit_core.buildapi\"\n"},
+		githubtest.Entry{Path: "ours/patches/__init__.py"},
+		githubtest.Entry{Path: "ours/patches/half.py", Text: "import frappe\n\n\ndef execute():\n\tfrappe.db.sql(\"delete from tabToDo\")\n\tfrappe.db.commit()\n\tfrappe.throw(\"half of it is done\")\n"},
+		githubtest.Entry{Path: "ours/patches.txt", Text: "ours.patches.half\n"})...)
+
+	u := newUser(t, sandbox.Options{Name: "upgrades", HTTPPort: 8080, Repositories: repositories, Images: bases})
+	strategy := cmp.Or(os.Getenv("TEST_STRATEGY"), "swap")
+	for i, set := range sets {
+		own := u.withDebianOf(bases[2*i])
+		sound := append(slices.Clone(set), apps.Ref{Owner: "acme", Name: "ours", Ref: "sound"})
+		if i > 0 {
+			before := own.tables()
+			half := append(slices.Clone(set), apps.Ref{Owner: "acme", Name: "ours", Ref: "half"})
+			start := time.Now()
+			code, _, errs := own.run(own.command("release", fmt.Sprintf("%d.0.0-half", i+1), half, "--yes", "--skip-smoke-test", "--strategy", strategy)...)
+			t.Logf("a patch that fails: exit %d after %.0f s", code, time.Since(start).Seconds())
+			if code != cli.ExitRolledBack {
+				t.Errorf("exit %d\n%s", code, errs)
+			}
+			own.has(errs, "half of it is done")
+			own.same(before, own.tables())
+		}
+		start := time.Now()
+		flags := []string{"--yes"}
+		if i > 0 {
+			flags = append(flags, "--strategy", strategy)
+		}
+		own.must(own.command("release", fmt.Sprintf("%d.0.0", i+1), sound, flags...)...)
+		t.Logf("%v is live after %.0f s", set, time.Since(start).Seconds())
+		if i == 0 {
+			own.fillReal()
+		}
+		own.realAnswers()
+	}
+}
+
+// fillReal makes a second site, and rows and things of root's in both.
+func (u *user) fillReal() {
+	u.t.Helper()
+	if code, out, errs := u.bench(u.env("DB_ROOT_PASSWORD")+"\n", "new-site", secondSite, "--admin-password", "secret-of-two", "--mariadb-user-host-login-scope=%", "--install-app", "ours"); code != 0 {
+		u.t.Fatalf("new-site: exit %d\n%s%s", code, out, errs)
+	}
+	for _, site := range []string{sandbox.Site, secondSite} {
+		u.onHost("docker", "exec", u.container("db"), "sh", "-euc", asRoot+` "$0" --execute "$1"`, u.database(site),
+			"create view report as select name, description from tabToDo; create table audit (at datetime, what text);"+
+				"create trigger audited after insert on tabToDo for each row insert into audit values (now(), new.name);"+
+				"create procedure tidy() delete from audit; create event nightly on schedule every 1 day starts '2030-01-01' do call tidy();")
+		u.queryOn(site, "insert into tabToDo (name, creation, modified, owner, modified_by, status, description) values ('todo-1', now(), now(), 'Administrator', 'Administrator', 'Open', 'of "+site+"')")
+	}
+}
+
+// realAnswers holds that both sites are open, with their rows and what root made.
+func (u *user) realAnswers() {
+	u.t.Helper()
+	if code, page := u.get("/login"); code != 200 || !strings.Contains(page, "/assets/") {
+		u.t.Errorf("login page: %d", code)
+	}
+	for _, site := range []string{sandbox.Site, secondSite} {
+		if rows := u.queryOn(site, "select description, (select count(*) from audit) as audited from report"); !strings.Contains(rows, "of "+site+"\t1") {
+			u.t.Errorf("%s has %s", site, rows)
+		}
+		if made := u.onHost("docker", "exec", u.container("db"), "sh", "-euc", asRoot+` --execute "$0"`,
+			"select concat_ws(' ', trigger_name, definer) from information_schema.triggers where trigger_schema = '"+u.database(site)+"'"); !strings.Contains(made, "audited root@") {
+			u.t.Errorf("%s has the triggers %s", site, made)
+		}
+	}
+}
+
+// tables are the tables and other things in the databases of both sites, as a dump has
+// them.
+func (u *user) tables() map[string]string {
+	u.t.Helper()
+	found := map[string]string{}
+	for _, site := range []string{sandbox.Site, secondSite} {
+		dump := u.onHost("docker", "exec", u.container("db"), "sh", "-euc", `MYSQL_PWD=$(cat /run/secrets/db_root_password) mariadb-dump --user=root --routines --events --skip-dump-date --skip-extended-insert "$0"`, u.database(site))
+		for _, part := range strings.Split(dump, "\n-- Table structure for table ")[1:] {
+			name, text, _ := strings.Cut(part, "\n")
+			found[site+" "+name] = text
+		}
+	}
+	return found
+}
+
+// busy are tables that a live site writes to by itself.
+var busy = regexp.MustCompile("`tab(Scheduled Job (Log|Type)|Sessions|Activity Log|Error Log|Route History|RQ Job)`")
+
+// same holds that two states of the databases are the same, but for what a live site
+// writes by itself.
+func (u *user) same(before, after map[string]string) {
+	u.t.Helper()
+	compared := 0
+	for name, text := range before {
+		if busy.MatchString(name) {
+			continue
+		}
+		compared++
+		if after[name] != text {
+			u.t.Errorf("%s has changed: %d bytes, and %d before", name, len(after[name]), len(text))
+		}
+	}
+	if len(after) != len(before) {
+		u.t.Errorf("there are %d tables, and were %d", len(after), len(before))
+	}
+	u.t.Logf("%d tables are as they were", compared)
 }
