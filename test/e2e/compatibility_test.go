@@ -198,13 +198,12 @@ func (u *user) realAnswers() {
 	}
 }
 
-// tables are the tables and other things in the databases of both sites, as a dump has
-// them.
+// tables are the tables of both sites with what belongs to them, as a dump has them.
 func (u *user) tables() map[string]string {
 	u.t.Helper()
 	found := map[string]string{}
 	for _, site := range []string{sandbox.Site, secondSite} {
-		dump := u.onHost("docker", "exec", u.container("db"), "sh", "-euc", `MYSQL_PWD=$(cat /run/secrets/db_root_password) mariadb-dump --user=root --routines --events --skip-dump-date --skip-extended-insert "$0"`, u.database(site))
+		dump := u.withDatabase(site, `mariadb-dump --host=db --user="$name" --skip-dump-date --skip-extended-insert "$name"`)
 		for _, part := range strings.Split(dump, "\n-- Table structure for table ")[1:] {
 			name, text, _ := strings.Cut(part, "\n")
 			found[site+" "+name] = text
