@@ -119,7 +119,7 @@ func surveyOne(ctx context.Context, reader Reader, one release.App) (app, error)
 	}
 	a.gitModules = strings.Join(gitModule.FindAllString(locks, -1), "\n")
 	a.hooks, a.legacy = byPath[a.Name+"/hooks.py"], byPath["requirements.txt"]
-	if a.Version = VersionOf(byPath[a.Name+"/__init__.py"]); a.Version == "" {
+	if a.Version = versionOf(byPath[a.Name+"/__init__.py"]); a.Version == "" {
 		return a, fmt.Errorf("no __version__ in %s/__init__.py", a.Name)
 	}
 	if a.project, err = parsePyproject(byPath["pyproject.toml"]); err != nil {
@@ -178,9 +178,9 @@ var packageName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 // GitHub's archives of one (codeload.github.com) need no git.
 var gitModule = regexp.MustCompile(`(?m)^\s+resolved "?(git[+:@]|ssh:|[^"\n]*\.git#|https?://(github\.com|gitlab\.com|bitbucket\.(com|org))/[^/"\n]+/[^/"#\n]+/?#).*`)
 
-// VersionOf returns the version in the text of a package's __init__.py; nothing where
+// versionOf returns the version in the text of a package's __init__.py; nothing where
 // there is none.
-func VersionOf(text string) string {
+func versionOf(text string) string {
 	match := versionLine.FindStringSubmatch(text)
 	if match == nil {
 		return ""

@@ -44,7 +44,7 @@ func rootfsFiles() map[string]string {
 // nginx and the entrypoints, in one layer: what the public image has
 // and nothing here needs is not in it.
 func (b *Builder) base(lock release.Lock, platform dagger.Platform) *stage {
-	python, node := Bases(lock)
+	python, node := bases(lock)
 	packages, downloads, links := b.extras(lock)
 	text := downloads + install(packages...) + `
 useradd --create-home --uid 1000 --shell /bin/bash ` + user + `

@@ -310,7 +310,7 @@ func TestKeysOfAGraph(t *testing.T) {
 		},
 		"Node": {
 			func(_ *testing.T, _ *Builder, lock *release.Lock) {
-				_, node := Bases(*lock)
+				_, node := bases(*lock)
 				lock.Bases[node] = "sha256:new"
 			},
 			slices.DeleteFunc(slices.Clone(all), func(s string) bool { return strings.HasPrefix(s, "app ") || s == "packer" }),

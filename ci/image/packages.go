@@ -42,8 +42,6 @@ func (b *Builder) resolvePackages(lock release.Lock, list []app, tools, compiler
 	}
 	switch {
 	case lock.Requirements == "":
-		text += "uv pip compile --quiet --excludes apps.txt --exclude-newer " + list[0].CommittedAt.UTC().Format(time.RFC3339) +
-			" --output-file lock.txt " + strings.Join(w.first, " ") + "\n"
 	case slices.Contains(b.Upgrade, UpgradeAll):
 		upgrade = " --upgrade"
 	default:
@@ -61,9 +59,13 @@ func (b *Builder) resolvePackages(lock release.Lock, list []app, tools, compiler
 	text += "mkdir /tmp/out\n"
 	for _, platform := range b.Platforms {
 		// uv writes a lock over the one that it begins with.
-		lock := "/tmp/out/" + machine(platform)
-		text += "[ ! -e lock.txt ] || cp lock.txt " + lock + "\n" + "uv pip compile --quiet --excludes apps.txt --generate-hashes --no-annotate --no-header" + limit + upgrade + " --python-platform " + machine(platform) + glibc +
-			" --output-file " + lock + " " + strings.Join(w.all, " ") + "\n"
+		compile := "uv pip compile --quiet --excludes apps.txt --python-platform " + machine(platform) + glibc + " --output-file /tmp/out/" + machine(platform)
+		if lock.Requirements == "" {
+			text += compile + " --exclude-newer " + list[0].CommittedAt.UTC().Format(time.RFC3339) + " " + strings.Join(w.first, " ") + "\n"
+		} else {
+			text += "cp lock.txt /tmp/out/" + machine(platform) + "\n"
+		}
+		text += compile + " --generate-hashes --no-annotate --no-header" + limit + upgrade + " " + strings.Join(w.all, " ") + "\n"
 	}
 	// What is newest is another thing every day.
 	day := ""

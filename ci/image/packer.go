@@ -23,7 +23,7 @@ func (b *Builder) newPacker(lock release.Lock) *stage {
 		build: func(s *stage, _ inputs) *dagger.Container {
 			c := b.from(lock, packerBase, b.native)
 			if b.Mirrors.Apt.IsSet() {
-				python, _ := Bases(lock)
+				python, _ := bases(lock)
 				c = c.WithMountedFile(publicTrust, b.from(lock, python, b.native).File("/etc/ssl/certs/ca-certificates.crt"))
 			}
 			return b.script(c, s, text)

@@ -12,7 +12,7 @@ import (
 )
 
 // Bases are the public images of Python and of Node that the image of a lock stands on.
-func Bases(lock release.Lock) (python, node string) {
+func bases(lock release.Lock) (python, node string) {
 	return "python:" + lock.Python + "-slim-bookworm", "node:" + lock.Node + "-bookworm-slim"
 }
 
@@ -49,7 +49,7 @@ func (b *Builder) Public(name string) *dagger.Container {
 // pinBases completes the lock with the digests of the public images. Those
 // that the lock has stay: an image is rebuilt on what it stood on.
 func (b *Builder) pinBases(ctx context.Context, lock *release.Lock) error {
-	python, node := Bases(*lock)
+	python, node := bases(*lock)
 	pinned := map[string]string{}
 	for _, name := range []string{python, node, packerBase} {
 		if digest := lock.Bases[name]; digest != "" && b.NoCache != NoCacheAll {
@@ -75,7 +75,7 @@ func (b *Builder) pinBases(ctx context.Context, lock *release.Lock) error {
 // that one, whichever is asked for.
 func (b *Builder) checkBases(ctx context.Context, lock release.Lock) error {
 	var report problem.Report
-	python, node := Bases(lock)
+	python, node := bases(lock)
 	for _, platform := range b.Platforms {
 		if platform == b.native {
 			continue

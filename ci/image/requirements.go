@@ -20,6 +20,7 @@ var (
 	archiveLine = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])? @ https?://[^\s#]*/([^\s/#?]+)`)
 	archiveName = regexp.MustCompile(`^[A-Za-z0-9_.]+-([0-9][^-]*?)(-.*\.whl|\.tar\.[a-z0-9]+|\.zip)$`)
 	pinLine     = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([^\s;\\]+)`)
+	onMachine   = regexp.MustCompile(` ; platform_machine == '([^']+)'`)
 	hashItem    = regexp.MustCompile(`--hash=([a-z0-9]+:[0-9a-f]+)`)
 )
 
@@ -43,18 +44,30 @@ func parseRequirements(text string) ([]release.Package, error) {
 		case directLine.MatchString(line):
 			match := directLine.FindStringSubmatch(line)
 			packages = append(packages, release.Package{Name: match[1], Version: match[3]})
-			continue
 		case line == "" || strings.HasPrefix(line, "#"):
 			continue
 		case !strings.HasPrefix(line, "--hash=") || len(packages) == 0:
 			return nil, fmt.Errorf("resolved packages, line %d: %q is neither a pinned package nor a hash", n, line)
 		}
 		last := &packages[len(packages)-1]
+		if match := onMachine.FindStringSubmatch(line); match != nil {
+			last.Machine = match[1]
+		}
 		for _, match := range hashItem.FindAllStringSubmatch(line, -1) {
 			last.Hashes = append(last.Hashes, match[1])
 		}
 	}
 	return packages, lines.Err()
+}
+
+// CountPackages returns how many packages a resolution has, each once.
+func CountPackages(text string) int {
+	packages, _ := parseRequirements(text)
+	names := map[string]bool{}
+	for _, p := range packages {
+		names[p.Name] = true
+	}
+	return len(names)
 }
 
 // digest names a text by its content.
@@ -63,7 +76,8 @@ func digest(text string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(
 // Move is a Python package whose version changes from one lock to the next.
 type Move struct {
 	Name string
-	// From and To are versions; empty where the package is new or gone.
+	// From and To are versions; empty where the package is new or gone. Where
+	// processors have different ones, they are all named.
 	From, To string
 }
 
@@ -73,7 +87,13 @@ func Moves(before, after string) ([]Move, error) {
 		packages, err := parseRequirements(text)
 		found := map[string]string{}
 		for _, p := range packages {
-			found[p.Name] = p.Version
+			if earlier := found[p.Name]; earlier != "" {
+				found[p.Name] = earlier + ", "
+			}
+			found[p.Name] += p.Version
+			if p.Machine != "" {
+				found[p.Name] += " on " + p.Machine
+			}
 		}
 		return found, err
 	}

@@ -7,8 +7,8 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
 
-// runtimes are the versions of Python and Node that a major version of Frappe is
-// published with in the public images (frappe_docker), the newest last.
+// runtimes are versions of Python and Node that a major version of Frappe runs on, the
+// newest last: those of the public images (frappe_docker) of its first years.
 var runtimes = []struct {
 	frappe       int
 	python, node string
@@ -16,6 +16,12 @@ var runtimes = []struct {
 	{14, "3.10.14", "16.20.2"},
 	{15, "3.11.6", "18.18.2"},
 	{16, "3.14.2", "24.13.0"},
+}
+
+// BasesOf returns the public images of Python and of Node for a text of
+// frappe/__init__.py, where nothing else is said.
+func BasesOf(frappeInit string) (python, node string) {
+	return bases(WithRuntimes(release.Lock{Apps: []release.App{{Name: "frappe", Version: versionOf(frappeInit)}}}))
 }
 
 // WithRuntimes completes a lock whose apps have their versions: where it says nothing

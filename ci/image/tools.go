@@ -30,7 +30,7 @@ var buildPackages = []string{
 // that it has in the image, because the virtualenv points at it, with Node,
 // uv and yarn, and nothing that takes long to install.
 func (b *Builder) newTools(lock release.Lock, platform dagger.Platform) *stage {
-	python, node := Bases(lock)
+	python, node := bases(lock)
 	text := `
 python3 -m pip install --quiet --no-cache-dir --root-user-action=ignore uv==` + uvVersion + ` || unreached PYPI_INDEX_URL "${PIP_INDEX_URL:-not set}"
 node /usr/local/lib/node_modules/npm/bin/npm-cli.js install --loglevel error --global yarn@` + yarnVersion + ` >/dev/null || unreached NPM_REGISTRY_URL "${NPM_MIRROR:-not set}"

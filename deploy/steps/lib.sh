@@ -283,6 +283,14 @@ bring_up_only() (
 	[ "$#" = 0 ] || bring_up "$of" --no-deps "$@"
 )
 
+# run_once VERSION: runs what does one thing and ends. It writes the same
+# configuration again, unless that is another one with this release.
+run_once() (
+	for service in $(services "$1" once | grep -vx create-site); do
+		compose "$1" run --rm --no-deps -T "$service"
+	done
+)
+
 # The file kept names the services that stay as they are over this run.
 # replaced_containers: all containers of the project but theirs;
 # kept_containers: theirs.

@@ -189,7 +189,7 @@ const (
 var changes = map[string]*regexp.Regexp{
 	releaseStep: regexp.MustCompile(`^version=\$\{VERSION#site-v\}
 if \[ -z "\$version" \]; then echo "no version in: \$VERSION" >&2; exit 2; fi
-case "\$\{COMMAND:-deploy\}" in
+case "\$COMMAND" in
 (  [a-z]+\) exec "\$RUNNER_TEMP/pipeline" (deploy|release) --yes [^;&|\n]* ;;\n)+` +
 		`  \*\) echo "unknown command: \$COMMAND" >&2; exit 2 ;;
 esac
@@ -321,10 +321,10 @@ func looksUpstream(workflow, name string, step *actionlint.Step, script string) 
 	case workflow != upstreamWorkflow || step.Env.Expression != nil:
 		return false
 	case name == "Build":
-		return script == "set -o pipefail\n\"$RUNNER_TEMP/pipeline\" push --version 0.0.0 2>&1 | tee \"$RUNNER_TEMP/log\"\n" && slices.Equal(secrets, []string{
+		return strings.HasSuffix(script, "\nset -o pipefail\n\"$RUNNER_TEMP/pipeline\" push --version 0.0.0 2>&1 | tee \"$RUNNER_TEMP/log\"\n") && strings.Count(script, "RUNNER_TEMP") == 2 && slices.Equal(secrets, []string{
 			"DE_MACRS_PAT ${{ secrets.DE_MACRS_PAT }}", "GITHUB_TOKEN ${{ github.token }}", "PAT_DESIRED_EFFECT ${{ secrets.PAT_DESIRED_EFFECT }}"})
 	}
-	return name == "Say so" && slices.Equal(secrets, []string{"GH_TOKEN ${{ github.token }}"})
+	return name == "Say so" && strings.HasPrefix(script, "set -o pipefail\n") && !strings.Contains(script, "pipeline") && slices.Equal(secrets, []string{"GH_TOKEN ${{ github.token }}"})
 }
 
 // A run either releases or goes back, and no other step is handed anything.

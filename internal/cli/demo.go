@@ -80,7 +80,7 @@ func (o demoOptions) bases(ctx context.Context, selections []apps.Selection) (im
 		if err != nil {
 			return nil, fmt.Errorf("%w: --release: %w", errUsage, err)
 		}
-		python, node := image.Bases(image.WithRuntimes(release.Lock{Apps: []release.App{{Name: "frappe", Version: image.VersionOf(text)}}}))
+		python, node := image.BasesOf(text)
 		all = append(all, python, node)
 	}
 	return all, nil

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
+	"github.com/desiredeffect/erpnext-pipeline/internal/config"
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
 
@@ -29,18 +30,20 @@ func TestUseDockerLogin(t *testing.T) {
 	for name, tc := range map[string]struct {
 		file, host, username string
 		password             secret.Secret
-		want, warning        string
+		want, said           string
+		need                 config.Need
 	}{
-		"docker login":    {logins, "registry.example.com:5000", "", secret.Secret{}, "bot s3cret-word", ""},
-		"Docker's own":    {logins, "docker.io", "", secret.Secret{}, "bot s3cret-word", ""},
-		"a helper":        {logins, "cloud.example.com", "", secret.Secret{}, "AWS for-an-hour-1", ""},
-		"another host":    {logins, "registry.example.com", "", secret.Secret{}, " ", ""},
-		"no helper there": {logins, "gone.example.com", "", secret.Secret{}, " ", "docker-credential-nowhere"},
-		"no password":     {logins, "token.example.com", "", secret.Secret{}, " ", "only Docker can use"},
-		"configured":      {logins, "registry.example.com:5000", "ci", secret.New("our-own-1"), "ci our-own-1", ""},
-		"no file":         {"", "registry.example.com:5000", "", secret.Secret{}, " ", ""},
-		"no JSON":         {"{", "registry.example.com:5000", "", secret.Secret{}, " ", "can't be used"},
-		"no registry":     {logins, "", "", secret.Secret{}, " ", ""},
+		"docker login":    {logins, "registry.example.com:5000", "", secret.Secret{}, "bot s3cret-word", "it is used here and on the host", config.Push},
+		"Docker's own":    {logins, "docker.io", "", secret.Secret{}, "bot s3cret-word", "it is used here and on the host", config.Push},
+		"a helper":        {logins, "cloud.example.com", "", secret.Secret{}, "AWS for-an-hour-1", "it is used here and on the host", config.Push},
+		"another host":    {logins, "registry.example.com", "", secret.Secret{}, " ", "", config.Push},
+		"no helper there": {logins, "gone.example.com", "", secret.Secret{}, " ", "docker-credential-nowhere", config.Push},
+		"no password":     {logins, "token.example.com", "", secret.Secret{}, " ", "a token and no password", config.Push},
+		"configured":      {logins, "registry.example.com:5000", "ci", secret.New("our-own-1"), "ci our-own-1", "", config.Push},
+		"no file":         {"", "registry.example.com:5000", "", secret.Secret{}, " ", "", config.Push},
+		"no JSON":         {"{", "registry.example.com:5000", "", secret.Secret{}, " ", "can't be used", config.Push},
+		"for a look":      {logins, "registry.example.com:5000", "", secret.Secret{}, " ", "", config.HostAccess},
+		"no registry":     {logins, "", "", secret.Secret{}, " ", "", config.Push},
 	} {
 		t.Run(name, func(t *testing.T) {
 			folder := t.TempDir()
@@ -53,7 +56,7 @@ func TestUseDockerLogin(t *testing.T) {
 			c := newCLI([]string{"DOCKER_CONFIG=" + folder}, strings.NewReader(""), &bytes.Buffer{}, &errs)
 			in := inputs{}
 			in.config.Registry = registry.Target{Host: tc.host, Username: tc.username, Password: tc.password}
-			c.useDockerLogin(&in)
+			c.useDockerLogin(t.Context(), &in, tc.need)
 			if got := in.config.Registry.Username + " " + in.config.Registry.Password.Reveal(); got != tc.want {
 				t.Errorf("the account is %q, want %q", got, tc.want)
 			}
@@ -61,8 +64,8 @@ func TestUseDockerLogin(t *testing.T) {
 				t.Errorf("the host logs in as %+v", login)
 			}
 			c.flush()
-			if said := errs.String(); (said != "") != (tc.warning != "") || !strings.Contains(said, tc.warning) {
-				t.Errorf("said %q, want %q", said, tc.warning)
+			if said := errs.String(); (said != "") != (tc.said != "") || !strings.Contains(said, tc.said) {
+				t.Errorf("said %q, want %q", said, tc.said)
 			}
 			if hidden := c.hidden("of s3cret-word"); tc.want == "bot s3cret-word" && hidden != "of ***" {
 				t.Errorf("printed %q", hidden)

@@ -12,8 +12,8 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 )
 
-// inputs is what the static checks yield: everything that can be known without
-// the network.
+// inputs is what the static checks yield: everything that can be known before any
+// server is asked.
 type inputs struct {
 	config  config.Config
 	sources []apps.Source
@@ -33,8 +33,8 @@ func (c *cli) needs(global *globalFlags) config.Need {
 }
 
 // readInputs reads and validates everything that the command needs, without the
-// network, but for what a helper of docker login may ask. What could be read is returned in spite of problems, so that the
-// probes can look for more.
+// network, but for what a helper of docker login may ask. What could be read is
+// returned in spite of problems, so that the probes can look for more.
 func (c *cli) readInputs(ctx context.Context, global *globalFlags, need config.Need) (inputs, problem.Report) {
 	// The names that .env may hold depend on apps.json and the compose files,
 	// whose own names depend on .env: so it is read twice.
@@ -48,7 +48,7 @@ func (c *cli) readInputs(ctx context.Context, global *globalFlags, need config.N
 	c.hide(cfg.Secrets()...)
 
 	in := inputs{config: cfg, cache: c.cacheDir()}
-	c.useDockerLogin(&in)
+	c.useDockerLogin(ctx, &in, need)
 	in.target = deployTarget(in.config, c.owner())
 	in.target.Migrate = global.migrate
 	if need&config.Deploy != 0 {

@@ -63,7 +63,7 @@ func renderApps(changes []deploy.AppChange) string {
 
 // renderPackages returns which Python packages move from one lock to the next.
 func renderPackages(before, after string) string {
-	count := strings.Count(after, "==")
+	count := image.CountPackages(after)
 	if before == "" {
 		if count == 0 {
 			return ""

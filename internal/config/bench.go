@@ -38,17 +38,39 @@ func benchConfig(value string) (wrong, remedy string) {
 	return "", ""
 }
 
-// passwordsIn returns the credentials among the keys of a configuration.
-func passwordsIn(text secret.Secret) []secret.Secret {
-	var config map[string]any
-	if json.Unmarshal([]byte(text.Reveal()), &config) != nil {
+// passwordsIn returns the credentials in a configuration, however deep: what the names
+// of keys say, and what stands in an address.
+func passwordsIn(text secret.Secret) (found []secret.Secret) {
+	var config any
+	decoder := json.NewDecoder(strings.NewReader(text.Reveal()))
+	decoder.UseNumber()
+	if decoder.Decode(&config) != nil {
 		return nil
 	}
-	var found []secret.Secret
-	for _, key := range slices.Sorted(maps.Keys(config)) {
-		if value, ok := config[key].(string); ok && isCredential(key) {
-			found = append(found, secret.New(value))
+	var look func(key string, value any)
+	look = func(key string, value any) {
+		switch value := value.(type) {
+		case map[string]any:
+			for _, name := range slices.Sorted(maps.Keys(value)) {
+				look(name, value[name])
+			}
+		case []any:
+			for _, one := range value {
+				look(key, one)
+			}
+		case string:
+			if inside := credentials(secret.New(value)); inside.IsSet() {
+				found = append(found, inside)
+			}
+			if isCredential(key) && value != "" {
+				found = append(found, secret.New(value))
+			}
+		case json.Number:
+			if isCredential(key) {
+				found = append(found, secret.New(value.String()))
+			}
 		}
 	}
+	look("", config)
 	return found
 }

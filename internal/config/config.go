@@ -177,11 +177,17 @@ func (c Config) Secrets() []secret.Secret {
 // Guessable returns the names of the passwords and tokens that a guess finds, in
 // order.
 func (c Config) Guessable() []string {
+	if c.byName == nil {
+		return nil
+	}
 	var names []string
-	for _, k := range schema(newConfig()) {
-		if value, ok := c.Secret(k.Name); k.Secret && ok && value.Guessable() {
-			names = append(names, k.Name)
+	for _, name := range slices.Sorted(maps.Keys(*c.byName)) {
+		if v := (*c.byName)[name]; !v.open && v.value.Guessable() {
+			names = append(names, name)
 		}
+	}
+	if slices.ContainsFunc(passwordsIn(c.Target.Secrets["EXTRA_CONFIG"]), secret.Secret.Guessable) {
+		names = append(names, "a password in EXTRA_CONFIG")
 	}
 	return names
 }

@@ -290,6 +290,17 @@ func TestValuesByName(t *testing.T) {
 	}
 }
 
+func TestPasswordsIn(t *testing.T) {
+	var got []string
+	for _, s := range passwordsIn(secret.New(`{"google_login": {"client_secret": "GOCSPX-1", "client_id": "id"}, "mail_password": 12345678, "redis_cache": "redis://:pw@cache:6379",
+		"logins": [{"root_pwd": "of root"}], "sentry_dsn": "https://key@sentry.example.com/1", "mail_server": "smtp.example.com", "api_key": ""}`)) {
+		got = append(got, s.Reveal())
+	}
+	if want := "GOCSPX-1,of root,12345678,pw,key,https://key@sentry.example.com/1"; strings.Join(got, ",") != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestConfigPrintsNoSecret(t *testing.T) {
 	w := newWorld(t)
 	w.write(".env", enough+"DE_MACRS_PAT=ghp_token\n")

@@ -187,7 +187,7 @@ func (l *loader) bad(key, remedy, format string, args ...any) {
 }
 
 // credentialNames are the endings of names that hold credentials.
-var credentialNames = []string{"_PAT", "TOKEN", "PASSWORD", "PASSPHRASE", "SECRET", "_KEY", "_CREDENTIALS"}
+var credentialNames = []string{"_PAT", "TOKEN", "PASSWORD", "PASSPHRASE", "SECRET", "_KEY", "_CREDENTIALS", "_PWD", "_DSN"}
 
 // isCredential reports whether a name sounds like that of a credential.
 func isCredential(name string) bool {

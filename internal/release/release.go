@@ -112,6 +112,9 @@ type Package struct {
 	Name    string   `json:"name"`
 	Version string   `json:"version"`
 	Hashes  []string `json:"hashes"`
+	// Machine is the processor, by Python's name (platform.machine), whose image alone
+	// has it; empty where all have.
+	Machine string `json:"machine,omitempty"`
 }
 
 // Manifest is what an image says of itself, in the file

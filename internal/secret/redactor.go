@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -29,8 +30,9 @@ const (
 // split over several writes, and a value in its usual disguises: base64 (at
 // any offset, so also within "user:password"), percent-encoding, a JSON
 // string, and each long line of a value of many lines. A value that can be guessed
-// ([Secret.Guessable]) is masked where it stands for itself, not within a longer
-// word: for the password admin, Administrator stays as it is.
+// ([Secret.Guessable]) is masked where it stands for itself, also behind an escape or
+// -p, and not within a longer word: for the password admin, administrator stays as it
+// is.
 //
 // Bytes at the end of a write that could be the beginning of a value are held
 // back until the next write or [Redactor.Flush] tells. Values shorter than
@@ -41,8 +43,8 @@ type Redactor struct {
 	patterns [][]byte
 	// words are those of them that are found as whole words only.
 	words map[string]bool
-	// before is what stood in front of pending.
-	before byte
+	// before is the end of what stood in front of pending.
+	before []byte
 	// longest is the length of the longest pattern.
 	longest int
 	// firsts says for each byte whether a pattern begins with it.
@@ -69,7 +71,7 @@ func (r *Redactor) Add(secrets ...Secret) {
 	defer r.mu.Unlock()
 	for _, s := range secrets {
 		r.patterns = append(r.patterns, disguises(s.Reveal())...)
-		if s.Guessable() {
+		if s.IsSet() && s.Guessable() {
 			r.words[s.Reveal()] = true
 		}
 	}
@@ -160,7 +162,7 @@ func (r *Redactor) Write(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.pending = append(r.pending, p...)
-	if err := r.hand(r.undecided(), r.spans()); err != nil {
+	if err := r.hand(r.undecided(), r.spans(false)); err != nil {
 		return 0, fmt.Errorf("write redacted output: %w", err)
 	}
 	return len(p), nil
@@ -174,7 +176,7 @@ func (r *Redactor) Flush() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	hold := r.undecided()
-	spans := r.spans()
+	spans := r.spans(true)
 	if len(r.pending)-hold >= shortest {
 		spans = merge(append(spans, span{hold, len(r.pending)}))
 	}
@@ -203,8 +205,9 @@ func (r *Redactor) undecided() int {
 	return len(r.pending)
 }
 
-// spans returns where in pending values stand, overlapping ones as one.
-func (r *Redactor) spans() []span {
+// spans returns where in pending values stand, overlapping ones as one. all says that
+// nothing comes behind it.
+func (r *Redactor) spans(all bool) []span {
 	var found []span
 	for _, p := range r.patterns {
 		for from := 0; ; {
@@ -212,7 +215,7 @@ func (r *Redactor) spans() []span {
 			if i < 0 {
 				break
 			}
-			if at := (span{from + i, from + i + len(p)}); !r.words[string(p)] || r.isWord(at) {
+			if at := (span{from + i, from + i + len(p)}); !r.words[string(p)] || r.isWord(at, all) {
 				found = append(found, at)
 			}
 			from += i + 1
@@ -221,17 +224,26 @@ func (r *Redactor) spans() []span {
 	return merge(found)
 }
 
-// isWord reports whether a part of pending is no part of a longer word.
-func (r *Redactor) isWord(s span) bool {
-	before := r.before
-	if s.start > 0 {
-		before = r.pending[s.start-1]
-	}
-	return !isLetterOrDigit(before) && (s.end == len(r.pending) || !isLetterOrDigit(r.pending[s.end]))
-}
+// behind matches the end of a text behind which a word begins: anything but a letter or
+// a digit, an escape of JSON, Go or a URL, the sequence that colours a terminal, or the
+// option with which clients of databases take a password.
+var behind = regexp.MustCompile(`(^|[^A-Za-z0-9]|\\[a-z]|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|%[0-9A-Fa-f]{2}|\x1b\[[0-9;]*[A-Za-z]|-p)$`)
 
-func isLetterOrDigit(b byte) bool {
-	return '0' <= b && b <= '9' || 'A' <= b && b <= 'Z' || 'a' <= b && b <= 'z'
+// mostBefore is how many bytes of what is in front of a word tell whether it is one.
+const mostBefore = 16
+
+// isWord reports whether a part of pending is no part of a longer word. What ends with
+// pending may go on, unless that is all that comes.
+func (r *Redactor) isWord(s span, all bool) bool {
+	before := slices.Concat(r.before, r.pending[:s.start])
+	if !behind.Match(before[max(0, len(before)-mostBefore):]) {
+		return false
+	}
+	if s.end == len(r.pending) {
+		return all
+	}
+	next := r.pending[s.end]
+	return !('0' <= next && next <= '9' || 'A' <= next && next <= 'Z' || 'a' <= next && next <= 'z')
 }
 
 // merge sorts spans and makes one of those that overlap or touch.
@@ -304,7 +316,8 @@ func (r *Redactor) give(upTo int, spans []span) error {
 // drop forgets pending up to an offset.
 func (r *Redactor) drop(hold int) {
 	if hold > 0 {
-		r.before = r.pending[hold-1]
+		r.before = slices.Concat(r.before, r.pending[:hold])
+		r.before = r.before[max(0, len(r.before)-mostBefore):]
 	}
 	r.pending = append(r.pending[:0], r.pending[hold:]...)
 	r.given = max(0, r.given-hold)

@@ -10,8 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
-	"unicode"
+	"regexp"
 )
 
 // Mask is what stands in place of a secret's value.
@@ -44,12 +43,11 @@ func (s Secret) Reveal() string {
 // IsSet reports whether there is a value.
 func (s Secret) IsSet() bool { return s.value != nil }
 
-// Guessable reports whether the value may be a word of everyday text, such as admin:
-// letters alone, fewer than 16 of them.
-func (s Secret) Guessable() bool {
-	value := s.Reveal()
-	return len(value) < 16 && strings.IndexFunc(value, func(r rune) bool { return !unicode.IsLetter(r) }) < 0
-}
+// Guessable reports whether the value may be a word of everyday text, such as admin or
+// Administrator: letters of one case, but for the first, and at most 13 of them.
+func (s Secret) Guessable() bool { return word.MatchString(s.Reveal()) }
+
+var word = regexp.MustCompile(`^([A-Z]?[a-z]{1,12}|[a-z]{13}|[A-Z]{2,13})$`)
 
 // String returns the mask, or nothing for an unset secret.
 func (s Secret) String() string {

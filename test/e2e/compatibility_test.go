@@ -14,7 +14,6 @@ import (
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/image"
 	"github.com/desiredeffect/erpnext-pipeline/internal/cli"
-	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/apps"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/github/githubtest"
@@ -83,7 +82,7 @@ func readSets(t *testing.T, list, root string) (sets []apps.Selection, bases ima
 		if err != nil {
 			t.Fatal(err)
 		}
-		python, node := image.Bases(image.WithRuntimes(release.Lock{Apps: []release.App{{Name: "frappe", Version: image.VersionOf(text)}}}))
+		python, node := image.BasesOf(text)
 		sets, bases = append(sets, set), append(bases, python, node)
 	}
 	return sets, bases

@@ -34,9 +34,16 @@ func (s liveSite) patchFails(t *testing.T) {
 }
 
 func (s liveSite) patchFailsInSwap(*testing.T) {
-	s.fails(deploy("3.0.0", "--strategy", "swap"), cli.ExitRolledBack,
+	config := func() string {
+		return s.onHost("docker", "exec", s.container("backend"), "cat", "sites/common_site_config.json")
+	}
+	before := config()
+	s.with(`EXTRA_CONFIG={"mail_server": "smtp.example.org"}`).fails(deploy("3.0.0", "--strategy", "swap"), cli.ExitRolledBack,
 		"patch erpnext.patches.v15_1.merge_customers on erp.localhost failed", "site: 2.0.0 is live again and answers")
 	s.asBefore()
+	if after := config(); after != before {
+		s.t.Errorf("the configuration is\n%s\nand was\n%s", after, before)
+	}
 }
 
 func (s liveSite) migrationKilled(*testing.T) {
