@@ -256,7 +256,7 @@ func composeKeys(c *Config) []Key {
 		{Name: "PROXY_READ_TIMEOUT", Default: "120", ReleaseOnly: true, parse: variable(c.Target.Variables).where(nginxTime),
 			Doc: "How long the frontend waits for an answer of the backend, in seconds or nginx's notation."},
 		{Name: "EXTRA_CONFIG", Secret: true, ReleaseOnly: true, parse: hiddenVariable(c.Target.Secrets).where(benchConfig),
-			Doc: "More keys of common_site_config.json, for all sites, as a JSON object. They come before the program's own; what is left out later goes."},
+			Doc: "More keys of common_site_config.json, for all sites, as a JSON object. They win over the program's own, and go when they are left out."},
 		{Name: "RESTIC_REPOSITORY", ReleaseOnly: true, parse: hiddenVariable(c.Target.Secrets),
 			Doc: "Where restic stores backups. Needs RESTIC_PASSWORD."},
 		{Name: "RESTIC_PASSWORD", Secret: true, ReleaseOnly: true, parse: secretVariable(c.Target.Secrets),
