@@ -119,7 +119,7 @@ mkdir -p ./var/lib/apt/lists/partial ./var/cache/apt/archives/partial
 func (b *Builder) extras(lock release.Lock) (packages []string, downloads, links string) {
 	packages = append(slices.Clone(runtimePackages), aptPackages(b.apps, lock)...)
 	switch {
-	case lock.Wkhtmltopdf == nil && !slices.Contains(lock.AptPackages, "-wkhtmltopdf"):
+	case lock.HasDebianWkhtmltopdf():
 		packages = append(packages, "wkhtmltopdf")
 	case lock.Wkhtmltopdf != nil:
 		const file = "/tmp/wkhtmltopdf.deb"

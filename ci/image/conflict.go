@@ -29,12 +29,12 @@ func conflict(err error, apps []app) error {
 	}
 	if exec != nil && unbuilt.MatchString(exec.Stderr) && !strings.Contains(exec.Stderr, "Failed to fetch") {
 		name := unbuilt.FindStringSubmatch(exec.Stderr)[1]
-		detail := "can't be built:\n" + strings.TrimSpace(exec.Stderr)
+		detail := "can't be built"
 		if wanted := whoWants(name, apps); wanted != "" {
-			detail = "can't be built, and " + wanted + ":\n" + strings.TrimSpace(exec.Stderr)
+			detail += ", and " + wanted
 		}
 		return problem.Report{{
-			Code: "image.package-build", Subject: "Python package " + name, Detail: detail, Err: err,
+			Code: "image.package-build", Subject: "Python package " + name, Detail: detail + ":\n" + strings.TrimSpace(exec.Stderr), Err: err,
 			Remedy: "choose refs in apps.json that take another version of it, or a PYTHON_VERSION that it was made for",
 		}}.Err()
 	}

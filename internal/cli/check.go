@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -31,7 +30,7 @@ func (c *cli) check(ctx context.Context, global *globalFlags) error {
 			c.log.Warn().Msg(warning)
 		}
 	}
-	if in.config.Lock.Wkhtmltopdf == nil && need&config.Build != 0 && !slices.Contains(in.config.Lock.AptPackages, "-wkhtmltopdf") {
+	if in.config.Lock.HasDebianWkhtmltopdf() && need&config.Build != 0 {
 		c.log.Warn().Str("fix", "WKHTMLTOPDF_URL=patched").Msg("the image has Debian's wkhtmltopdf, which is not patched: PDFs get neither headers nor footers")
 	}
 	for _, name := range in.config.Guessable() {

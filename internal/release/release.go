@@ -77,6 +77,12 @@ func (l Lock) SameSource(other Lock) bool {
 		slices.EqualFunc(l.Apps, other.Apps, func(a, b App) bool { return a.URL == b.URL && a.Commit == b.Commit })
 }
 
+// HasDebianWkhtmltopdf reports whether the image has Debian's wkhtmltopdf: unless the
+// lock has another, or leaves it out.
+func (l Lock) HasDebianWkhtmltopdf() bool {
+	return l.Wkhtmltopdf == nil && !slices.Contains(l.AptPackages, "-wkhtmltopdf")
+}
+
 // Download is a file from the network that is known by its checksum.
 type Download struct {
 	// URL may have "{arch}" in it, which stands for amd64 or arm64.

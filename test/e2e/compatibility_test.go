@@ -119,17 +119,19 @@ func TestUpgrades(t *testing.T) {
 		}
 	}
 	ours := githubtest.New(t, repositories, "acme/ours")
-	ours.CommitEntries("sound", common("ours", githubtest.Entry{Path: "pyproject.toml", Text: `[project]
+	project := func(version string) githubtest.Entry {
+		return githubtest.Entry{Path: "pyproject.toml", Text: `[project]
 name = "ours"
-version = "0.0.1"
+version = "` + version + `"
 description = "An app of the company's own"
 
 [build-system]
 requires = ["flit_core >=3.4,<4"]
 build-backend = "flit_core.buildapi"
-`})...)
-	ours.CommitEntries("half", common("ours",
-		githubtest.Entry{Path: "pyproject.toml", Text: "[project]\nname = \"ours\"\nversion = \"0.0.2\"\ndescription = \"An app of the company's own\"\n\n[build-system]\nrequires = [\"flit_core >=3.4,<4\"]\nbuild-backend = \"flit_core.buildapi\"\n"},
+`}
+	}
+	ours.CommitEntries("sound", common("ours", project("0.0.1"))...)
+	ours.CommitEntries("half", common("ours", project("0.0.2"),
 		githubtest.Entry{Path: "ours/patches/__init__.py"},
 		githubtest.Entry{Path: "ours/patches/half.py", Text: "import frappe\n\n\ndef execute():\n\tfrappe.db.sql(\"delete from tabToDo\")\n\tfrappe.db.commit()\n\tfrappe.throw(\"half of it is done\")\n"},
 		githubtest.Entry{Path: "ours/patches.txt", Text: "ours.patches.half\n"})...)
