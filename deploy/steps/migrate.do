@@ -22,6 +22,8 @@ migrate_site() {
 	done
 	cat migrate.part
 }
+# What the release before has left there, Frappe begins to migrate with.
+site "$version" flush
 for one in $sites; do
 	changing "$one"
 	guarded migrate_site "$one" || exit

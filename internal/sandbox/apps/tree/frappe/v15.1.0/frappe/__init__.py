@@ -43,8 +43,9 @@ def __getattr__(name):
     raise AttributeError(f"module 'frappe' has no attribute {name!r}")
 
 
-def init(site="", sites_path=".", new_site=False, force=False):
-    """Makes a site the one at hand. Empty is a bench without a site."""
+def init(site="", sites_path=".", new_site=False, force=False, request=False):
+    """Makes a site the one at hand, for a request or not. Empty is a bench without a
+    site."""
     if getattr(local, "site", None) == site and getattr(local, "conf", None) is not None and not force:
         return
     destroy()
@@ -53,6 +54,18 @@ def init(site="", sites_path=".", new_site=False, force=False):
     local.site_path = os.path.join(sites_path, site)
     local.flags = _dict(new_site=new_site)
     local.conf = get_site_config()
+    if local.conf.db_name:
+        set_up_modules(request)
+
+
+def set_up_modules(request):
+    """Finds the modules of each app. They are cached, and so those of the code that
+    asked first since the cache was emptied; what asks for a request has a list of its
+    own."""
+    local.app_modules = importlib.import_module("frappe.utils.redis_wrapper").cache.get_value(
+        "installed_app_modules" if request else "app_modules",
+        lambda: {app: [name.lower().replace(" ", "_") for name in get_file_items(get_app_path(app, "modules.txt"))] for app in get_all_apps()},
+    )
 
 
 def connect(site=None, db_name=None):

@@ -34,7 +34,7 @@ def application(request):
 def respond(request):
     site = request.headers.get("X-Frappe-Site-Name") or request.host.split(":", 1)[0]
     try:
-        frappe.init(site, sites_path=os.environ.get("SITES_PATH", "."), force=True)
+        frappe.init(site, sites_path=os.environ.get("SITES_PATH", "."), force=True, request=True)
     except frappe.IncorrectSitePath as e:
         raise NotFound(str(e)) from e
     if not frappe.conf.db_name:

@@ -2,6 +2,7 @@
 
 import glob
 import hashlib
+import importlib
 import os
 
 import frappe
@@ -37,8 +38,8 @@ def sync_all():
 
 def sync_for(app):
     files = []
-    for module in frappe.get_file_items(frappe.get_app_path(app, "modules.txt")):
-        folder = frappe.get_app_path(app, module.lower().replace(" ", "_"))
+    for module in frappe.local.app_modules.get(app, []):
+        folder = os.path.dirname(importlib.import_module(f"{app}.{module}").__file__)
         files += sorted(glob.glob(os.path.join(folder, "doctype", "*", "*.json")))
     for path in files:
         sync_doctype(app, path)
