@@ -55,17 +55,7 @@ def init(site="", sites_path=".", new_site=False, force=False, request=False):
     local.flags = _dict(new_site=new_site)
     local.conf = get_site_config()
     if local.conf.db_name:
-        set_up_modules(request)
-
-
-def set_up_modules(request):
-    """Finds the modules of each app. They are cached, and so those of the code that
-    asked first since the cache was emptied; what asks for a request has a list of its
-    own."""
-    local.app_modules = importlib.import_module("frappe.utils.redis_wrapper").cache.get_value(
-        "installed_app_modules" if request else "app_modules",
-        lambda: {app: [name.lower().replace(" ", "_") for name in get_file_items(get_app_path(app, "modules.txt"))] for app in get_all_apps()},
-    )
+        importlib.import_module("frappe.modules.utils").set_up_modules(request)
 
 
 def connect(site=None, db_name=None):
