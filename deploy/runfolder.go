@@ -107,11 +107,7 @@ func (p Plan) record(id string, image release.Image) release.Record {
 func (p Plan) folder(id string, record release.Record, registry string) ([]host.File, error) {
 	image := p.image
 	if p.Kind == Release {
-		target := p.Target
-		if registry != "" {
-			target.PullAddress = registry
-		}
-		image = target.pullReference(record.Image)
+		image = p.Target.from(registry).pullReference(record.Image)
 	}
 	r := p.runSpec(id, image)
 	r.tagged = repositoryPath(record.Image.Repository) + ":" + p.Version

@@ -51,7 +51,7 @@ func Find(ctx context.Context, t Target, version string) (release.Image, release
 			Remedy: "release the version with the pipeline", Err: err,
 		}}.Err()
 	}
-	return t.image(version, digest), manifest, nil
+	return t.Image(version, digest), manifest, nil
 }
 
 // LockOf returns the lock of a pushed version: what the image says of itself,

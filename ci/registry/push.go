@@ -70,7 +70,7 @@ func Tag(ctx context.Context, t Target, version, digest string) (release.Image, 
 	case err != nil:
 		return release.Image{}, err
 	case existing == digest:
-		return t.image(version, digest), nil
+		return t.Image(version, digest), nil
 	case existing != "":
 		return release.Image{}, problem.Report{Taken(t, version, existing)}.Err()
 	}
@@ -82,5 +82,5 @@ func Tag(ctx context.Context, t Target, version, digest string) (release.Image, 
 	if err := remote.Tag(tag, descriptor, t.Options(ctx)...); err != nil {
 		return release.Image{}, fmt.Errorf("tag %s: %w", tag, err)
 	}
-	return t.image(version, digest), nil
+	return t.Image(version, digest), nil
 }

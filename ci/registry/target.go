@@ -40,7 +40,8 @@ func (t Target) Repository() string {
 	return t.Host + "/" + t.Name
 }
 
-func (t Target) image(tag, digest string) release.Image {
+// Image returns how an image of this registry is named where it is pulled.
+func (t Target) Image(tag, digest string) release.Image {
 	image := release.Image{Repository: t.Repository(), Tag: tag, Digest: digest}
 	if t.PulledAs != "" {
 		image.Repository = t.PulledAs

@@ -35,16 +35,22 @@ for at in db:3306 redis-cache:6379 redis-queue:6379; do
 done
 printf '{"db_host": "db", "db_port": 3306, "redis_cache": "redis://redis-cache:6379", "redis_queue": "redis://redis-queue:6379", "redis_socketio": "redis://redis-queue:6379", "socketio_port": 9000, "webserver_port": 8000}' >sites/common_site_config.json
 
-mark "a site is made, with every app installed"
-arguments=
-for app in $INSTALL; do arguments="$arguments --install-app $app"; done
-# How to say that the site's user comes from anywhere depends on the version.
-help=$(bench new-site --help)
-case $help in
-*--mariadb-user-host-login-scope*) arguments="$arguments --mariadb-user-host-login-scope=%" ;;
-*--no-mariadb-socket*) arguments="$arguments --no-mariadb-socket" ;;
-esac
-bench new-site "$SITE" --db-root-password "$DB_ROOT_PASSWORD" --admin-password smoke-test $arguments
+if [ -d /kept ]; then
+	mark "the site of an earlier image migrates"
+	cp -r /kept/site "sites/$SITE"
+	bench --site "$SITE" migrate
+else
+	mark "a site is made, with every app installed"
+	arguments=
+	for app in $INSTALL; do arguments="$arguments --install-app $app"; done
+	# How to say that the site's user comes from anywhere depends on the version.
+	help=$(bench new-site --help)
+	case $help in
+	*--mariadb-user-host-login-scope*) arguments="$arguments --mariadb-user-host-login-scope=%" ;;
+	*--no-mariadb-socket*) arguments="$arguments --no-mariadb-socket" ;;
+	esac
+	bench new-site "$SITE" --db-root-password "$DB_ROOT_PASSWORD" --admin-password smoke-test $arguments
+fi
 
 mark "the site answers"
 export GUNICORN_WORKERS=1 BACKEND=127.0.0.1:8000 SOCKETIO=127.0.0.1:9000 FRAPPE_SITE_NAME_HEADER="$SITE"
@@ -97,7 +103,23 @@ job=$(env/bin/python /tmp/job.py put | tail -n 1)
 bench worker --queue short --burst >/tmp/worker.log 2>&1 || { tail -n 20 /tmp/worker.log; exit 1; }
 env/bin/python /tmp/job.py get "$job" || { tail -n 20 /tmp/worker.log; exit 1; }
 
-mark "the site migrates"
-bench --site "$SITE" migrate
+if [ ! -d /kept ]; then
+	mark "the site migrates"
+	bench --site "$SITE" migrate
+
+	# For the next test to begin with: what was made of it, and by which image.
+	mark "the site is kept"
+	mkdir -p /tmp/keep
+	value() { env/bin/python -c 'import json, sys; values = json.load(open(sys.argv[1])); print(values.get(sys.argv[2]) or values["db_name"])' "sites/$SITE/site_config.json" "$1"; }
+	name=$(value db_name) user=$(value db_user)
+	export MYSQL_PWD=$DB_ROOT_PASSWORD
+	{
+		# With the password, as its digest.
+		mariadb --host=db --user=root --skip-column-names --raw --batch --execute "show grants for '$user'@'%'" | sed 's/$/;/'
+		mariadb-dump --host=db --user=root --single-transaction --databases "$name"
+	} | gzip -1 >/tmp/keep/database.sql.gz
+	cp -r "sites/$SITE" /tmp/keep/site
+	echo "$MADE_BY" >/tmp/keep/made-by
+fi
 
 mark end

@@ -46,6 +46,9 @@ type Options struct {
 	Inspector *dagger.Container
 	// Apps are in install order, frappe first.
 	Apps []App
+	// Kept is the folder with the site that an earlier test has kept, to begin with.
+	// Nil makes a new one.
+	Kept *dagger.Directory
 	// Secrets must not be in the image.
 	Secrets []secret.Secret
 	// CAs are certificates in PEM that must not be in the image.
@@ -64,6 +67,9 @@ type Report struct {
 	Digest string    `json:"digest"`
 	At     time.Time `json:"at"`
 	Checks []Check   `json:"checks"`
+	// Site is the digest of the image that made the site, where it was an earlier one
+	// and the site was migrated; empty for a new site.
+	Site string `json:"site,omitempty"`
 	// Left are the apps that were not installed on the site, with the reason.
 	Left map[string]string `json:"left,omitempty"`
 	// Skipped reports that nothing was tested, because --skip-smoke-test asked for that.
@@ -91,16 +97,70 @@ var filesScript string
 //go:embed site.sh
 var siteScript string
 
+//go:embed load.sh
+var loadScript string
+
 const (
 	databasePassword = "smoke-test"
 	site             = "smoke-test.localhost"
+
+	// keptAt is where a container has the site that was kept, and keepAt where it
+	// leaves one to keep: the dump of its database, its files, and whose it is.
+	keptAt, keepAt = "/kept", "/tmp/keep"
+	madeBy         = "made-by"
 )
 
-// Run tests an image. Where something is not as it should be the error is a
-// *problem.Error that names the check and shows what was printed.
-func Run(ctx context.Context, o Options) (Report, error) {
+// server is the command of the database server, which loses what it has anyway.
+var server = []string{
+	"mariadbd", "--character-set-server=utf8mb4", "--collation-server=utf8mb4_unicode_ci",
+	"--skip-innodb-doublewrite", "--innodb-flush-log-at-trx-commit=0",
+}
+
+// SiteOf is everything that says whether a site that was kept is one for an image to
+// begin with: what it was made from, the apps on it, and the week. So a site is made
+// anew when apps come or go, when Frappe changes, and at least once a week.
+func SiteOf(frappe, database string, list []App, now time.Time) []string {
+	install, _ := installable(list)
+	year, week := now.UTC().ISOWeek()
+	return append([]string{frappe, database, siteScript, loadScript, fmt.Sprintf("%d-%d", year, week)}, install...)
+}
+
+// load returns the database server with a site that was kept in it. Its result is the
+// engine's to remember.
+func (o Options) load(ctx context.Context) (database *dagger.Container, madeFor string, err error) {
+	database = o.MariaDB.
+		WithEnvVariable("MARIADB_ROOT_PASSWORD", databasePassword).
+		WithExposedPort(3306)
+	if o.Kept == nil {
+		return database, "", nil
+	}
+	if madeFor, err = o.Kept.File(madeBy).Contents(ctx); err != nil {
+		return nil, "", fmt.Errorf("read the site that was kept: %w", err)
+	}
+	database, err = database.WithUser("root").
+		WithMountedDirectory(keptAt, o.Kept).
+		WithExec(append([]string{"bash", "-euc", loadScript, "load"}, server...)).
+		WithoutMount(keptAt).Sync(ctx)
+	if err != nil {
+		return nil, "", fmt.Errorf("load the site that was kept: %w", err)
+	}
+	return database, strings.TrimSpace(madeFor), nil
+}
+
+// ErrKept is why a test did not begin: what was kept is of no use.
+var ErrKept = errors.New("the site that an earlier smoke test has kept can't be used")
+
+// Run tests an image, and returns the folder with the site to keep, where it made one.
+// Where something is not as it should be the error is a *problem.Error that names the
+// check and shows what was printed.
+func Run(ctx context.Context, o Options) (Report, *dagger.Directory, error) {
 	install, left := installable(o.Apps)
 	report := Report{Digest: o.Digest, Left: left}
+	loaded, madeFor, err := o.load(ctx)
+	if err != nil {
+		return report, nil, fmt.Errorf("%w: %w", ErrKept, err)
+	}
+	report.Site = madeFor
 	names := make([]string, len(o.Apps))
 	for i, app := range o.Apps {
 		names[i] = app.Name
@@ -117,21 +177,23 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	// What was found is written down; a smoke test is not repeated from the
 	// engine's memory, and shares no database with another.
 	of := o.Digest + " " + time.Now().UTC().Format(time.RFC3339Nano)
-	mariadb := o.MariaDB.
+	mariadb := loaded.
 		WithEnvVariable("SMOKE_TEST_OF", of).
-		WithEnvVariable("MARIADB_ROOT_PASSWORD", databasePassword).
-		WithExposedPort(3306).
-		AsService(dagger.ContainerAsServiceOpts{UseEntrypoint: true, Args: []string{
-			"mariadbd", "--character-set-server=utf8mb4", "--collation-server=utf8mb4_unicode_ci", "--skip-innodb-doublewrite", "--innodb-flush-log-at-trx-commit=0"}})
+		AsService(dagger.ContainerAsServiceOpts{UseEntrypoint: true, Args: server})
 	// One Redis serves as cache and queue: the engine takes equal ones for one.
 	redis := o.Redis.WithEnvVariable("SMOKE_TEST_OF", of).WithExposedPort(6379).AsService(dagger.ContainerAsServiceOpts{UseEntrypoint: true})
-	running := o.Image.
+	tested := o.Image
+	if o.Kept != nil {
+		tested = tested.WithMountedDirectory(keptAt, o.Kept)
+	}
+	running := tested.
 		WithServiceBinding("db", mariadb).
 		WithServiceBinding("redis-cache", redis).
 		WithServiceBinding("redis-queue", redis).
 		WithEnvVariable("APPS", strings.Join(names, " ")).
 		WithEnvVariable("INSTALL", strings.Join(install, " ")).
 		WithEnvVariable("SITE", site).
+		WithEnvVariable("MADE_BY", o.Digest).
 		WithEnvVariable("DB_ROOT_PASSWORD", databasePassword).
 		WithEnvVariable("SMOKE_TEST_OF", of).
 		WithExec([]string{"bash", "-euc", progress.Marker("smoke test site") + "\n" + siteScript}, dagger.ContainerWithExecOpts{UseEntrypoint: true})
@@ -141,17 +203,20 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	for i, c := range []*dagger.Container{files, running} {
 		side.Go(func() (err error) {
 			printed[i], err = c.Stdout(sideCtx)
-			return failed(err)
+			return failed(err, madeFor)
 		})
 	}
 	if err := side.Wait(); err != nil {
-		return report, err
+		return report, nil, err
 	}
 	for _, text := range printed {
 		report.Checks = append(report.Checks, marks(text)...)
 	}
 	report.At = time.Now().UTC()
-	return report, nil
+	if o.Kept != nil {
+		return report, nil, nil
+	}
+	return report, running.Directory(keepAt), nil
 }
 
 // installable are the apps that can be installed on a site, and why the others
@@ -238,7 +303,7 @@ func marks(printed string) []Check {
 }
 
 // failed turns a script's end into a problem that names the check.
-func failed(err error) error {
+func failed(err error, madeFor string) error {
 	var exec *dagger.ExecError
 	if !errors.As(err, &exec) {
 		return err
@@ -250,9 +315,14 @@ func failed(err error) error {
 		}
 	}
 	lines := strings.Split(strings.TrimSpace(exec.Stdout+"\n"+exec.Stderr), "\n")
+	detail, remedy := "does not work", ""
+	if madeFor != "" {
+		detail = "does not work on the site that " + madeFor + " made"
+		remedy = "; --new-site tries it with a new site, if the apps are meant to be older than those of that image"
+	}
 	return problem.Report{{
 		Code: CodeFailed, Subject: "image, " + check, Err: err,
-		Detail: fmt.Sprintf("does not work: exit %d\n%s", exec.ExitCode, strings.Join(lines[max(0, len(lines)-20):], "\n")),
-		Remedy: "nothing was tagged and nothing is released; mend the app that the lines above name, or choose another ref. --skip-smoke-test tags an image without this",
+		Detail: fmt.Sprintf("%s: exit %d\n%s", detail, exec.ExitCode, strings.Join(lines[max(0, len(lines)-20):], "\n")),
+		Remedy: "nothing was tagged and nothing is released; mend the app that the lines above name, or choose another ref. --skip-smoke-test tags an image without this" + remedy,
 	}}.Err()
 }

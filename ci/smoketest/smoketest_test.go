@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -108,6 +109,30 @@ func TestInstallable(t *testing.T) {
 	}
 }
 
+func TestSiteOf(t *testing.T) {
+	monday := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
+	apps := []App{{Name: "frappe"}, {Name: "erpnext"}}
+	first := SiteOf("ab12", "mariadb@sha256:1", apps, monday)
+	for name, test := range map[string]struct {
+		other []string
+		same  bool
+	}{
+		"on Sunday":                  {SiteOf("ab12", "mariadb@sha256:1", apps, monday.Add(7*24*time.Hour-time.Second)), true},
+		"an app that can't be on it": {SiteOf("ab12", "mariadb@sha256:1", append(apps, App{"hrms", []string{"other"}}), monday), true},
+		"the week after":             {SiteOf("ab12", "mariadb@sha256:1", apps, monday.AddDate(0, 0, 7)), false},
+		"another Frappe":             {SiteOf("cd34", "mariadb@sha256:1", apps, monday), false},
+		"another database server":    {SiteOf("ab12", "mariadb@sha256:2", apps, monday), false},
+		"one app more":               {SiteOf("ab12", "mariadb@sha256:1", append(apps, App{Name: "hrms"}), monday), false},
+		"one app fewer":              {SiteOf("ab12", "mariadb@sha256:1", apps[:1], monday), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if same := slices.Equal(first, test.other); same != test.same {
+				t.Errorf("same is %t: %q", same, test.other[4:])
+			}
+		})
+	}
+}
+
 func TestFailedNamesTheCheck(t *testing.T) {
 	var lines strings.Builder
 	for i := range 30 {
@@ -133,7 +158,7 @@ func TestFailedNamesTheCheck(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			ended := &dagger.ExecError{ExitCode: 7, Stdout: test.stdout, Stderr: test.stderr}
-			err := failed(fmt.Errorf("run: %w", ended))
+			err := failed(fmt.Errorf("run: %w", ended), "")
 			var report *problem.Error
 			if !errors.As(err, &report) || len(report.Report) != 1 {
 				t.Fatalf("got %v", err)
@@ -147,11 +172,16 @@ func TestFailedNamesTheCheck(t *testing.T) {
 			}
 		})
 	}
+	kept := failed(&dagger.ExecError{ExitCode: 1, Stdout: "smoke-test: the site of an earlier image migrates 1700000000.5\n"}, "sha256:ab")
+	var found *problem.Error
+	if !errors.As(kept, &found) || !strings.Contains(found.Report[0].Detail, "on the site that sha256:ab made") || !strings.Contains(found.Report[0].Remedy, "--new-site") {
+		t.Errorf("got %+v", kept)
+	}
 	other := errors.New("the engine is gone")
-	if got := failed(other); !errors.Is(got, other) {
+	if got := failed(other, ""); !errors.Is(got, other) {
 		t.Errorf("got %v, want %v", got, other)
 	}
-	if got := failed(nil); got != nil {
+	if got := failed(nil, ""); got != nil {
 		t.Errorf("got %v of nothing", got)
 	}
 }
@@ -172,11 +202,12 @@ func TestScriptsPassShellcheck(t *testing.T) {
 		args []string
 	}{
 		"files": {filesScript, []string{"--shell=sh"}},
+		"load":  {loadScript, []string{"--shell=bash"}},
 		// Of apps and arguments it has lists, which are words.
 		"site": {siteScript, []string{"--shell=bash", "--exclude=SC2086"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			// Both run with these options.
+			// All run with these options.
 			debiantest.Shellcheck(t, "set -eu\n"+test.text, test.args...)
 		})
 	}

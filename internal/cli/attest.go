@@ -10,10 +10,12 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/attest"
+	"github.com/desiredeffect/erpnext-pipeline/ci/image"
 	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
 	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
 	"github.com/desiredeffect/erpnext-pipeline/ci/smoketest"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
 
 // The images that a release runs with beside its own, and an image is tested
@@ -98,7 +100,7 @@ func (p pusher) smokeTest(ctx context.Context, b built, reference name.Digest) (
 
 func (p pusher) runSmokeTest(ctx context.Context, b built, reference name.Digest) (smoketest.Report, error) {
 	s := p.session
-	image, err := s.stores[0].Container(ctx, s.client, b.image.Native)
+	pushed, err := s.stores[0].Container(ctx, s.client, b.image.Native)
 	if err != nil {
 		return smoketest.Report{}, fmt.Errorf("pull %s: %w", reference, err)
 	}
@@ -108,20 +110,25 @@ func (p pusher) runSmokeTest(ctx context.Context, b built, reference name.Digest
 	}
 	s.watcher.observe(progress.Event{Stage: "smoke test", Kind: progress.Began, At: time.Now(), Needs: []string{"push"}})
 	options := smoketest.Options{
-		Client: s.client, Image: image, Digest: reference.DigestStr(), Apps: apps, Secrets: p.config.Secrets(), CAs: p.config.Image.Mirrors.CAs,
+		Client: s.client, Image: pushed, Digest: reference.DigestStr(), Apps: apps, Secrets: p.config.Secrets(), CAs: p.config.Image.Mirrors.CAs,
 		MariaDB: s.builder.Public(mariadbImage), Redis: s.builder.Public(redisImage), Inspector: s.builder.Public(debianImage),
 	}
-	report, err := smoketest.Run(ctx, options)
+	folder := p.keptSite(ctx, b.lock, &options)
+	report, keep, err := smoketest.Run(ctx, options)
 	var found *problem.Error
 	if err != nil && !errors.As(err, &found) && ctx.Err() == nil {
 		// Not the image failed but the engine, which may have thrown away what
-		// it was about to use.
-		p.log.Warn().Err(err).Msg("the engine failed; testing the image once more")
-		report, err = smoketest.Run(ctx, options)
+		// it was about to use, or what was kept is of no use.
+		p.log.Warn().Err(err).Msg("testing the image once more, with a new site")
+		options.Kept = nil
+		report, keep, err = smoketest.Run(ctx, options)
 	}
 	s.watcher.observe(progress.Event{Stage: "smoke test", Kind: progress.Ended, At: time.Now(), Err: err})
 	if err != nil {
 		return report, err
+	}
+	if keep != nil && folder != nil {
+		p.later(ctx, func(ctx context.Context) error { return s.builder.Keep(ctx, *folder, keep) }, "the site of the smoke test is not kept: the next one makes a new one")
 	}
 	for _, check := range report.Checks {
 		p.log.Info().Str("took", fmt.Sprintf("%.1fs", check.Seconds)).Msg("smoke test: " + check.Name)
@@ -130,4 +137,21 @@ func (p pusher) runSmokeTest(ctx context.Context, b built, reference name.Digest
 		p.log.Warn().Str("app", app).Msg("not installed on the smoke test's site: it " + reason)
 	}
 	return report, nil
+}
+
+// keptSite has a smoke test begin with the site that an earlier one has kept, if there
+// is one, and returns where to keep one; nil where that can't be told.
+func (p pusher) keptSite(ctx context.Context, lock release.Lock, options *smoketest.Options) *image.Folder {
+	database, err := options.MariaDB.ImageRef(ctx)
+	if err == nil {
+		folder := &image.Folder{Name: "site", Of: smoketest.SiteOf(lock.Apps[0].Commit, database, options.Apps, time.Now())}
+		if p.newSite {
+			return folder
+		}
+		if options.Kept, err = p.session.builder.Find(ctx, *folder); err == nil {
+			return folder
+		}
+	}
+	p.log.Warn().Err(err).Msg("the smoke test begins with a new site")
+	return nil
 }

@@ -121,9 +121,11 @@ func (f *buildFlags) validate() error {
 type pushFlags struct {
 	buildFlags
 	skipSmokeTest bool
+	newSite       bool
 }
 
 func (f *pushFlags) register(cmd *cobra.Command) {
 	f.buildFlags.register(cmd)
 	cmd.Flags().BoolVar(&f.skipSmokeTest, "skip-smoke-test", false, "tag the image without making a site from it first; this is recorded")
+	cmd.Flags().BoolVar(&f.newSite, "new-site", false, "have the smoke test make a new site, also where an earlier one has kept its own")
 }

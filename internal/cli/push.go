@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"github.com/desiredeffect/erpnext-pipeline/ci/image"
 	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
 	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
 	"github.com/desiredeffect/erpnext-pipeline/internal/config"
@@ -67,11 +68,14 @@ type pusher struct {
 	target        registry.Target
 	session       *session
 	skipSmokeTest bool
-	log           zerolog.Logger
+	newSite       bool
+	// pushed is told of the image, which has no tag yet; it may be nil.
+	pushed func(release.Image)
+	log    zerolog.Logger
 }
 
 func (c *cli) newPusher(cfg config.Config, target registry.Target, s *session, flags pushFlags) pusher {
-	return pusher{config: cfg, target: target, session: s, skipSmokeTest: flags.skipSmokeTest, log: c.log}
+	return pusher{config: cfg, target: target, session: s, skipSmokeTest: flags.skipSmokeTest, newSite: flags.newSite || flags.noCache == image.NoCacheAll, log: c.log}
 }
 
 // push pushes the image under its digest, smoke-tests it, attaches what is known
@@ -85,17 +89,24 @@ func (p pusher) push(ctx context.Context, b built) (release.Image, error) {
 		return release.Image{}, err
 	}
 	p.log.Info().Stringer("image", reference).Msg("pushed")
-	// Stages that later builds want are stored meanwhile.
-	rest := make(chan error, 1)
-	go func() { rest <- b.image.StoreStages(ctx) }()
-	smokeTest, err := p.attest(ctx, b, reference)
-	if stored := <-rest; stored != nil && ctx.Err() == nil {
-		p.log.Warn().Err(stored).Msg("some stages are not stored: the next build on an empty engine takes longer")
+	if p.pushed != nil {
+		p.pushed(p.target.Image(b.lock.SiteVersion, reference.DigestStr()))
 	}
+	p.later(ctx, b.image.StoreStages, "some stages are not stored: the next build on an empty engine takes longer")
+	smokeTest, err := p.attest(ctx, b, reference)
 	if err != nil {
 		return release.Image{}, errors.Join(err, s.writeTimeline())
 	}
 	pushed, err := registry.Tag(ctx, p.target, b.lock.SiteVersion, reference.DigestStr())
 	pushed.SmokeTest = smokeTest
 	return pushed, errors.Join(err, s.writeTimeline())
+}
+
+// later does what only later builds need, beside what is left of this release.
+func (p pusher) later(ctx context.Context, work func(context.Context) error, without string) {
+	p.session.background.Go(func() {
+		if err := work(ctx); err != nil && ctx.Err() == nil {
+			p.log.Warn().Err(err).Msg(without)
+		}
+	})
 }

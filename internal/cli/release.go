@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -55,7 +56,11 @@ func (c *cli) release(ctx context.Context, o releaseOptions) (done released, err
 		if next.pushed != nil {
 			image = *next.pushed
 		} else {
-			b, image, err = c.buildAndPush(ctx, next.lock, s, c.newPusher(next.config, r.target, s, o.pushFlags))
+			pusher := c.newPusher(next.config, r.target, s, o.pushFlags)
+			ahead := c.pullAhead(ctx, next, r, &pusher)
+			b, image, err = c.buildAndPush(ctx, next.lock, s, pusher)
+			ahead.wait(err)
+			defer ahead.end(ctx)
 			done.stages = s.watcher.timeline.Rows()
 			s.watcher.hide()
 			if err != nil {
@@ -83,4 +88,53 @@ func (c *cli) release(ctx context.Context, o releaseOptions) (done released, err
 		return nil
 	})
 	return done, err
+}
+
+// aheadPull is the host's pulling of an image that is still smoke-tested.
+type aheadPull struct {
+	cancel  context.CancelFunc
+	pulling sync.WaitGroup
+	// forget takes away what the host has of it; nil where that stays.
+	forget func(context.Context)
+	// passing says that the image has a name of its own, which nobody asks for again.
+	passing bool
+}
+
+// pullAhead has the host pull the image as soon as it is pushed.
+func (c *cli) pullAhead(ctx context.Context, next candidate, r registries, p *pusher) *aheadPull {
+	d := c.deployer(ctx, next.config, r.embedded)
+	ctx, cancel := context.WithCancel(ctx)
+	a := &aheadPull{cancel: cancel, passing: d.Registry != nil}
+	if next.plan == nil {
+		return a
+	}
+	p.pushed = func(image release.Image) {
+		a.pulling.Go(func() {
+			var err error
+			if a.forget, err = d.PullAhead(ctx, *next.plan, image); err != nil {
+				// The run pulls it, and says so if it can't.
+				c.log.Debug().Err(err).Msg("not pulled ahead")
+			}
+		})
+	}
+	return a
+}
+
+// wait waits for the host, unless there will be no run: then nothing of the image stays.
+func (a *aheadPull) wait(err error) {
+	if err != nil {
+		a.cancel()
+	}
+	a.pulling.Wait()
+	if err == nil && !a.passing {
+		a.forget = nil
+	}
+}
+
+// end takes away what has to go, after the run.
+func (a *aheadPull) end(ctx context.Context) {
+	a.cancel()
+	if a.forget != nil {
+		a.forget(context.WithoutCancel(ctx))
+	}
 }

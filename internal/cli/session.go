@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"dagger.io/dagger"
 
@@ -30,6 +31,9 @@ type session struct {
 	page string
 	// scratch is a folder for what is on its way.
 	scratch string
+	// background is what is done for later builds. Only the end of the session waits
+	// for it.
+	background sync.WaitGroup
 }
 
 // built is an image with the lock that it was built from.
@@ -78,6 +82,7 @@ func (c *cli) openSession(ctx context.Context, in inputs, stages []registry.Targ
 
 // close ends the session.
 func (s *session) close() {
+	s.background.Wait()
 	if s.watcher != nil {
 		s.watcher.hide()
 	}

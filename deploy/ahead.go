@@ -1,0 +1,46 @@
+package deploy
+
+import (
+	"context"
+	"time"
+
+	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
+)
+
+// PullAhead brings the image of a release to the host before it is known whether there
+// will be a run: nothing else changes there. Forget takes it away again, unless the
+// host had it before; it is nil where there is nothing to forget.
+func (d Deployer) PullAhead(ctx context.Context, p Plan, image release.Image) (forget func(context.Context), err error) {
+	conn := &connection{dial: d.Dial, registry: d.Registry, observe: func(Event) {}}
+	defer conn.hangUp()
+	if err := conn.connect(ctx); err != nil {
+		return nil, err
+	}
+	target := p.Target.from(conn.registryAddress)
+	name := target.pullReference(image)
+	was, err := pullImage(ctx, conn.get(), target.Login, name)
+	if err != nil || was {
+		return nil, err
+	}
+	return func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		h, err := d.Dial(ctx)
+		if err != nil {
+			return
+		}
+		defer h.Close()
+		// A name is no more than a way to find it: layers that others use stay.
+		_, _ = h.Run(ctx, []string{"docker", "image", "rm", name}, host.Options{})
+	}, nil
+}
+
+// from returns the target where the host reaches the registry at another address, if
+// it does.
+func (t Target) from(registry string) Target {
+	if registry != "" {
+		t.PullAddress = registry
+	}
+	return t
+}
