@@ -36,7 +36,7 @@ var (
 		does: "look whether the release to go back to is there"}
 	// Images that nothing uses do no harm: they are not removed.
 	pull = step{name: "pull",
-		does: "pull the image by its digest, and the other images that are missing"}
+		does: "pull the image by its digest, unless the host did so during the smoke test, and the other images that are missing"}
 	check = step{name: "check",
 		does: "check the compose set, that all images of the new and the running release are there, that the database of every site of the bench can be dumped and put back and data services that change have a way back, that there is room for that, and that the running site can be asked"}
 	compare = step{name: "compare",
@@ -81,7 +81,7 @@ var (
 		does: "bring the new release up, without its workers",
 		undo: "take it down"}
 	migrate = step{name: "migrate",
-		does: "migrate each site",
+		does: "empty the cache and migrate each site",
 		undo: "put the databases back as they are in the backup"}
 	restore = step{name: "restore", needed: bringsDataBack,
 		does: "put the databases back as they were when the earlier release was replaced",

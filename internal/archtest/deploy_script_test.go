@@ -51,6 +51,8 @@ func TestDeployScript(t *testing.T) {
 		{"hotfix", releaseStep, []string{"COMMAND=hotfix", "VERSION=1.1.5-1", "APP=hrms", "REF=fix it; $(id)"}, 4, append(release, "1.1.5-1", "--ref", "hrms=fix it; $(id)")},
 		{"hotfix that migrates", releaseStep, []string{"COMMAND=hotfix", "VERSION=1.1.5-1", "APP=hrms", "REF=fix", "MIGRATE=--migrate"}, 0,
 			append(release, "1.1.5-1", "--ref", "hrms=fix", "--migrate")},
+		{"hotfix with a new site", releaseStep, []string{"COMMAND=hotfix", "VERSION=1.1.5-1", "APP=hrms", "REF=fix", "NEW_SITE=--new-site"}, 0,
+			append(release, "1.1.5-1", "--ref", "hrms=fix", "--new-site")},
 		{"rollback", rollbackStep, []string{}, 130, rollback},
 		{"rollback to a version", rollbackStep, []string{"VERSION=1.1.4"}, 2, append(rollback, "1.1.4")},
 		{"rollback with data", rollbackStep, []string{"VERSION=1.1.4", "RESTORE_DATA=--restore-data"}, 0, append(withData, "1.1.4")},
@@ -65,7 +67,7 @@ func TestDeployScript(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), bash, "-e", "-c", deployScript(t, test.step))
 			// An input that is not given is there, but empty.
 			cmd.Env = append([]string{
-				"PATH=" + os.Getenv("PATH"), "RUNNER_TEMP=" + dir, "VERSION=", "APP=", "REF=", "MIGRATE=", "RESTORE_DATA=",
+				"PATH=" + os.Getenv("PATH"), "RUNNER_TEMP=" + dir, "VERSION=", "APP=", "REF=", "MIGRATE=", "NEW_SITE=", "RESTORE_DATA=",
 				"CODE=" + strconv.Itoa(test.code),
 			}, test.env...)
 			out, err := cmd.Output()
