@@ -141,6 +141,10 @@ func (o Options) load(ctx context.Context) (database *dagger.Container, madeFor 
 		WithMountedDirectory(keptAt, o.Kept).
 		WithExec(append([]string{"bash", "-euc", loadScript, "load"}, server...)).
 		WithoutMount(keptAt).Sync(ctx)
+	var exec *dagger.ExecError
+	if errors.As(err, &exec) {
+		return nil, "", fmt.Errorf("load the site that was kept: exit %d\n%s", exec.ExitCode, lastLines(exec))
+	}
 	if err != nil {
 		return nil, "", fmt.Errorf("load the site that was kept: %w", err)
 	}
@@ -314,7 +318,6 @@ func failed(err error, madeFor string) error {
 			check = name
 		}
 	}
-	lines := strings.Split(strings.TrimSpace(exec.Stdout+"\n"+exec.Stderr), "\n")
 	detail, remedy := "does not work", ""
 	if madeFor != "" {
 		detail = "does not work on the site that " + madeFor + " made"
@@ -322,7 +325,13 @@ func failed(err error, madeFor string) error {
 	}
 	return problem.Report{{
 		Code: CodeFailed, Subject: "image, " + check, Err: err,
-		Detail: fmt.Sprintf("%s: exit %d\n%s", detail, exec.ExitCode, strings.Join(lines[max(0, len(lines)-20):], "\n")),
+		Detail: fmt.Sprintf("%s: exit %d\n%s", detail, exec.ExitCode, lastLines(exec)),
 		Remedy: "nothing was tagged and nothing is released; mend the app that the lines above name, or choose another ref. --skip-smoke-test tags an image without this" + remedy,
 	}}.Err()
+}
+
+// lastLines is the end of what a script printed.
+func lastLines(exec *dagger.ExecError) string {
+	lines := strings.Split(strings.TrimSpace(exec.Stdout+"\n"+exec.Stderr), "\n")
+	return strings.Join(lines[max(0, len(lines)-20):], "\n")
 }
