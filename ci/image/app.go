@@ -2,7 +2,6 @@ package image
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"path"
@@ -35,15 +34,7 @@ type app struct {
 	legacy string
 	// hooks is the text of the package's hooks.py.
 	hooks string
-	// builds says that package.json tells how to build a front end of the
-	// app's own. frappe's tells how to build the bundles of all.
-	builds bool
-	// gitModules are the lines of yarn.lock with modules that yarn fetches with git;
-	// scripted says that installing modules runs scripts of the app's own.
-	gitModules string
-	scripted   bool
-	// node is the range of versions of Node that package.json asks for.
-	node string
+	node  nodeApp
 	// requires are the apps that hooks.py asks for.
 	requires []string
 	// fetch is the stage with the app's source, once it is asked for.
@@ -93,7 +84,7 @@ func surveyOne(ctx context.Context, reader Reader, one release.App) (app, error)
 	texts := make([]string, len(a.files))
 	side, ctx := errgroup.WithContext(ctx)
 	for i, f := range a.files {
-		if !slices.Contains(wanted, f.Path) && !describesModules(f.Path) {
+		if !slices.Contains(wanted, f.Path) && !(a.readsModules(f.Path) && describesModules(f.Path)) {
 			continue
 		}
 		side.Go(func() (err error) {
@@ -106,18 +97,13 @@ func surveyOne(ctx context.Context, reader Reader, one release.App) (app, error)
 	if err := side.Wait(); err != nil {
 		return a, err
 	}
-	byPath, locks := map[string]string{}, ""
+	byPath, nodeTexts := map[string]string{}, map[string]string{}
 	for i, f := range a.files {
 		byPath[f.Path] = texts[i]
-		switch {
-		case !describesModules(f.Path):
-		case path.Base(f.Path) == "yarn.lock":
-			locks += texts[i] + "\n"
-		default:
-			a.scripted = a.scripted || runsScripts(texts[i])
+		if a.readsModules(f.Path) && describesModules(f.Path) {
+			nodeTexts[f.Path] = texts[i]
 		}
 	}
-	a.gitModules = strings.Join(gitModule.FindAllString(locks, -1), "\n")
 	a.hooks, a.legacy = byPath[a.Name+"/hooks.py"], byPath["requirements.txt"]
 	if a.Version = versionOf(byPath[a.Name+"/__init__.py"]); a.Version == "" {
 		return a, fmt.Errorf("no __version__ in %s/__init__.py", a.Name)
@@ -129,28 +115,7 @@ func surveyOne(ctx context.Context, reader Reader, one release.App) (app, error)
 		a.legacy = ""
 	}
 	a.requires = requiredApps(a.hooks)
-	if node := byPath["package.json"]; node != "" {
-		var description struct {
-			Scripts map[string]string
-			// Engines was a list once.
-			Engines json.RawMessage
-		}
-		if err := json.Unmarshal([]byte(node), &description); err != nil {
-			return a, fmt.Errorf("read package.json: %w", err)
-		}
-		a.builds = a.Name != "frappe" && description.Scripts["build"] != ""
-		var engines struct{ Node string }
-		if json.Unmarshal(description.Engines, &engines) == nil {
-			a.node = engines.Node
-		}
-	}
-	return a, nil
-}
-
-// describesModules reports whether a file says which node modules an app has, and
-// what runs when they are installed.
-func describesModules(p string) bool {
-	return readsModules(p) && (path.Base(p) == "yarn.lock" || path.Base(p) == "package.json")
+	return a, a.surveyNode(nodeTexts)
 }
 
 // packageOf returns the package of an app: the folder that has hooks.py.
@@ -172,11 +137,6 @@ func packageOf(repository string, files []apps.File) (string, error) {
 }
 
 var packageName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-
-// gitModule matches a module in yarn.lock that is at a commit: an address of git, or
-// that of a repository at a host that yarn knows (GIT_HOSTS of its git resolver).
-// GitHub's archives of one (codeload.github.com) need no git.
-var gitModule = regexp.MustCompile(`(?m)^\s+resolved "?(git[+:@]|ssh:|[^"\n]*\.git#|https?://(github\.com|gitlab\.com|bitbucket\.(com|org))/[^/"\n]+/[^/"#\n]+/?#).*`)
 
 // versionOf returns the version in the text of a package's __init__.py; nothing where
 // there is none.
@@ -219,12 +179,15 @@ func (b *Builder) Requires(name string) []string {
 }
 
 // fronts are the folders of an app, by their path in it, with the source of a
-// front end of its own: those with a package.json besides the root and the
-// package.
+// front end of its own: those with a package.json besides the root and Python
+// packages, unless others import them by name.
 func (a *app) fronts() []string {
+	python := topPackages(a.files)
 	var found []string
 	for _, folder := range a.nodeFolders() {
-		if front := path.Dir(folder); front != "." && front != a.Name {
+		front := path.Dir(folder)
+		top, _, _ := strings.Cut(front, "/")
+		if front != "." && !slices.Contains(python, top) && !slices.Contains(a.node.imported, front) {
 			found = append(found, front)
 		}
 	}
@@ -236,7 +199,7 @@ func (a *app) fronts() []string {
 func (a *app) nodeFolders() []string {
 	folders := map[string]bool{}
 	for _, f := range a.files {
-		if readsModules(f.Path) && path.Base(f.Path) == "package.json" {
+		if path.Base(f.Path) == "package.json" && a.readsModules(f.Path) {
 			folders[path.Join(path.Dir(f.Path), "node_modules")] = true
 		}
 	}

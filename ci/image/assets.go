@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"path"
+	"slices"
 	"strings"
 
 	"dagger.io/dagger"
@@ -17,21 +18,38 @@ import (
 // Sources and modules are mounted: put together in one file system they would
 // be copied, which takes longer than the build.
 func (b *Builder) assets(a *app, visible []*app, tools *stage, modules map[string]*stage) *stage {
-	s := b.browser("assets", a, visible, tools, modules, bundlesScript, func(v *app) func(string) bool { return v.readsBundles() })
+	s := b.browser("assets", a, visible, tools, modules, bundlesScript, func(v *app) func(string) bool { return v.readsBundles(a.linked(v)...) })
 	s.history = "bundles of " + a.Name
 	return s
 }
 
-// front is the stage with an app's front end of its own, which its package.json
-// says how to build. It has nothing to do with frappe's bundles and is built
-// beside them.
+// front is the stage with an app's front ends of its own, which its package.json
+// says how to build. They have nothing to do with frappe's bundles and are built
+// beside them. They may link to folders of other apps.
 func (b *Builder) front(a *app, visible []*app, tools *stage, modules map[string]*stage) *stage {
 	own := map[string]*stage{a.Name: modules[a.Name]}
-	s := b.browser("front", a, visible, tools, own, frontScript, func(v *app) func(string) bool {
+	for i := range b.apps {
+		other := &b.apps[i]
+		if len(a.linked(other)) == 0 {
+			continue
+		}
+		own[other.Name] = modules[other.Name]
+		if !slices.Contains(visible, other) {
+			visible = append(visible, other)
+		}
+	}
+	text := ""
+	for _, m := range append(slices.Clone(a.node.others), a.node.manager) {
+		text += m.setUp()
+	}
+	text += `
+(cd "apps/$APP" && ` + a.node.manager.run("build") + `)
+`
+	s := b.browser("front", a, visible, tools, own, text, func(v *app) func(string) bool {
 		if v == a {
 			return readsAssets
 		}
-		return v.readsBundles()
+		return v.readsBundles(a.linked(v)...)
 	})
 	s.history = "front end of " + a.Name
 	return s
@@ -132,10 +150,6 @@ touch /tmp/before
 
 const bundlesScript = `
 (cd apps/frappe && yarn run --silent production --apps "$APP")
-`
-
-const frontScript = `
-(cd "apps/$APP" && yarn run --silent build)
 `
 
 // collectScript puts what came into being into /tmp/out.

@@ -61,10 +61,10 @@ func TestReads(t *testing.T) {
 		reads     func(string) bool
 		yes, noes []string
 	}{
-		"yarn": {
-			readsModules,
-			[]string{"package.json", "yarn.lock", ".npmrc", ".yarnrc", "frontend/package.json", "roster/yarn.lock"},
-			[]string{"hrms/public/js/package.json", "package-lock.json", "frontend/vite.config.js", "frontend/src/package.json", "setup.py"},
+		"installation of modules": {
+			hrms.readsInstall,
+			[]string{"package.json", "yarn.lock", ".npmrc", ".yarnrc", "frontend/package.json", "roster/yarn.lock", "package-lock.json", "frontend/apps/web/package.json", "frontend/patches/vue.patch", ".yarn/releases/yarn-4.cjs"},
+			[]string{"hrms/public/js/package.json", "frontend/vite.config.js", "frontend/src/package.js", "setup.py", ".yarn/unplugged/x"},
 		},
 		"assets": {
 			readsAssets,
@@ -141,8 +141,8 @@ func TestPartsOfApps(t *testing.T) {
 			if a.servesModules() != want.serves {
 				t.Errorf("serves its node modules: %v", a.servesModules())
 			}
-			if a.builds != want.builds {
-				t.Errorf("builds a front end: %v", a.builds)
+			if a.node.builds != want.builds {
+				t.Errorf("builds a front end: %v", a.node.builds)
 			}
 		})
 	}
@@ -363,6 +363,43 @@ func TestTagsOfAGraph(t *testing.T) {
 	}
 	if got, want := s.String(), "assets hrms linux/arm64"; got != want {
 		t.Errorf("name %q, want %q", got, want)
+	}
+}
+
+// A folder of another app that a front end links to decides that front end, wherever
+// the folder lies, and nothing else of the app.
+func TestKeysOfLinks(t *testing.T) {
+	keys := func(links, file string) map[string]string {
+		r := exampleReader()
+		lock := exampleLock()
+		for i := range lock.Apps {
+			r[lock.Apps[i].URL] = maps.Clone(r[lock.Apps[i].URL])
+		}
+		r[lock.Apps[4].URL]["ui/package.json"], r[lock.Apps[4].URL]["ui/src/index.js"] = "{}", ""
+		r[lock.Apps[4].URL]["package.json"] = "{}"
+		r[lock.Apps[4].URL][file] = "changed"
+		r[lock.Apps[2].URL]["frontend/package.json"] = links
+		b := exampleBuilder(t)
+		var err error
+		if b.apps, err = survey(t.Context(), r, lock.Apps); err != nil {
+			t.Fatal(err)
+		}
+		return b.newGraph(lock).keys()
+	}
+	for links, want := range map[string][]string{
+		`{"dependencies": {"ui": "link:../../payments/ui"}}`: {"app payments", "assets hrms", "front hrms", "modules hrms linux/amd64"},
+		`{}`: {"app payments"},
+	} {
+		before, after := keys(links, "README"), keys(links, "ui/src/index.js")
+		var changed []string
+		for name, key := range after {
+			if before[name] != key && name != "link payments" {
+				changed = append(changed, name)
+			}
+		}
+		if slices.Sort(changed); !slices.Equal(changed, want) {
+			t.Errorf("%s: is built anew: %q\nwant %q", links, changed, want)
+		}
 	}
 }
 

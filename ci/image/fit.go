@@ -74,8 +74,13 @@ func misfits(list []app, lock release.Lock) (report problem.Report) {
 				report.Addf("image.python", a.subject(), "set PYTHON_VERSION to one that fits, or choose another ref", "its pyproject.toml wants Python %s, and the image has %s", wanted, lock.Python)
 			}
 		}
-		if !fits(lock.Node, a.node) {
-			report.Addf("image.node", a.subject(), "set NODE_VERSION to one that fits, or choose another ref", "its package.json wants Node %s, and the image has %s", a.node, lock.Node)
+		for _, l := range a.node.links {
+			if other := byName[l.app]; other == nil || !other.hasFolder(l.folder) {
+				report.Addf("image.link", a.subject(), "choose refs in apps.json that fit together", "its %s asks for %s, %s", l.from, l.says, l.missing(other))
+			}
+		}
+		if !fits(lock.Node, a.node.engine) {
+			report.Addf("image.node", a.subject(), "set NODE_VERSION to one that fits, or choose another ref", "its package.json wants Node %s, and the image has %s", a.node.engine, lock.Node)
 		}
 	}
 	return report
@@ -110,7 +115,7 @@ func fits(version, wanted string) bool {
 	})
 	wanted = exact.ReplaceAllString(wanted, "$1=")
 	if v.Prerelease() == "" {
-		return within(*v, wanted)
+		return inRange(*v, wanted)
 	}
 	final, err := v.SetPrerelease("")
 	if err != nil {
@@ -122,16 +127,16 @@ func fits(version, wanted string) bool {
 		if upperBound.MatchString(bound) {
 			of = final
 		}
-		if !within(of, bound) {
+		if !inRange(of, bound) {
 			return false
 		}
 	}
 	return true
 }
 
-// within reports whether a version is in a range of semver, or the range can't be
+// inRange reports whether a version is in a range of semver, or the range can't be
 // read.
-func within(v semver.Version, wanted string) bool {
+func inRange(v semver.Version, wanted string) bool {
 	allowed, err := semver.NewConstraint(wanted)
 	if err != nil {
 		return true

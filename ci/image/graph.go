@@ -41,7 +41,7 @@ func (b *Builder) newGraph(lock release.Lock) *graph {
 				continue
 			}
 			in := tools
-			if a.gitModules != "" {
+			if a.node.gitModules != "" {
 				in = compilers
 			}
 			modules[a.Name] = b.modules(a, in)
@@ -63,7 +63,7 @@ func (b *Builder) newGraph(lock release.Lock) *graph {
 		if a.bundles() {
 			g.assets[a.Name] = b.assets(a, b.visible(a), nativeTools, g.modules[native])
 		}
-		if a.builds {
+		if a.node.builds {
 			g.fronts[a.Name] = b.front(a, b.visible(a), nativeTools, g.modules[native])
 		}
 		if a.translated(&b.apps[0]) {

@@ -51,7 +51,7 @@ if [ -n "${APT_MIRROR:-}" ]; then
 fi
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_RETRIES=3
 # npm tries a certificate that it does not trust again, after 10 and 60 s.
-export npm_config_fetch_retry_mintimeout=1000 npm_config_fetch_retry_maxtimeout=5000
+export npm_config_fetch_retry_mintimeout=1000 npm_config_fetch_retry_maxtimeout=5000 npm_config_update_notifier=false
 # pip says what went wrong, but not where, and neither it nor npm what to do.
 unreached() {
 	echo "$1 is $(printf %s "$2" | sed 's#//[^/]*@#//#'). A certificate that is not trusted here needs its CA in EXTRA_CA_FILE." >&2
@@ -69,10 +69,9 @@ unreached() {
 `
 
 // fromMirror has yarn fetch from the mirror what yarn.lock says is at the
-// public registry; what arrives is held against the lock's checksums. Among the
-// modules yarn notes where each came from, which must not stay.
+// public registry; what arrives is held against the lock's checksums. Other managers
+// do so by themselves.
 const fromMirror = `
-trap 'rm -f node_modules/.yarn-integrity */node_modules/.yarn-integrity' EXIT
 if [ -n "${NPM_MIRROR:-}" ]; then
 	find . -name yarn.lock -exec sed -i -E "s#(resolved \"?)https://registry\.(yarnpkg\.com|npmjs\.org)/#\1$(literally "$NPM_MIRROR")/#" {} +
 fi

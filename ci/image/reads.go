@@ -1,7 +1,6 @@
 package image
 
 import (
-	"encoding/json"
 	"path"
 	"regexp"
 	"slices"
@@ -39,49 +38,35 @@ func only(reads []entry) dagger.DirectoryWithDirectoryOpts {
 // literally takes from a path what would mean something in a pattern.
 var literally = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `!`, `\!`)
 
-// nodeFiles decide which node modules an app has: yarn reads these and no
-// others.
-var nodeFiles = []string{"package.json", "yarn.lock", ".yarnrc", ".npmrc"}
+// nodeFiles decide which node modules an app has: managers read these, and of a folder
+// .yarn what they were told to keep there.
+var nodeFiles = append([]string{"package.json", ".npmrc", ".yarnrc", ".yarnrc.yml", "pnpm-workspace.yaml", ".pnpmfile.cjs"}, locks...)
 
-// readsModules reports whether yarn reads a file: those of the app itself and of
-// the front ends one folder below.
-func readsModules(p string) bool {
-	return strings.Count(p, "/") <= 1 && slices.Contains(nodeFiles, path.Base(p))
+// yarnKeeps matches what a yarn after the first keeps beside package.json.
+var yarnKeeps = regexp.MustCompile(`(^|/)\.yarn/(patches|plugins|releases|versions|cache)/`)
+
+// readsModules reports whether a manager reads a file: those of the app itself and of
+// its front ends and workspaces, wherever they lie, but not what is served as it is.
+func (a *app) readsModules(p string) bool {
+	if strings.HasPrefix(p, a.Name+"/public/") || strings.HasPrefix(p, "node_modules/") || strings.Contains(p, "/node_modules/") {
+		return false
+	}
+	return slices.Contains(nodeFiles, path.Base(p)) || yarnKeeps.MatchString(p)
 }
 
-// readsModules reports whether installing an app's node modules reads a file: what
-// yarn reads, patches for modules, and where a script of the app's own runs, all
-// that such a script may read.
-func (a *app) readsModules() func(string) bool {
-	return func(p string) bool {
-		return readsModules(p) || modulePatch.MatchString(p) || a.scripted && readsAssets(p)
-	}
+// readsInstall reports whether installing an app's node modules reads a file: what
+// managers read, patches for modules, what is copied among the modules, and where a
+// script of the app's own runs, all that such a script may read.
+func (a *app) readsInstall(p string) bool {
+	return a.readsModules(p) || modulePatch.MatchString(p) || a.node.scripted && readsAssets(p) ||
+		slices.ContainsFunc(a.node.copied, func(copied string) bool { return within(p, copied) })
 }
 
-// modulePatch matches the patches of patch-package.
-var modulePatch = regexp.MustCompile(`^([^/]+/)?patches/[^/]+\.patch$`)
+// within reports whether a path is a folder, or below it.
+func within(p, folder string) bool { return p == folder || strings.HasPrefix(p, folder+"/") }
 
-// runsScripts reports whether installing the modules of a package.json runs more
-// than other installations, and tools that read no file of the app but patches.
-func runsScripts(description string) bool {
-	var described struct{ Scripts map[string]string }
-	if json.Unmarshal([]byte(description), &described) != nil {
-		return false // yarn says what is wrong with it.
-	}
-	for _, name := range []string{"preinstall", "install", "postinstall", "prepare"} {
-		for _, command := range commandBreak.Split(described.Scripts[name], -1) {
-			if command = strings.TrimSpace(command); command != "" && !installer.MatchString(command) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-var (
-	commandBreak = regexp.MustCompile(`&&|\|\||;`)
-	installer    = regexp.MustCompile(`^(cd \S+|(yarn|npm)( install| ci)?( -\S+)*|patch-package( --(error-on-fail|error-on-warn|use-yarn|reverse))*|husky( install)?|is-ci|true|exit 0)$`)
-)
+// modulePatch matches the patches of patch-package and of managers.
+var modulePatch = regexp.MustCompile(`\.patch$`)
 
 // pythonOnly are the files that no front end reads. A change in them does not
 // build assets again, and they are not there while assets are built.
@@ -91,11 +76,12 @@ var pythonOnly = regexp.MustCompile(`\.(py|pyi|po|pot|csv)$|^[^/]+\.md$|(^|/)(pa
 func readsAssets(p string) bool { return !pythonOnly.MatchString(p) }
 
 // readsBundles reports whether building an app's bundles may read a file of it:
-// the source of its own front end is built by itself.
-func (a *app) readsBundles() func(string) bool {
+// the source of its own front ends is built by itself, unless the reader links to it.
+func (a *app) readsBundles(linked ...string) func(string) bool {
 	fronts := a.fronts()
 	return func(p string) bool {
-		return readsAssets(p) && !slices.ContainsFunc(fronts, func(front string) bool { return strings.HasPrefix(p, front+"/") })
+		below := func(folder string) bool { return strings.HasPrefix(p, folder+"/") }
+		return readsAssets(p) && (!slices.ContainsFunc(fronts, below) || slices.ContainsFunc(linked, below))
 	}
 }
 

@@ -12,22 +12,6 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/github/githubtest"
 )
 
-func TestRunsScripts(t *testing.T) {
-	for description, want := range map[string]bool{
-		`{"scripts": {"build": "node build.js"}}`:                                                         false,
-		`{"scripts": {"postinstall": "cd frontend && yarn install --check-files && cd ../roster&&yarn"}}`: false,
-		`{"scripts": {"postinstall": "patch-package", "prepare": "husky install || true"}}`:               false,
-		`{"scripts": {"postinstall": "node scripts/mend.js"}}`:                                            true,
-		`{"scripts": {"prepare": "cd ui; yarn run build"}}`:                                               true,
-		`{"scripts": []}`: false,
-		``:                false,
-	} {
-		if got := runsScripts(description); got != want {
-			t.Errorf("%s: %v", description, got)
-		}
-	}
-}
-
 func TestReadsMetadata(t *testing.T) {
 	for path, want := range map[string]bool{
 		"setup.py": true, "app/VERSION": true, "app/config/version.py": true, "app/public.py": true, "requirements/run.txt": true, "app/public": true,
@@ -35,23 +19,6 @@ func TestReadsMetadata(t *testing.T) {
 	} {
 		if got := readsMetadata(path); got != want {
 			t.Errorf("%s: %v", path, got)
-		}
-	}
-}
-
-func TestGitModule(t *testing.T) {
-	for resolved, want := range map[string]bool{
-		`  resolved "git+https://github.com/acme/module#abc"`:                             true,
-		`  resolved "git+ssh://git@github.com/acme/module.git#abc"`:                       true,
-		`  resolved "https://github.com/acme/module#abc"`:                                 true,
-		`  resolved "https://example.com/acme/module.git#abc"`:                            true,
-		`  resolved "https://codeload.github.com/acme/module/tar.gz/abc"`:                 false,
-		`  resolved "https://github.com/acme/module/releases/download/v1/module.tgz#abc"`: false,
-		`  resolved "https://registry.yarnpkg.com/module/-/module-1.0.0.tgz#abc"`:         false,
-		`"module@https://github.com/acme/module":`:                                        false,
-	} {
-		if got := gitModule.MatchString("x:\n" + resolved + "\n  version \"1\"\n"); got != want {
-			t.Errorf("%s: %v", resolved, got)
 		}
 	}
 }

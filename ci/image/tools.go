@@ -33,7 +33,9 @@ func (b *Builder) newTools(lock release.Lock, platform dagger.Platform) *stage {
 	python, node := bases(lock)
 	text := `
 python3 -m pip install --quiet --no-cache-dir --root-user-action=ignore uv==` + uvVersion + ` || unreached PYPI_INDEX_URL "${PIP_INDEX_URL:-not set}"
-node /usr/local/lib/node_modules/npm/bin/npm-cli.js install --loglevel error --global yarn@` + yarnVersion + ` >/dev/null || unreached NPM_REGISTRY_URL "${NPM_MIRROR:-not set}"
+ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm
+ln -s ../lib/node_modules/npm/bin/npx-cli.js /usr/local/bin/npx
+npm install --loglevel error --global yarn@` + yarnVersion + ` >/dev/null || unreached NPM_REGISTRY_URL "${NPM_MIRROR:-not set}"
 rm -rf /root/.npm
 ` + noTrustUpdates + benchFolders
 	return &stage{

@@ -152,7 +152,7 @@ func mirrorKeys(c *Config) []Key {
 		{Name: "PYPI_INDEX_URL", Secret: true, parse: mirror(&c.Image.Mirrors.PyPI),
 			Doc: "Index in place of PyPI for pip and uv, such as https://pypi.example.com/simple. It may have user:password@ in it."},
 		{Name: "NPM_REGISTRY_URL", Secret: true, parse: mirror(&c.Image.Mirrors.NPM),
-			Doc: "Registry in place of npm's for yarn. It may have user:password@ in it."},
+			Doc: "Registry in place of npm's public one. It may have user:password@ in it."},
 		{Name: "APT_MIRROR_URL", Secret: true, parse: mirror(&c.Image.Mirrors.Apt),
 			Doc: "Server in place of http://deb.debian.org, with /debian and /debian-security below it. It may have user:password@ in it."},
 		{Name: "IMAGE_MIRROR", parse: trimmed(&c.Image.Mirrors.Images).where(imageMirror),

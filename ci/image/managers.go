@@ -1,0 +1,140 @@
+package image
+
+import (
+	"cmp"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// manager is the program that installs an app's node modules and runs the scripts of
+// its package.json; without a version the one that is among the tools. bench knows one,
+// yarn 1, and calls no other: an app that needs another has a lock file of it.
+type manager struct{ name, version string }
+
+const npm = "npm"
+
+// The versions that stand for a lock file's where package.json names none, by the
+// version of its format: the last that write it, and so take it as it is. They are part
+// of what a build reads, like the tools'. Formats that are not here are newer, or nearly
+// as old.
+var (
+	pnpmOf     = map[string]string{"5": "7.33.7", "6": "8.15.9"}
+	yarnOf     = map[string]string{"4": "2.4.2", "5": "3.1.1", "6": "3.8.6", "8": "4.13.0", "9": "4.14.1"}
+	newestPnpm = "10.34.8"
+	newestYarn = "4.18.1"
+)
+
+// yarn1 is what installs where nothing is said. It is among the tools, as npm is.
+var yarn1 = manager{name: "yarn"}
+
+// classic reports whether it is a version of yarn 1.
+func (m manager) classic() bool {
+	return m.name == "yarn" && (m.version == "" || strings.HasPrefix(m.version, "1."))
+}
+
+// locks are the lock files that managers write, those first that are preferred where
+// there are several: bench has yarn take its own.
+var locks = []string{"yarn.lock", "pnpm-lock.yaml", "npm-shrinkwrap.json", "package-lock.json"}
+
+var (
+	// namedManager matches the field packageManager of package.json, without the
+	// checksum.
+	namedManager = regexp.MustCompile(`^(npm|pnpm|yarn)@(\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?)`)
+	// pnpmLock and yarnLock match the version of a lock file's format; yarn 1 has none.
+	pnpmLock = regexp.MustCompile(`(?m)^lockfileVersion:\s*['"]?(\d+)`)
+	yarnLock = regexp.MustCompile(`(?m)^__metadata:\s+version:\s*['"]?(\d+)`)
+)
+
+// managerOf returns what installs the modules of a package.json: the manager that it
+// names, unless another one's lock file lies beside it and that one's does not. lock
+// returns the text of a file beside it, and whether it is there.
+func managerOf(p nodePackage, lock func(name string) (string, bool)) manager {
+	var locked []manager
+	for _, name := range locks {
+		if text, there := lock(name); there {
+			locked = append(locked, lockedBy(name, text))
+		}
+	}
+	found := namedManager.FindStringSubmatch(p.PackageManager)
+	if found != nil && (len(locked) == 0 || slices.ContainsFunc(locked, func(m manager) bool { return m.name == found[1] })) {
+		named := manager{found[1], found[2]}
+		if named.name == npm || named.classic() {
+			// The one of the tools reads the same locks.
+			named = manager{name: named.name}
+		}
+		return named
+	}
+	if len(locked) > 0 {
+		return locked[0]
+	}
+	return yarn1
+}
+
+// lockedBy returns the manager that has written a lock file.
+func lockedBy(name, text string) manager {
+	switch name {
+	case "pnpm-lock.yaml":
+		return manager{"pnpm", cmp.Or(pnpmOf[formatOf(pnpmLock, text)], newestPnpm)}
+	case "yarn.lock":
+		format := formatOf(yarnLock, text)
+		if format == "" {
+			return yarn1
+		}
+		return manager{"yarn", cmp.Or(yarnOf[format], newestYarn)}
+	}
+	return manager{name: npm}
+}
+
+func formatOf(pattern *regexp.Regexp, text string) string {
+	if found := pattern.FindStringSubmatch(text); found != nil {
+		return found[1]
+	}
+	return ""
+}
+
+// setUp has a shell find a manager, and tells it where it may write, and where packages
+// come from. What a berry leaves beside the modules goes among them, which the next
+// stage gets too.
+func (m manager) setUp() string {
+	if m.version == "" {
+		return ""
+	}
+	of, settings := m.name, "export npm_config_store_dir=\"$HOME/pnpm\" npm_config_package_import_method=copy\n"
+	if m.name == "yarn" {
+		of, settings = "@yarnpkg/cli-dist", `export YARN_NODE_LINKER=node-modules YARN_INSTALL_STATE_PATH=node_modules/.yarn-install-state.gz
+export YARN_ENABLE_GLOBAL_CACHE=true YARN_GLOBAL_FOLDER="$HOME/berry" YARN_ENABLE_TELEMETRY=false YARN_ENABLE_PROGRESS_BARS=false
+[ ! -e "$trust" ] || export YARN_HTTPS_CA_FILE_PATH="$trust"
+if [ -n "${NPM_MIRROR:-}" ]; then
+	export YARN_NPM_REGISTRY_SERVER="$NPM_MIRROR" YARN_UNSAFE_HTTP_WHITELIST="$(printf %s "$NPM_MIRROR" | sed 's#^[a-z]*://##; s#[:/].*##')"
+	[ ! -e `+npmrc+` ] || export YARN_NPM_ALWAYS_AUTH=true YARN_NPM_AUTH_IDENT="$(sed -n 's/.*:_auth=//p' `+npmrc+` | base64 -d)"
+fi
+`
+	}
+	return `
+npm install --loglevel error --global --prefix /opt/manager ` + of + "@" + m.version + ` >/dev/null || unreached NPM_REGISTRY_URL "${NPM_MIRROR:-not set}"
+export PATH="/opt/manager/bin:$PATH"
+` + settings
+}
+
+// install is the command that installs what the lock file says, and nothing else.
+func (m manager) install() string {
+	switch {
+	case m.name == npm:
+		return "npm ci --no-audit --no-fund --loglevel error"
+	case m.name == "pnpm":
+		return "pnpm install --frozen-lockfile"
+	case m.classic():
+		return "yarn install --frozen-lockfile --non-interactive --no-progress"
+	}
+	return "yarn install --immutable"
+}
+
+// run is the command that runs a script of package.json.
+func (m manager) run(script string) string {
+	silent := ""
+	if m.name == npm || m.classic() {
+		silent = "--silent "
+	}
+	return m.name + " run " + silent + script
+}

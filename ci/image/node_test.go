@@ -1,0 +1,145 @@
+package image
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/release"
+)
+
+// surveyed returns an app called acme with these files.
+func surveyed(t *testing.T, files map[string]string) app {
+	t.Helper()
+	tree := map[string]string{"acme/__init__.py": "__version__ = '1'", "acme/hooks.py": "", "pyproject.toml": "[project]\nname = 'acme'\n"}
+	for name, text := range files {
+		tree[name] = text
+	}
+	const url = "https://github.com/acme/acme"
+	a, err := surveyOne(t.Context(), reader{url: tree}, release.App{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func TestManagers(t *testing.T) {
+	const yarn1Lock, berry6, berry8 = "# yarn lockfile v1\n", "__metadata:\n  version: 6\n", "# generated\n\n__metadata:\n  version: 8\n  cacheKey: 10\n"
+	for name, test := range map[string]struct {
+		files   map[string]string
+		install string
+		others  []manager
+	}{
+		"no lock":                {nil, "yarn install --frozen-lockfile", nil},
+		"yarn's first":           {map[string]string{"yarn.lock": yarn1Lock, "package-lock.json": "{}"}, "yarn install --frozen-lockfile", nil},
+		"yarn's third":           {map[string]string{"yarn.lock": berry6}, "@yarnpkg/cli-dist@3.8.6 yarn install --immutable", nil},
+		"yarn's fourth":          {map[string]string{"yarn.lock": berry8}, "@yarnpkg/cli-dist@4.13.0 yarn install --immutable", nil},
+		"a yarn of the future":   {map[string]string{"yarn.lock": strings.ReplaceAll(berry8, "8", "12")}, "@yarnpkg/cli-dist@4.18.1 yarn install --immutable", nil},
+		"pnpm's fifth format":    {map[string]string{"pnpm-lock.yaml": "lockfileVersion: 5.4\n"}, "pnpm@7.33.7 pnpm install", nil},
+		"pnpm's sixth":           {map[string]string{"pnpm-lock.yaml": "lockfileVersion: '6.0'\n"}, "pnpm@8.15.9 pnpm install", nil},
+		"pnpm's ninth":           {map[string]string{"pnpm-lock.yaml": "lockfileVersion: '9.0'\n"}, "pnpm@10.34.8 pnpm install", nil},
+		"npm's":                  {map[string]string{"package-lock.json": "{}"}, "npm ci", nil},
+		"npm's, as it publishes": {map[string]string{"npm-shrinkwrap.json": "{}"}, "npm ci", nil},
+		"one that is named": {map[string]string{"pnpm-lock.yaml": "lockfileVersion: '9.0'\n", "package.json": `{"packageManager": "pnpm@9.15.4+sha512.ab"}`},
+			"pnpm@9.15.4 pnpm install", nil},
+		"of two locks that of the one that is named": {map[string]string{"yarn.lock": yarn1Lock, "pnpm-lock.yaml": "lockfileVersion: '9.0'\n", "package.json": `{"packageManager": "pnpm@9.15.4"}`},
+			"pnpm@9.15.4 pnpm install", nil},
+		"one that is named, with another's lock": {map[string]string{"package-lock.json": "{}", "package.json": `{"packageManager": "pnpm@9.15.4"}`}, "npm ci", nil},
+		"yarn 1 by name":                         {map[string]string{"yarn.lock": yarn1Lock, "package.json": `{"packageManager": "yarn@1.22.19"}`}, "yarn install --frozen-lockfile", nil},
+		"a front end's own": {map[string]string{"yarn.lock": yarn1Lock, "acme/ui/package.json": "{}", "acme/ui/pnpm-lock.yaml": "lockfileVersion: '9.0'\n"},
+			"yarn install --frozen-lockfile", []manager{{"pnpm", newestPnpm}}},
+		"what can't be the name of one": {map[string]string{"package.json": `{"packageManager": "$(id)@1.0.0"}`}, "yarn install --frozen-lockfile", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			files := map[string]string{"package.json": "{}"}
+			maps.Copy(files, test.files)
+			node := surveyed(t, files).node
+			script := node.manager.setUp() + node.manager.install()
+			for _, word := range strings.Fields(test.install) {
+				if !strings.Contains(script, word) {
+					t.Errorf("%s is not in\n%s", word, script)
+				}
+			}
+			if !slices.Equal(node.others, test.others) {
+				t.Errorf("others are %v", node.others)
+			}
+		})
+	}
+}
+
+// What lies in source trees is known, wherever it is asked for.
+func TestPathModules(t *testing.T) {
+	a := surveyed(t, map[string]string{
+		"package.json":                `{"name": "acme", "workspaces": ["packages/*"], "dependencies": {"@acme/lib": "1.0.0", "vendored": "file:vendor/module.tgz"}}`,
+		"packages/lib/package.json":   `{"name": "@acme/lib", "devDependencies": {"other": "file:../other"}}`,
+		"packages/other/package.json": `{"name": "other"}`, "packages/other/src/index.js": "", "vendor/module.tgz": "", "vendor/module.tgz.asc": "",
+		"frontend/package.json":  `{"dependencies": {"@framework/ui": "link:../../frappe/ui", "far": "link:../../../elsewhere", "near": "link:../packages/lib"}}`,
+		"acme/desk/package.json": `{}`, "acme/public/dist/package.json": `{"dependencies": {"x": "link:../../../../x/y"}}`,
+		"node_modules/x/package.json": `{}`, ".yarn/patches/x.patch": "", ".yarn/install-state.gz": "", "packages/lib/node_modules/y/yarn.lock": "",
+	})
+	want := []link{{"frontend/package.json", "link:../../frappe/ui", "frappe", "ui"}, {"frontend/package.json", "link:../../../elsewhere", "", ""}}
+	slices.SortFunc(a.node.links, func(x, y link) int { return strings.Compare(y.app, x.app) })
+	if !slices.Equal(a.node.links, want) {
+		t.Errorf("links are %v", a.node.links)
+	}
+	for name, list := range map[string]struct{ got, want []string }{
+		"fronts":       {a.fronts(), []string{"frontend", "packages/other"}},
+		"node folders": {a.nodeFolders(), []string{"acme/desk/node_modules", "frontend/node_modules", "node_modules", "packages/lib/node_modules", "packages/other/node_modules"}},
+	} {
+		if !slices.Equal(list.got, list.want) {
+			t.Errorf("%s: %q", name, list.got)
+		}
+	}
+	var read []string
+	for _, f := range a.files {
+		if a.readsInstall(f.Path) {
+			read = append(read, f.Path)
+		}
+	}
+	if want := []string{".yarn/patches/x.patch", "acme/desk/package.json", "frontend/package.json", "package.json", "packages/lib/package.json", "packages/other/package.json", "packages/other/src/index.js", "vendor/module.tgz"}; !slices.Equal(read, want) {
+		t.Errorf("an installation reads %q", read)
+	}
+}
+
+func TestRunsScripts(t *testing.T) {
+	for description, want := range map[string]bool{
+		`{"scripts": {"build": "node build.js"}}`:                                                                       false,
+		`{"scripts": {"postinstall": "cd frontend && yarn install --check-files && cd ../roster&&yarn"}}`:               false,
+		`{"scripts": {"postinstall": "patch-package", "prepare": "husky install || true"}}`:                             false,
+		`{"scripts": {"postinstall": "node scripts/mend.js"}}`:                                                          true,
+		`{"scripts": {"prepare": "cd ui; yarn run build"}}`:                                                             true,
+		`{"scripts": {"postinstall": "yarn web && npm run desk", "web": "cd ui && yarn", "desk": "cd desk && npm ci"}}`: false,
+		`{"scripts": {"postinstall": "yarn web", "web": "node scripts/mend.js"}}`:                                       true,
+		`{"scripts": {"postinstall": "cd ui && yarn web", "web": "true"}}`:                                              true,
+		`{"scripts": {"postinstall": "yarn postinstall"}}`:                                                              true,
+		`{"scripts": {"postinstall": "yarn jest"}}`:                                                                     true,
+	} {
+		if got := surveyed(t, map[string]string{"package.json": description}).node.scripted; got != want {
+			t.Errorf("%s: %v", description, got)
+		}
+	}
+}
+
+func TestGitModule(t *testing.T) {
+	for resolved, want := range map[string]bool{
+		`  resolved "git+https://github.com/acme/module#abc"`:                                true,
+		`  resolved "git+ssh://git@github.com/acme/module.git#abc"`:                          true,
+		`  resolved "https://github.com/acme/module#abc"`:                                    true,
+		`  resolved "https://example.com/acme/module.git#abc"`:                               true,
+		`  resolved "https://codeload.github.com/acme/module/tar.gz/abc"`:                    false,
+		`  resolved "https://github.com/acme/module/releases/download/v1/module.tgz#abc"`:    false,
+		`  resolved "https://registry.yarnpkg.com/module/-/module-1.0.0.tgz#abc"`:            false,
+		`"module@https://github.com/acme/module":`:                                           false,
+		`      "resolved": "git+ssh://git@github.com/acme/module.git#abc",`:                  true,
+		`      "resolved": "https://registry.npmjs.org/module/-/module-1.0.0.tgz",`:          false,
+		`    resolution: {commit: abc, repo: https://github.com/acme/module.git, type: git}`: true,
+		`    resolution: {integrity: sha512-abc==}`:                                          false,
+		`  resolution: "module@https://github.com/acme/module.git#commit=abc"`:               true,
+		`  resolution: "module@npm:1.0.0"`:                                                   false,
+	} {
+		if got := gitModule.MatchString("x:\n" + resolved + "\n  version \"1\"\n"); got != want {
+			t.Errorf("%s: %v", resolved, got)
+		}
+	}
+}
