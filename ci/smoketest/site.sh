@@ -35,6 +35,12 @@ for at in db:3306 redis-cache:6379 redis-queue:6379; do
 done
 printf '{"db_host": "db", "db_port": 3306, "redis_cache": "redis://redis-cache:6379", "redis_queue": "redis://redis-queue:6379", "redis_socketio": "redis://redis-queue:6379", "socketio_port": 9000, "webserver_port": 8000}' >sites/common_site_config.json
 
+# They take a while to start, and want nothing of the site before they are asked.
+export GUNICORN_WORKERS=1 BACKEND=127.0.0.1:8000 SOCKETIO=127.0.0.1:9000 FRAPPE_SITE_NAME_HEADER="$SITE"
+start.sh >/tmp/backend.log 2>&1 &
+node apps/frappe/socketio.js >/tmp/websocket.log 2>&1 &
+nginx-entrypoint.sh >/tmp/frontend.log 2>&1 &
+
 if [ -d /kept ]; then
 	mark "the site of an earlier image migrates"
 	cp -r /kept/site "sites/$SITE"
@@ -52,11 +58,31 @@ else
 	bench new-site "$SITE" --db-root-password "$DB_ROOT_PASSWORD" --admin-password smoke-test $arguments
 fi
 
+# Beside the pages that are asked for next.
+cat >/tmp/job.py <<'PYTHON'
+import os, sys
+os.chdir("sites")
+import frappe
+from rq.job import Job
+from frappe.utils.background_jobs import enqueue, get_redis_conn
+frappe.init(site=os.environ["SITE"])
+frappe.connect()
+if sys.argv[1] == "put":
+    job = enqueue("frappe.ping", queue="short")
+    print(getattr(job, "id", job))
+else:
+    status = Job.fetch(sys.argv[2], connection=get_redis_conn()).get_status()
+    if getattr(status, "value", status) != "finished":
+        sys.exit("the job is " + str(status))
+PYTHON
+{
+	job=$(env/bin/python /tmp/job.py put | tail -n 1)
+	bench worker --queue short --burst
+	env/bin/python /tmp/job.py get "$job"
+} >/tmp/worker.log 2>&1 &
+worker=$!
+
 mark "the site answers"
-export GUNICORN_WORKERS=1 BACKEND=127.0.0.1:8000 SOCKETIO=127.0.0.1:9000 FRAPPE_SITE_NAME_HEADER="$SITE"
-start.sh >/tmp/backend.log 2>&1 &
-node apps/frappe/socketio.js >/tmp/websocket.log 2>&1 &
-nginx-entrypoint.sh >/tmp/frontend.log 2>&1 &
 for _ in $(seq 300); do
 	if answer=$(curl --silent --fail --max-time 30 http://127.0.0.1:8080/api/method/ping); then break; fi
 	sleep 0.1
@@ -83,25 +109,7 @@ done
 curl --silent --show-error --fail --output /dev/null "http://127.0.0.1:8080/socket.io/?EIO=4&transport=polling" || { tail -n 20 /tmp/websocket.log; exit 1; }
 
 mark "a job goes through the worker"
-cat >/tmp/job.py <<'PYTHON'
-import os, sys
-os.chdir("sites")
-import frappe
-from rq.job import Job
-from frappe.utils.background_jobs import enqueue, get_redis_conn
-frappe.init(site=os.environ["SITE"])
-frappe.connect()
-if sys.argv[1] == "put":
-    job = enqueue("frappe.ping", queue="short")
-    print(getattr(job, "id", job))
-else:
-    status = Job.fetch(sys.argv[2], connection=get_redis_conn()).get_status()
-    if getattr(status, "value", status) != "finished":
-        sys.exit("the job is " + str(status))
-PYTHON
-job=$(env/bin/python /tmp/job.py put | tail -n 1)
-bench worker --queue short --burst >/tmp/worker.log 2>&1 || { tail -n 20 /tmp/worker.log; exit 1; }
-env/bin/python /tmp/job.py get "$job" || { tail -n 20 /tmp/worker.log; exit 1; }
+wait "$worker" || { tail -n 20 /tmp/worker.log; exit 1; }
 
 if [ ! -d /kept ]; then
 	mark "the site migrates"
