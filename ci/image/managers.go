@@ -2,9 +2,14 @@ package image
 
 import (
 	"cmp"
+	"errors"
 	"regexp"
 	"slices"
 	"strings"
+
+	"dagger.io/dagger"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 )
 
 // manager is the program that installs an app's node modules and runs the scripts of
@@ -137,4 +142,37 @@ func (m manager) run(script string) string {
 		silent = "--silent "
 	}
 	return m.name + " run " + silent + script
+}
+
+var (
+	// refusedNode matches what yarn 1 and pnpm say of a module that wants another Node.
+	refusedNode = regexp.MustCompile(`(?:error )?(\S+): The engine "node" is incompatible with this module\. Expected version "([^"]*)"|Your Node version is incompatible with "([^"]*)"\.\s+Expected version: ([^\n]*)`)
+	// refusedLock matches what managers say of a lock file that package.json has left
+	// behind: yarn 1, yarn 2 to 4, pnpm, npm.
+	refusedLock = regexp.MustCompile(`Your lockfile needs to be updated|YN0028:.*The lockfile would have been modified|ERR_PNPM_OUTDATED_LOCKFILE|ERR_PNPM_LOCKFILE_CONFIG_MISMATCH|are in sync\. Please update your lock file`)
+)
+
+// uninstalled says what to do about node modules that a manager refuses to install.
+func (b *Builder) uninstalled(s *stage, err error) error {
+	var exec *dagger.ExecError
+	at := slices.IndexFunc(b.apps, func(a app) bool { return a.Name == s.of })
+	if s.name != "modules" || at < 0 || !errors.As(err, &exec) {
+		return err
+	}
+	printed := exec.Stdout + "\n" + exec.Stderr
+	if found := refusedNode.FindStringSubmatch(printed); found != nil {
+		return problem.Report{{
+			Code: "image.node", Subject: b.apps[at].subject(), Err: err,
+			Detail: "its node module " + found[1] + found[3] + " wants Node " + found[2] + found[4] + ", and the image has " + b.lock.Node,
+			Remedy: "set NODE_VERSION to one that fits, or choose another ref",
+		}}.Err()
+	}
+	if refusedLock.MatchString(printed) {
+		return problem.Report{{
+			Code: "image.node-lock", Subject: b.apps[at].subject(), Err: err,
+			Detail: "the lock file of its node modules does not go with its package.json:\n" + withOutput(exec).Error(),
+			Remedy: "choose a ref at which they go together, or fork the app and commit the lock file that its manager writes",
+		}}.Err()
+	}
+	return err
 }

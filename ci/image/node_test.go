@@ -1,11 +1,16 @@
 package image
 
 import (
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
 
+	"dagger.io/dagger"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
 
@@ -140,6 +145,37 @@ func TestGitModule(t *testing.T) {
 	} {
 		if got := gitModule.MatchString("x:\n" + resolved + "\n  version \"1\"\n"); got != want {
 			t.Errorf("%s: %v", resolved, got)
+		}
+	}
+}
+
+// What a manager refuses names the app, and says what to do.
+func TestUninstalled(t *testing.T) {
+	b := exampleBuilder(t)
+	b.lock = exampleLock()
+	for printed, want := range map[string]string{
+		"error workbox-build@7.4.0: The engine \"node\" is incompatible with this module. Expected version \">=20.0.0\". Got \"18.18.2\"\nerror Found incompatible module.": "image.node hrms v2: its node module workbox-build@7.4.0 wants Node >=20.0.0, and the image has 18.18.2",
+		" ERR_PNPM_UNSUPPORTED_ENGINE  Unsupported environment\n\nYour Node version is incompatible with \"vite@7.0.0\".\n\nExpected version: >=20\nGot: v18.18.2\n":        "image.node hrms v2: its node module vite@7.0.0 wants Node >=20, and the image has 18.18.2",
+		"error Your lockfile needs to be updated, but yarn was run with `--frozen-lockfile`.":                                                                               "image.node-lock hrms v2: ",
+		"➤ YN0028: │ The lockfile would have been modified by this install, which is explicitly forbidden.":                                                                 "image.node-lock hrms v2: ",
+		" ERR_PNPM_OUTDATED_LOCKFILE  Cannot install with \"frozen-lockfile\"":                                                                                              "image.node-lock hrms v2: ",
+		"npm error `npm ci` can only install packages when your package.json and package-lock.json or npm-shrinkwrap.json are in sync. Please update your lock file with":   "image.node-lock hrms v2: ",
+		"error Couldn't find package": "",
+	} {
+		failed := fmt.Errorf("build modules hrms: %w", withOutput(&dagger.ExecError{ExitCode: 1, Stderr: printed}))
+		got := b.uninstalled(&stage{name: "modules", of: "hrms"}, failed)
+		var found *problem.Error
+		if !errors.As(got, &found) {
+			if want != "" || got != failed {
+				t.Errorf("%s: %v", printed, got)
+			}
+			continue
+		}
+		if p := found.Report[0]; want == "" || !strings.HasPrefix(p.Code+" "+p.Error(), want) || p.Remedy == "" || !errors.Is(got, failed) {
+			t.Errorf("%s: %s %s", printed, p.Code, p.Error())
+		}
+		if other := b.uninstalled(&stage{name: "front", of: "hrms"}, failed); other != failed {
+			t.Errorf("of another stage: %v", other)
 		}
 	}
 }

@@ -123,7 +123,7 @@ func (b *Builder) findOrBuild(ctx context.Context, s *stage) error {
 	}
 	printed, err := slotted(b, func() (string, error) { return s.run.made.Stdout(ctx) })
 	if err != nil {
-		err = b.withoutPackages(b.lock, b.unemulated(s, fmt.Errorf("build %s: %w", s, withOutput(err))))
+		err = b.uninstalled(s, b.withoutPackages(b.lock, b.unemulated(s, fmt.Errorf("build %s: %w", s, withOutput(err)))))
 		b.ended(s, err)
 		return err
 	}
