@@ -10,7 +10,8 @@ import (
 
 // PullAhead brings the image of a release to the host before it is known whether there
 // will be a run: nothing else changes there. Forget takes it away again, unless the
-// host had it before; it is nil where there is nothing to forget.
+// host had it before; it is nil where there is nothing to forget, and there may be
+// something with an error too.
 func (d Deployer) PullAhead(ctx context.Context, p Plan, image release.Image) (forget func(context.Context), err error) {
 	conn := &connection{dial: d.Dial, registry: d.Registry, observe: func(Event) {}}
 	defer conn.hangUp()
@@ -20,9 +21,10 @@ func (d Deployer) PullAhead(ctx context.Context, p Plan, image release.Image) (f
 	target := p.Target.from(conn.registryAddress)
 	name := target.pullReference(image)
 	was, err := pullImage(ctx, conn.get(), target.Login, name)
-	if err != nil || was {
+	if was {
 		return nil, err
 	}
+	// A pull that was ended may have been over on the host.
 	return func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
@@ -32,8 +34,8 @@ func (d Deployer) PullAhead(ctx context.Context, p Plan, image release.Image) (f
 		}
 		defer h.Close()
 		// A name is no more than a way to find it: layers that others use stay.
-		_, _ = h.Run(ctx, []string{"docker", "image", "rm", name}, host.Options{})
-	}, nil
+		_, _ = h.Run(ctx, script(`docker image rm "$1"`, name), host.Options{})
+	}, err
 }
 
 // from returns the target where the host reaches the registry at another address, if

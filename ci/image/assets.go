@@ -29,20 +29,11 @@ func (b *Builder) assets(a *app, visible []*app, tools *stage, modules map[strin
 func (b *Builder) front(a *app, visible []*app, tools *stage, modules map[string]*stage) *stage {
 	own := map[string]*stage{a.Name: modules[a.Name]}
 	for i := range b.apps {
-		other := &b.apps[i]
-		if len(a.linked(other)) == 0 {
-			continue
-		}
-		own[other.Name] = modules[other.Name]
-		if !slices.Contains(visible, other) {
-			visible = append(visible, other)
+		if other := &b.apps[i]; len(a.linked(other)) > 0 {
+			own[other.Name] = modules[other.Name]
 		}
 	}
-	text := ""
-	for _, m := range append(slices.Clone(a.node.others), a.node.manager) {
-		text += m.setUp()
-	}
-	text += `
+	text := a.node.setUp() + `
 (cd "apps/$APP" && ` + a.node.manager.run("build") + `)
 `
 	s := b.browser("front", a, visible, tools, own, text, func(v *app) func(string) bool {
@@ -58,6 +49,11 @@ func (b *Builder) front(a *app, visible []*app, tools *stage, modules map[string
 // browser is a stage that builds something of an app for browsers, in a bench
 // of the visible apps.
 func (b *Builder) browser(name string, a *app, visible []*app, tools *stage, modules map[string]*stage, text string, reads func(*app) func(string) bool) *stage {
+	for i := range b.apps {
+		if other := &b.apps[i]; len(a.linked(other)) > 0 && !slices.Contains(visible, other) {
+			visible = append(visible, other)
+		}
+	}
 	text = benchScript + text + collectScript
 	needs := []*stage{tools}
 	parts := []any{name, a.Name, tools.key, text, packScript}
@@ -97,7 +93,7 @@ func (b *Builder) browser(name string, a *app, visible []*app, tools *stage, mod
 			}
 			c = c.WithEnvVariable("NAMES", strings.Join(names, " ")).
 				WithEnvVariable("APP", a.Name).
-				WithEnvVariable("ABSENT", strings.Join(absent, " ")).
+				WithEnvVariable("ABSENT", strings.Join(absent, "\n")).
 				// frappe's build waits for a Redis to come up unless this is CI.
 				WithEnvVariable("CI", "1")
 			return b.script(c, s, text)
@@ -126,7 +122,7 @@ func timeOf(key string) int64 {
 // pythonOnly, is not there: nothing can depend on what is in no key. An app's
 // own front end may read what bench writes into common_site_config.json.
 const benchScript = `
-for folder in ${ABSENT:-}; do rm -rf "$folder"; done
+[ -z "${ABSENT:-}" ] || printf '%s\n' "$ABSENT" | while IFS= read -r folder; do rm -rf "./$folder"; done
 for app in $NAMES; do
 	find "apps/$app" -name node_modules -prune -o -type f \( -name '*.py' -o -name '*.pyi' -o -name '*.po' -o -name '*.pot' -o -name '*.csv' \
 		-o -name patches.txt -o -name modules.txt -o -name requirements.txt -o -name pyproject.toml -o -name setup.cfg -o -name MANIFEST.in \

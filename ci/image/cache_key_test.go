@@ -388,6 +388,7 @@ func TestKeysOfLinks(t *testing.T) {
 	}
 	for links, want := range map[string][]string{
 		`{"dependencies": {"ui": "link:../../payments/ui"}}`: {"app payments", "assets hrms", "front hrms", "modules hrms linux/amd64"},
+		`{"dependencies": {"ui": "../../payments/ui/src"}}`:  {"app payments", "assets hrms", "front hrms", "modules hrms linux/amd64"},
 		`{}`: {"app payments"},
 	} {
 		before, after := keys(links, "README"), keys(links, "ui/src/index.js")

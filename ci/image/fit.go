@@ -75,7 +75,7 @@ func misfits(list []app, lock release.Lock) (report problem.Report) {
 			}
 		}
 		for _, l := range a.node.links {
-			if other := byName[l.app]; other == nil || !other.hasFolder(l.folder) {
+			if other := byName[l.app]; other == nil || l.folder != "." && !other.has(l.folder) && !other.hasFolder(l.folder) {
 				report.Addf("image.link", a.subject(), "choose refs in apps.json that fit together", "its %s asks for %s, %s", l.from, l.says, l.missing(other))
 			}
 		}

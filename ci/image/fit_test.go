@@ -34,6 +34,8 @@ func TestMisfits(t *testing.T) {
 		{"one Node or another", "frappe", "package.json", `{"engines": {"node": "^16.13 || >=18"}}`, nil},
 		{"engines as they were once", "frappe", "package.json", `{"engines": ["node >= 24"]}`, nil},
 		{"a folder of another app", "hrms", "frontend/package.json", `{"dependencies": {"a": "link:../../erpnext/erpnext/public", "b": "file:../../frappe/esbuild"}}`, nil},
+		{"a whole app, and a file of one", "hrms", "frontend/package.json", `{"dependencies": {"a": "link:../../frappe", "b": "file:../../erpnext/yarn.lock", "c": "link:../../hrms"}}`, nil},
+		{"an example that nothing installs", "wiki", "examples/package.json", `{"dependencies": {"x": "file:../../../x"}}`, nil},
 		{"a folder that another app does not have", "hrms", "frontend/package.json", `{"dependencies": {"@framework/ui": "link:../../frappe/ui"}}`,
 			[]string{"image.link hrms v2: its frontend/package.json asks for link:../../frappe/ui, and frappe v0 has no folder ui"}},
 		{"a folder of an app that is not there", "hrms", "package.json", `{"devDependencies": {"lms": "portal:../lms/ui"}}`,

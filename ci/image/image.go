@@ -225,7 +225,7 @@ func (b *Builder) describe(ctx context.Context, image *Image, g *graph) error {
 	image.DpkgStatus, image.OSRelease = texts["dpkg"], texts["os-release"]
 	for _, a := range b.apps {
 		at := slices.IndexFunc(a.files, func(f apps.File) bool { return f.Path == "yarn.lock" })
-		if !a.servesModules() || at < 0 {
+		if !a.servesModules() || at < 0 || !a.node.manager.classic() {
 			continue
 		}
 		text, err := b.Reader.Read(ctx, a.App, a.files[at])

@@ -98,35 +98,79 @@ func formatOf(pattern *regexp.Regexp, text string) string {
 	return ""
 }
 
-// setUp has a shell find a manager, and tells it where it may write, and where packages
-// come from. What a berry leaves beside the modules goes among them, which the next
-// stage gets too.
-func (m manager) setUp() string {
-	if m.version == "" {
-		return ""
+// setUp has a shell find the managers that are not among the tools, and tells them
+// where they may write. In a folder with a lock of yarn 1 the name yarn stays that one's,
+// which does not read the lock of another and installs without a word what it likes.
+// What yarn 2 to 4 leave beside the modules goes among them, which the next stage gets
+// too.
+func (n nodeApp) setUp() (text string) {
+	otherwise := "/opt/manager/bin/berry"
+	if n.manager.classic() {
+		otherwise = "/usr/local/bin/yarn"
 	}
-	of, settings := m.name, "export npm_config_store_dir=\"$HOME/pnpm\" npm_config_package_import_method=copy\n"
-	if m.name == "yarn" {
-		of, settings = "@yarnpkg/cli-dist", `export YARN_NODE_LINKER=node-modules YARN_INSTALL_STATE_PATH=node_modules/.yarn-install-state.gz
+	for _, m := range n.added {
+		if m.name == "pnpm" {
+			text += installManager("pnpm", m.version) + `
+export npm_config_store_dir="$HOME/pnpm" npm_config_package_import_method=copy
+`
+			continue
+		}
+		text += installManager("@yarnpkg/cli-dist", m.version) + `
+mv /opt/manager/bin/yarn /opt/manager/bin/berry
+cat >/opt/manager/bin/yarn <<'END'
+#!/bin/sh
+at=$PWD
+while [ "$at" != / ] && [ ! -e "$at/yarn.lock" ]; do at=$(dirname "$at"); done
+if [ "$at" = / ]; then exec ` + otherwise + ` "$@"; fi
+if grep -q '^__metadata:' "$at/yarn.lock"; then exec /opt/manager/bin/berry "$@"; fi
+exec /usr/local/bin/yarn "$@"
+END
+chmod 755 /opt/manager/bin/yarn
+export YARN_NODE_LINKER=node-modules YARN_INSTALL_STATE_PATH=node_modules/.yarn-install-state.gz
 export YARN_ENABLE_GLOBAL_CACHE=true YARN_GLOBAL_FOLDER="$HOME/berry" YARN_ENABLE_TELEMETRY=false YARN_ENABLE_PROGRESS_BARS=false
 [ ! -e "$trust" ] || export YARN_HTTPS_CA_FILE_PATH="$trust"
-if [ -n "${NPM_MIRROR:-}" ]; then
-	export YARN_NPM_REGISTRY_SERVER="$NPM_MIRROR" YARN_UNSAFE_HTTP_WHITELIST="$(printf %s "$NPM_MIRROR" | sed 's#^[a-z]*://##; s#[:/].*##')"
-	[ ! -e `+npmrc+` ] || export YARN_NPM_ALWAYS_AUTH=true YARN_NPM_AUTH_IDENT="$(sed -n 's/.*:_auth=//p' `+npmrc+` | base64 -d)"
-fi
+[ -z "${NPM_MIRROR:-}" ] || export YARN_NPM_REGISTRY_SERVER="$NPM_MIRROR"
+case ${NPM_MIRROR:-} in
+http://*) export YARN_UNSAFE_HTTP_WHITELIST="$(printf %s "$NPM_MIRROR" | sed 's#^http://##; s#[:/].*##')" ;;
+esac
 `
 	}
-	return `
-npm install --loglevel error --global --prefix /opt/manager ` + of + "@" + m.version + ` >/dev/null || unreached NPM_REGISTRY_URL "${NPM_MIRROR:-not set}"
-export PATH="/opt/manager/bin:$PATH"
-` + settings
+	return text
 }
 
-// install is the command that installs what the lock file says, and nothing else.
+func installManager(of, version string) string {
+	return `
+npm install --loglevel error --global --prefix /opt/manager ` + of + "@" + version + ` >/dev/null || unreached NPM_REGISTRY_URL "${NPM_MIRROR:-not set}"
+export PATH="/opt/manager/bin:$PATH"`
+}
+
+// berryLogin gives yarn 2 to 4 the login at the mirror, for that host alone: above the
+// app, where they look for it, on a file system that goes with the step. They would
+// send it wherever a lock says that an archive is, so such a lock is refused.
+const berryLogin = `
+if [ -e ` + npmrc + ` ] && [ -n "${YARN_NODE_LINKER:-}" ]; then
+	at=$(sed -n 's#^\(//.*\)/:_auth=.*#\1#p' ` + npmrc + `)
+	find . -name yarn.lock -exec grep -ho '__archiveUrl=[^"#&]*' {} + | sed 's/%3A/:/gI; s#%2F#/#gI; s#^[^:]*:##' | while read -r archive; do
+		case $archive in
+		"$at"/*) ;;
+		*)
+			echo "yarn.lock has an archive at $archive, where yarn would send the login of NPM_REGISTRY_URL" >&2
+			exit 1
+			;;
+		esac
+	done
+	printf 'npmRegistries:\n  "%s":\n    npmAuthIdent: "%s"\n    npmAlwaysAuth: true\n' "$at" "$(sed -n 's/.*:_auth=//p' ` + npmrc + `)" >/run/trust/yarnrc.yml
+	ln -s /run/trust/yarnrc.yml ../../.yarnrc.yml
+fi
+`
+
+// install is the command that installs what the lock file says.
 func (m manager) install() string {
 	switch {
 	case m.name == npm:
-		return "npm ci --no-audit --no-fund --loglevel error"
+		// Beside yarn 1, which bench has install whatever there is, locks of npm's are
+		// left behind. npm then keeps to what they have.
+		return "npm ci --no-audit --no-fund --loglevel error || npm install --no-audit --no-fund --loglevel error"
 	case m.name == "pnpm":
 		return "pnpm install --frozen-lockfile"
 	case m.classic():
@@ -148,8 +192,8 @@ var (
 	// refusedNode matches what yarn 1 and pnpm say of a module that wants another Node.
 	refusedNode = regexp.MustCompile(`(?:error )?(\S+): The engine "node" is incompatible with this module\. Expected version "([^"]*)"|Your Node version is incompatible with "([^"]*)"\.\s+Expected version: ([^\n]*)`)
 	// refusedLock matches what managers say of a lock file that package.json has left
-	// behind: yarn 1, yarn 2 to 4, pnpm, npm.
-	refusedLock = regexp.MustCompile(`Your lockfile needs to be updated|YN0028:.*The lockfile would have been modified|ERR_PNPM_OUTDATED_LOCKFILE|ERR_PNPM_LOCKFILE_CONFIG_MISMATCH|are in sync\. Please update your lock file`)
+	// behind: yarn 1, yarn 2 to 4, pnpm.
+	refusedLock = regexp.MustCompile(`Your lockfile needs to be updated|YN0028:.*The lockfile would have been modified|ERR_PNPM_OUTDATED_LOCKFILE|ERR_PNPM_LOCKFILE_CONFIG_MISMATCH`)
 )
 
 // uninstalled says what to do about node modules that a manager refuses to install.

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -21,10 +22,11 @@ type nodeApp struct {
 	// scripted says that installing modules runs scripts of the app's own.
 	gitModules string
 	scripted   bool
-	// manager installs the modules of the root, others those of front ends that have a
-	// lock of another one.
+	// manager installs the modules of the root. added are those that have to be
+	// installed themselves, of each name one: for the root, or a front end with a lock
+	// of its own.
 	manager manager
-	others  []manager
+	added   []manager
 	// links are the folders of other apps that the app's own front ends read.
 	links []link
 	// copied are the files and folders of the app that are copied among its modules.
@@ -61,6 +63,8 @@ type nodePackage struct {
 	PackageManager string
 	// Engines was a list once.
 	Engines json.RawMessage
+	// Workspaces are a list, or an object with one.
+	Workspaces json.RawMessage
 
 	Dependencies, DevDependencies, OptionalDependencies, Resolutions map[string]string
 }
@@ -76,7 +80,11 @@ func describesModules(p string) bool {
 func (a *app) surveyNode(texts map[string]string) error {
 	a.node = nodeApp{manager: yarn1}
 	var packages []nodePackage
-	for _, p := range slices.Sorted(maps.Keys(texts)) {
+	// The root first: what it needs goes before what others need.
+	names := slices.SortedFunc(maps.Keys(texts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(strings.Count(a, "/"), strings.Count(b, "/")), cmp.Compare(a, b))
+	})
+	for _, p := range names {
 		if path.Base(p) != "package.json" {
 			a.node.gitModules += strings.Join(gitModule.FindAllString(texts[p], -1), "\n")
 			continue
@@ -91,7 +99,6 @@ func (a *app) surveyNode(texts map[string]string) error {
 		packages = append(packages, described)
 		a.node.scripted = a.node.scripted || described.runsScripts()
 		a.readManager(described, texts)
-		a.readPaths(described)
 		if p == "package.json" {
 			a.node.builds = a.Name != "frappe" && described.Scripts["build"] != ""
 			var engines struct{ Node string }
@@ -101,24 +108,46 @@ func (a *app) surveyNode(texts map[string]string) error {
 		}
 	}
 	for _, p := range packages {
-		if p.Name != "" && slices.ContainsFunc(packages, func(other nodePackage) bool { return !other.front() && other.dependsOn(p.Name) }) {
-			a.node.imported = append(a.node.imported, p.folder)
-		}
+		a.readPaths(p, packages[0], texts)
 	}
+	a.readImported(packages)
 	return nil
 }
 
-// front reports whether it describes another folder than the root, where bundles find
-// their modules.
-func (p nodePackage) front() bool { return p.folder != "." }
+// dependencies are all modules that a package.json asks for: where each is to be had,
+// by its name.
+func (p nodePackage) dependencies() map[string]string {
+	all := map[string]string{}
+	for _, of := range []map[string]string{p.Resolutions, p.OptionalDependencies, p.DevDependencies, p.Dependencies} {
+		maps.Copy(all, of)
+	}
+	return all
+}
 
-func (p nodePackage) dependsOn(name string) bool {
-	for _, of := range []map[string]string{p.Dependencies, p.DevDependencies, p.OptionalDependencies} {
-		if of[name] != "" {
-			return true
+// readImported finds the folders that the root imports, by the name of a workspace or
+// by their path, and what those import.
+func (a *app) readImported(packages []nodePackage) {
+	reached := map[string]bool{".": true}
+	for grew := true; grew; {
+		grew = false
+		for _, from := range packages {
+			if !reached[from.folder] {
+				continue
+			}
+			all := from.dependencies()
+			for _, to := range packages {
+				by := func(at string) bool {
+					found := pathModule.FindStringSubmatch(at)
+					return found != nil && path.Join(from.folder, found[2]+found[3]) == to.folder
+				}
+				if !reached[to.folder] && (to.Name != "" && all[to.Name] != "" || slices.ContainsFunc(slices.Collect(maps.Values(all)), by)) {
+					reached[to.folder], grew = true, true
+					a.node.imported = append(a.node.imported, to.folder)
+				}
+			}
 		}
 	}
-	return false
+	slices.Sort(a.node.imported)
 }
 
 // readManager finds out what installs the modules of a package.json.
@@ -127,40 +156,48 @@ func (a *app) readManager(p nodePackage, texts map[string]string) {
 		text, there := texts[path.Join(p.folder, name)]
 		return text, there
 	})
-	switch {
-	case !p.front():
+	if p.folder == "." {
 		a.node.manager = m
-	case m.version != "" && m.name != a.node.manager.name && !slices.Contains(a.node.others, m):
-		a.node.others = append(a.node.others, m)
+	}
+	if m.version != "" && !slices.ContainsFunc(a.node.added, func(other manager) bool { return other.name == m.name }) {
+		a.node.added = append(a.node.added, m)
 	}
 }
 
 // pathModule matches a module that is a folder or an archive in a source tree: a link
 // to it, or a copy.
-var pathModule = regexp.MustCompile(`^(link|portal|file):(.+)$`)
+var pathModule = regexp.MustCompile(`^(?:(link|portal|file):(.+)|(\.\.?/.+))$`)
 
-// readPaths finds the modules of a package.json that lie in source trees.
-func (a *app) readPaths(p nodePackage) {
-	for _, of := range []map[string]string{p.Dependencies, p.DevDependencies, p.OptionalDependencies, p.Resolutions} {
-		for _, name := range slices.Sorted(maps.Keys(of)) {
-			found := pathModule.FindStringSubmatch(of[name])
-			if found == nil {
-				continue
+// readPaths finds the modules of a package.json that lie in source trees. An example
+// that nothing installs may ask for what it likes.
+func (a *app) readPaths(p, root nodePackage, texts map[string]string) {
+	all := p.dependencies()
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		found := pathModule.FindStringSubmatch(all[name])
+		if found == nil {
+			continue
+		}
+		at := path.Join(p.folder, found[2]+found[3])
+		outside, isOutside := strings.CutPrefix(at, "../")
+		switch {
+		case isOutside && root.folder == "." && root.installs(p, texts):
+			l := link{from: path.Join(p.folder, "package.json"), says: all[name]}
+			if other, folder, _ := strings.Cut(outside, "/"); other != ".." {
+				l.app, l.folder = other, path.Clean(folder)
 			}
-			at := path.Join(p.folder, found[2])
-			outside, isOutside := strings.CutPrefix(at, "../")
-			switch {
-			case isOutside:
-				l := link{from: path.Join(p.folder, "package.json"), says: of[name]}
-				if other, folder, below := strings.Cut(outside, "/"); below && other != ".." {
-					l.app, l.folder = other, folder
-				}
-				a.node.links = append(a.node.links, l)
-			case found[1] == "file":
-				a.node.copied = append(a.node.copied, at)
-			}
+			a.node.links = append(a.node.links, l)
+		case !isOutside && found[1] != "link" && found[1] != "portal":
+			a.node.copied = append(a.node.copied, at)
 		}
 	}
+}
+
+// installs reports whether installing the root may install another package.json: its
+// own, a workspace, one with a lock, and one in a folder that a script names.
+func (root nodePackage) installs(p nodePackage, texts map[string]string) bool {
+	return p.folder == "." || len(root.Workspaces) > 0 ||
+		slices.ContainsFunc(locks, func(name string) bool { _, there := texts[path.Join(p.folder, name)]; return there }) ||
+		slices.ContainsFunc(slices.Collect(maps.Values(root.Scripts)), func(script string) bool { return strings.Contains(script, p.folder) })
 }
 
 // linked returns the folders of another app that the app's own front ends read.

@@ -78,10 +78,12 @@ func readsAssets(p string) bool { return !pythonOnly.MatchString(p) }
 // readsBundles reports whether building an app's bundles may read a file of it:
 // the source of its own front ends is built by itself, unless the reader links to it.
 func (a *app) readsBundles(linked ...string) func(string) bool {
-	fronts := a.fronts()
+	// A link to a folder of one brings all of it.
+	fronts := slices.DeleteFunc(a.fronts(), func(front string) bool {
+		return slices.ContainsFunc(linked, func(folder string) bool { return folder == "." || within(front, folder) || within(folder, front) })
+	})
 	return func(p string) bool {
-		below := func(folder string) bool { return strings.HasPrefix(p, folder+"/") }
-		return readsAssets(p) && (!slices.ContainsFunc(fronts, below) || slices.ContainsFunc(linked, below))
+		return readsAssets(p) && !slices.ContainsFunc(fronts, func(front string) bool { return strings.HasPrefix(p, front+"/") })
 	}
 }
 

@@ -1,5 +1,6 @@
 # Loads the site that was kept into the database server of this container, whose
 # command are the arguments, and leaves that as it is after a clean end.
+set -o pipefail
 export MYSQL_PWD=$MARIADB_ROOT_PASSWORD
 docker-entrypoint.sh "$@" >/tmp/server.log 2>&1 &
 server=$!

@@ -1,4 +1,5 @@
 # A site, from nothing to a migration, as the image's own user.
+set -o pipefail
 mark() { printf 'smoke-test: %s %s\n' "$1" "$(date +%s.%N)"; }
 
 mark "starts as uid 1000"
@@ -98,7 +99,7 @@ esac
 
 mark "the login page and what it loads"
 curl --silent --show-error --fail http://127.0.0.1:8080/login >/tmp/login.html
-assets=$(grep -oE '/assets/[^"'"'"' )?]+\.(js|css)' /tmp/login.html | sort -u)
+assets=$(grep -oE '/assets/[^"'"'"' )?]+\.(js|css)' /tmp/login.html | sort -u || true)
 if [ -z "$assets" ]; then
 	echo "the login page names no assets"
 	exit 1
@@ -115,19 +116,24 @@ if [ ! -d /kept ]; then
 	mark "the site migrates"
 	bench --site "$SITE" migrate
 
-	# For the next test to begin with: what was made of it, and by which image.
+	# For the next test to begin with: what was made of it, and by which image. That it
+	# can't be kept is no fault of the image.
 	mark "the site is kept"
-	mkdir -p /tmp/keep
 	value() { env/bin/python -c 'import json, sys; values = json.load(open(sys.argv[1])); print(values.get(sys.argv[2]) or values["db_name"])' "sites/$SITE/site_config.json" "$1"; }
-	name=$(value db_name) user=$(value db_user)
-	export MYSQL_PWD=$DB_ROOT_PASSWORD
-	{
+	keep() {
+		mkdir -p /tmp/keep
+		name=$(value db_name)
+		user=$(value db_user)
+		export MYSQL_PWD=$DB_ROOT_PASSWORD
 		# With the password, as its digest.
-		mariadb --host=db --user=root --skip-column-names --raw --batch --execute "show grants for '$user'@'%'" | sed 's/$/;/'
-		mariadb-dump --host=db --user=root --single-transaction --databases "$name"
-	} | gzip -1 >/tmp/keep/database.sql.gz
-	cp -r "sites/$SITE" /tmp/keep/site
-	echo "$MADE_BY" >/tmp/keep/made-by
+		mariadb --host=db --user=root --skip-column-names --raw --batch --execute "show grants for '$user'@'%'" | sed 's/$/;/' >/tmp/grants.sql
+		mariadb-dump --host=db --user=root --single-transaction --databases "$name" | cat /tmp/grants.sql - | gzip -1 >/tmp/keep/database.sql.gz
+		cp -r "sites/$SITE" /tmp/keep/site
+		printf '%s\n' "$MADE_BY" >/tmp/keep/made-by
+	}
+	# Where a condition has it, a function goes on after what fails in it.
+	keep &
+	wait $! || rm -rf /tmp/keep
 fi
 
 mark end

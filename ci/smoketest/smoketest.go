@@ -18,6 +18,7 @@ import (
 	_ "embed"
 
 	"dagger.io/dagger"
+	"github.com/Masterminds/semver/v3"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
@@ -28,6 +29,8 @@ import (
 // App is an app of the image.
 type App struct {
 	Name string
+	// Version is what it calls itself.
+	Version string
 	// Requires are the apps that have to be installed before it.
 	Requires []string
 }
@@ -137,6 +140,10 @@ func (o Options) load(ctx context.Context) (database *dagger.Container, madeFor 
 	if madeFor, err = o.Kept.File(madeBy).Contents(ctx); err != nil {
 		return nil, "", fmt.Errorf("read the site that was kept: %w", err)
 	}
+	lines := strings.Split(strings.TrimSpace(madeFor), "\n")
+	if down := older(o.Apps, lines[1:]); down != "" {
+		return nil, "", errors.New(down)
+	}
 	database, err = database.WithUser("root").
 		WithMountedDirectory(keptAt, o.Kept).
 		WithExec(append([]string{"bash", "-euc", loadScript, "load"}, server...)).
@@ -148,11 +155,38 @@ func (o Options) load(ctx context.Context) (database *dagger.Container, madeFor 
 	if err != nil {
 		return nil, "", fmt.Errorf("load the site that was kept: %w", err)
 	}
-	return database, strings.TrimSpace(madeFor), nil
+	return database, lines[0], nil
+}
+
+// older returns the app that is of a lower version than the one that has made what was
+// kept: a migration goes forward alone. made has a line for each app, with its name and
+// version.
+func older(list []App, made []string) string {
+	for _, app := range list {
+		now, err := semver.NewVersion(app.Version)
+		for _, line := range made {
+			name, version, _ := strings.Cut(line, " ")
+			then, thenErr := semver.NewVersion(version)
+			if name == app.Name && err == nil && thenErr == nil && now.LessThan(then) {
+				return app.Name + " is " + app.Version + ", and was " + version
+			}
+		}
+	}
+	return ""
 }
 
 // ErrKept is why a test did not begin: what was kept is of no use.
 var ErrKept = errors.New("the site that an earlier smoke test has kept can't be used")
+
+// madeBy is what a site that is kept says of itself: the image that made it, and a line
+// for each app.
+func (o Options) madeBy() string {
+	made := o.Digest
+	for _, app := range o.Apps {
+		made += "\n" + app.Name + " " + app.Version
+	}
+	return made
+}
 
 // Run tests an image, and returns the folder with the site to keep, where it made one.
 // Where something is not as it should be the error is a *problem.Error that names the
@@ -197,7 +231,7 @@ func Run(ctx context.Context, o Options) (Report, *dagger.Directory, error) {
 		WithEnvVariable("APPS", strings.Join(names, " ")).
 		WithEnvVariable("INSTALL", strings.Join(install, " ")).
 		WithEnvVariable("SITE", site).
-		WithEnvVariable("MADE_BY", o.Digest).
+		WithEnvVariable("MADE_BY", o.madeBy()).
 		WithEnvVariable("DB_ROOT_PASSWORD", databasePassword).
 		WithEnvVariable("SMOKE_TEST_OF", of).
 		WithExec([]string{"bash", "-euc", progress.Marker("smoke test site") + "\n" + siteScript}, dagger.ContainerWithExecOpts{UseEntrypoint: true})
@@ -321,7 +355,7 @@ func failed(err error, madeFor string) error {
 	detail, remedy := "does not work", ""
 	if madeFor != "" {
 		detail = "does not work on the site that " + madeFor + " made"
-		remedy = "; --new-site tries it with a new site, if the apps are meant to be older than those of that image"
+		remedy = "; push --new-site tries it with a new site, if the app has good reason not to go on from that image"
 	}
 	return problem.Report{{
 		Code: CodeFailed, Subject: "image, " + check, Err: err,

@@ -79,23 +79,23 @@ func TestInstallable(t *testing.T) {
 		left    map[string]string
 	}{
 		"in order": {
-			apps:    []App{{Name: "frappe"}, {"erpnext", []string{"frappe"}}, {"hrms", []string{"frappe", "erpnext"}}},
+			apps:    []App{{Name: "frappe"}, {Name: "erpnext", Requires: []string{"frappe"}}, {Name: "hrms", Requires: []string{"frappe", "erpnext"}}},
 			install: []string{"erpnext", "hrms"},
 		},
 		"one is not there": {
-			apps:    []App{{Name: "frappe"}, {"hrms", []string{"erpnext"}}, {Name: "wiki"}},
+			apps:    []App{{Name: "frappe"}, {Name: "hrms", Requires: []string{"erpnext"}}, {Name: "wiki"}},
 			install: []string{"wiki"},
 			left:    map[string]string{"hrms": "needs erpnext, which is not in the image before it"},
 		},
 		"what needs the one that was left is left too": {
-			apps: []App{{Name: "frappe"}, {"hrms", []string{"payments", "erpnext"}}, {"payroll", []string{"hrms"}}},
+			apps: []App{{Name: "frappe"}, {Name: "hrms", Requires: []string{"payments", "erpnext"}}, {Name: "payroll", Requires: []string{"hrms"}}},
 			left: map[string]string{
 				"hrms":    "needs payments, erpnext, which is not in the image before it",
 				"payroll": "needs hrms, which is not in the image before it",
 			},
 		},
 		"it comes later": {
-			apps:    []App{{Name: "frappe"}, {"hrms", []string{"erpnext"}}, {Name: "erpnext"}},
+			apps:    []App{{Name: "frappe"}, {Name: "hrms", Requires: []string{"erpnext"}}, {Name: "erpnext"}},
 			install: []string{"erpnext"},
 			left:    map[string]string{"hrms": "needs erpnext, which is not in the image before it"},
 		},
@@ -118,7 +118,7 @@ func TestSiteOf(t *testing.T) {
 		same  bool
 	}{
 		"on Sunday":                  {SiteOf("ab12", "mariadb@sha256:1", apps, monday.Add(7*24*time.Hour-time.Second)), true},
-		"an app that can't be on it": {SiteOf("ab12", "mariadb@sha256:1", append(apps, App{"hrms", []string{"other"}}), monday), true},
+		"an app that can't be on it": {SiteOf("ab12", "mariadb@sha256:1", append(apps, App{Name: "hrms", Requires: []string{"other"}}), monday), true},
 		"the week after":             {SiteOf("ab12", "mariadb@sha256:1", apps, monday.AddDate(0, 0, 7)), false},
 		"another Frappe":             {SiteOf("cd34", "mariadb@sha256:1", apps, monday), false},
 		"another database server":    {SiteOf("ab12", "mariadb@sha256:2", apps, monday), false},
@@ -130,6 +130,21 @@ func TestSiteOf(t *testing.T) {
 				t.Errorf("same is %t: %q", same, test.other[4:])
 			}
 		})
+	}
+}
+
+func TestOlder(t *testing.T) {
+	made := strings.Split(Options{Digest: "sha256:ab", Apps: []App{{Name: "frappe", Version: "15.74.1"}, {Name: "erpnext", Version: "15.70.2"}, {Name: "own", Version: "soon"}}}.madeBy(), "\n")
+	if made[0] != "sha256:ab" {
+		t.Errorf("made by %q", made)
+	}
+	for want, list := range map[string][]App{
+		"":                                   {{Name: "frappe", Version: "15.74.1"}, {Name: "erpnext", Version: "15.71.0"}, {Name: "own", Version: "1.0.0"}, {Name: "new", Version: "0.0.1"}},
+		"erpnext is 15.9.0, and was 15.70.2": {{Name: "frappe", Version: "16.0.0"}, {Name: "erpnext", Version: "15.9.0"}},
+	} {
+		if got := older(list, made[1:]); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }
 

@@ -106,7 +106,7 @@ func (p pusher) runSmokeTest(ctx context.Context, b built, reference name.Digest
 	}
 	apps := make([]smoketest.App, len(b.lock.Apps))
 	for i, app := range b.lock.Apps {
-		apps[i] = smoketest.App{Name: app.Name, Requires: s.builder.Requires(app.Name)}
+		apps[i] = smoketest.App{Name: app.Name, Version: app.Version, Requires: s.builder.Requires(app.Name)}
 	}
 	s.watcher.observe(progress.Event{Stage: "smoke test", Kind: progress.Began, At: time.Now(), Needs: []string{"push"}})
 	options := smoketest.Options{

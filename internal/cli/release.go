@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
@@ -59,7 +61,7 @@ func (c *cli) release(ctx context.Context, o releaseOptions) (done released, err
 			pusher := c.newPusher(next.config, r.target, s, o.pushFlags)
 			ahead := c.pullAhead(ctx, next, r, &pusher)
 			b, image, err = c.buildAndPush(ctx, next.lock, s, pusher)
-			ahead.wait(err)
+			ahead.wait(err, c.log)
 			defer ahead.end(ctx)
 			done.stages = s.watcher.timeline.Rows()
 			s.watcher.hide()
@@ -120,11 +122,17 @@ func (c *cli) pullAhead(ctx context.Context, next candidate, r registries, p *pu
 	return a
 }
 
+// aheadLimit is how long a release waits for a host that still pulls. The run pulls by
+// itself what is missing then, and tries again where that fails.
+const aheadLimit = 10 * time.Minute
+
 // wait waits for the host, unless there will be no run: then nothing of the image stays.
-func (a *aheadPull) wait(err error) {
+func (a *aheadPull) wait(err error, log zerolog.Logger) {
 	if err != nil {
 		a.cancel()
 	}
+	defer time.AfterFunc(aheadLimit, a.cancel).Stop()
+	defer time.AfterFunc(time.Second, func() { log.Info().Msg("waiting for the host, which still pulls the image") }).Stop()
 	a.pulling.Wait()
 	if err == nil && !a.passing {
 		a.forget = nil

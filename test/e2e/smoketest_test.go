@@ -12,7 +12,12 @@ import (
 
 func (u *user) brokenImage(t *testing.T) {
 	u.changeApp("frappe", "payments", "version-15", "broken", "payments/hooks.py", "import nowhere_to_be_found")
-	code, out, errs := u.run(u.command("push", "1.0.5", apps.Version1().With("payments", "broken"))...)
+	// The host has pulled it meanwhile, and has nothing of it in the end.
+	images := u.onHost("docker", "images", "--digests", "--no-trunc", "--format", "{{.Repository}} {{.Tag}} {{.Digest}} {{.ID}}")
+	code, out, errs := u.run(u.command("release", "1.0.5", apps.Version1().With("payments", "broken"), "--yes")...)
+	if left := u.onHost("docker", "images", "--digests", "--no-trunc", "--format", "{{.Repository}} {{.Tag}} {{.Digest}} {{.ID}}"); left != images {
+		t.Errorf("the host has\n%s\nand had\n%s", left, images)
+	}
 	if code != cli.ExitFailed || out != "" || !strings.Contains(errs, "every app imports") || !strings.Contains(errs, "nowhere_to_be_found") {
 		t.Errorf("exit %d, printed %q\n%s", code, out, errs)
 	}
@@ -43,6 +48,7 @@ func TestKeptSite(t *testing.T) {
 		{"1.0.1", "v15.1.1", nil, 0, []string{migrated}},
 		{"1.0.2", "v15.1.2", nil, cli.ExitFailed, []string{"no_such_column", "does not work on the site that sha256:", "--new-site"}},
 		{"1.0.2", "v15.1.2", []string{"--new-site"}, 0, []string{made}},
+		{"1.0.3", "v15.1.1", nil, 0, []string{"erpnext is 15.1.1, and was 15.1.2", made}},
 	} {
 		code, _, errs := u.run(u.command("push", step.version, first.With("erpnext", step.erpnext), step.flags...)...)
 		if code != step.code {
