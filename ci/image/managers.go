@@ -99,14 +99,14 @@ func formatOf(pattern *regexp.Regexp, text string) string {
 }
 
 // setUp has a shell find the managers that are not among the tools, and tells them
-// where they may write. In a folder with a lock of yarn 1 the name yarn stays that one's,
-// which does not read the lock of another and installs without a word what it likes.
-// What yarn 2 to 4 leave beside the modules goes among them, which the next stage gets
-// too.
+// where they may write. Which yarn runs is up to the lock: yarn 1 reads none of the
+// others', and installs without a word what it likes. The choice is made in the file
+// that a yarn has its scripts call, whatever PATH says. What yarn 2 to 4 leave beside the
+// modules goes among them, which the next stage gets too.
 func (n nodeApp) setUp() (text string) {
-	otherwise := "/opt/manager/bin/berry"
+	otherwise := "berry"
 	if n.manager.classic() {
-		otherwise = "/usr/local/bin/yarn"
+		otherwise = "classic"
 	}
 	for _, m := range n.added {
 		if m.name == "pnpm" {
@@ -116,16 +116,22 @@ export npm_config_store_dir="$HOME/pnpm" npm_config_package_import_method=copy
 			continue
 		}
 		text += installManager("@yarnpkg/cli-dist", m.version) + `
-mv /opt/manager/bin/yarn /opt/manager/bin/berry
-cat >/opt/manager/bin/yarn <<'END'
-#!/bin/sh
-at=$PWD
-while [ "$at" != / ] && [ ! -e "$at/yarn.lock" ]; do at=$(dirname "$at"); done
-if [ "$at" = / ]; then exec ` + otherwise + ` "$@"; fi
-if grep -q '^__metadata:' "$at/yarn.lock"; then exec /opt/manager/bin/berry "$@"; fi
-exec /usr/local/bin/yarn "$@"
+at=/usr/local/lib/node_modules/yarn/bin
+mv $at/yarn.js $at/classic.js
+cat >$at/yarn.js <<'END'
+#!/usr/bin/env node
+const fs = require("fs"), path = require("path");
+const programs = { classic: "./classic.js", berry: "/opt/manager/lib/node_modules/@yarnpkg/cli-dist/bin/yarn.js" };
+let which = "` + otherwise + `";
+for (let at = process.cwd(); ; at = path.dirname(at)) {
+	const lock = path.join(at, "yarn.lock");
+	if (fs.existsSync(lock)) which = /^__metadata:/m.test(fs.readFileSync(lock, "utf8")) ? "berry" : "classic";
+	if (fs.existsSync(lock) || at === path.dirname(at)) break;
+}
+require(programs[which]);
 END
-chmod 755 /opt/manager/bin/yarn
+chmod 755 $at/yarn.js
+ln -sf $at/yarn.js /opt/manager/bin/yarn
 export YARN_NODE_LINKER=node-modules YARN_INSTALL_STATE_PATH=node_modules/.yarn-install-state.gz
 export YARN_ENABLE_GLOBAL_CACHE=true YARN_GLOBAL_FOLDER="$HOME/berry" YARN_ENABLE_TELEMETRY=false YARN_ENABLE_PROGRESS_BARS=false
 [ ! -e "$trust" ] || export YARN_HTTPS_CA_FILE_PATH="$trust"
