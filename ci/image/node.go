@@ -192,12 +192,12 @@ func (a *app) readPaths(p, root nodePackage, texts map[string]string) {
 	}
 }
 
-// installs reports whether installing the root may install another package.json: its
-// own, a workspace, one with a lock, and one in a folder that a script names.
-func (root nodePackage) installs(p nodePackage, texts map[string]string) bool {
-	return p.folder == "." || len(root.Workspaces) > 0 ||
-		slices.ContainsFunc(locks, func(name string) bool { _, there := texts[path.Join(p.folder, name)]; return there }) ||
-		slices.ContainsFunc(slices.Collect(maps.Values(root.Scripts)), func(script string) bool { return strings.Contains(script, p.folder) })
+// installs reports whether installing it, the root, may install another package.json:
+// its own, a workspace, one with a lock, and one in a folder that a script names.
+func (p nodePackage) installs(other nodePackage, texts map[string]string) bool {
+	return other.folder == "." || len(p.Workspaces) > 0 ||
+		slices.ContainsFunc(locks, func(name string) bool { _, there := texts[path.Join(other.folder, name)]; return there }) ||
+		slices.ContainsFunc(slices.Collect(maps.Values(p.Scripts)), func(script string) bool { return strings.Contains(script, other.folder) })
 }
 
 // linked returns the folders of another app that the app's own front ends read.
