@@ -110,7 +110,7 @@ func (g *GitHub) open(s Source) (repository, error) {
 		if s.Host != publicHost {
 			return repository{}, problem.Problem{Code: "apps.api-host", Subject: s.Subject,
 				Detail: fmt.Sprintf("%s: %s is not on %s, whose API GITHUB_API_URL names", s.Name, s.URL, g.host),
-				Remedy: fmt.Sprintf("set GITHUB_API_URL to https://%s/api/v3", s.Host)}
+				Remedy: fmt.Sprintf("if that is a GitHub of your own, set GITHUB_API_URL to https://%s/api/v3; from other hosts of git, mirror the repository to a GitHub", s.Host)}
 		}
 		api, _ = url.Parse(publicAPI)
 	}
