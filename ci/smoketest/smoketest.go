@@ -210,7 +210,7 @@ func Run(ctx context.Context, o Options) (Report, *dagger.Directory, error) {
 		WithUser("root").
 		WithMountedDirectory("/image", o.Image.Rootfs()).
 		WithMountedSecret("/run/words", o.Client.SetSecret("smoke test words", words(o)), dagger.ContainerWithMountedSecretOpts{Mode: 0o400}).
-		WithExec([]string{"sh", "-eufc", progress.Marker("smoke test files") + "\n" + filesScript}, dagger.ContainerWithExecOpts{UseEntrypoint: false})
+		WithExec([]string{"sh", "-eufc", progress.Marker(Stage) + "\n" + filesScript}, dagger.ContainerWithExecOpts{UseEntrypoint: false})
 
 	// What was found is written down; a smoke test is not repeated from the
 	// engine's memory, and shares no database with another.
@@ -234,7 +234,7 @@ func Run(ctx context.Context, o Options) (Report, *dagger.Directory, error) {
 		WithEnvVariable("MADE_BY", o.madeBy()).
 		WithEnvVariable("DB_ROOT_PASSWORD", databasePassword).
 		WithEnvVariable("SMOKE_TEST_OF", of).
-		WithExec([]string{"bash", "-euc", progress.Marker("smoke test site") + "\n" + siteScript}, dagger.ContainerWithExecOpts{UseEntrypoint: true})
+		WithExec([]string{"bash", "-euc", progress.Marker(Stage) + "\n" + siteScript}, dagger.ContainerWithExecOpts{UseEntrypoint: true})
 
 	var printed [2]string
 	side, sideCtx := errgroup.WithContext(ctx)
@@ -304,6 +304,15 @@ func words(o Options) string {
 		}
 	}
 	return strings.Join(lines, "\n")
+}
+
+// Stage names what both scripts print, and the test as a part of a build.
+const Stage = "smoke test"
+
+// CheckIn returns the name of the check that begins where a script prints this line.
+func CheckIn(line string) (name string, found bool) {
+	name, _, found = cutMark(line)
+	return name, found
 }
 
 // mark is what a script prints when a check begins: its name and the time.

@@ -108,7 +108,7 @@ func (p pusher) runSmokeTest(ctx context.Context, b built, reference name.Digest
 	for i, app := range b.lock.Apps {
 		apps[i] = smoketest.App{Name: app.Name, Version: app.Version, Requires: s.builder.Requires(app.Name)}
 	}
-	s.watcher.observe(progress.Event{Stage: "smoke test", Kind: progress.Began, At: time.Now(), Needs: []string{"push"}})
+	s.watcher.observe(progress.Event{Stage: smoketest.Stage, Kind: progress.Began, At: time.Now(), Needs: []string{"push"}})
 	options := smoketest.Options{
 		Client: s.client, Image: pushed, Digest: reference.DigestStr(), Apps: apps, Secrets: p.config.Secrets(), CAs: p.config.Image.Mirrors.CAs,
 		MariaDB: s.builder.Public(mariadbImage), Redis: s.builder.Public(redisImage), Inspector: s.builder.Public(debianImage),
@@ -123,7 +123,7 @@ func (p pusher) runSmokeTest(ctx context.Context, b built, reference name.Digest
 		options.Kept = nil
 		report, keep, err = smoketest.Run(ctx, options)
 	}
-	s.watcher.observe(progress.Event{Stage: "smoke test", Kind: progress.Ended, At: time.Now(), Err: err})
+	s.watcher.observe(progress.Event{Stage: smoketest.Stage, Kind: progress.Ended, At: time.Now(), Err: err})
 	if err != nil {
 		return report, err
 	}

@@ -62,7 +62,9 @@ func (c *cli) deploy(ctx context.Context, o deployOptions, version string) error
 	if err := c.approve(o.yesFlag, "Deploy "+version+"?"); err != nil {
 		return err
 	}
-	record, err := c.deployer(ctx, in.config, r.embedded).Run(ctx, plan, image)
+	w := c.watch("Deploy of " + version)
+	record, err := c.deployer(ctx, in.config, r.embedded, w.observeDeploy).Run(ctx, plan, image)
+	w.hide()
 	if err != nil {
 		return err
 	}

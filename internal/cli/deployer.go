@@ -16,10 +16,10 @@ import (
 // deployer returns what deploys, with progress in the log. The host pulls from
 // the embedded registry where no other is set; it is nil where nothing is pulled.
 // A second Ctrl-C, after the one that ended the context, ends the following.
-func (c *cli) deployer(ctx context.Context, cfg config.Config, embedded *registry.Embedded) deploy.Deployer {
+func (c *cli) deployer(ctx context.Context, cfg config.Config, embedded *registry.Embedded, observe func(deploy.Event)) deploy.Deployer {
 	d := deploy.Deployer{
 		Dial:    func(ctx context.Context) (deploy.Host, error) { return c.dial(ctx, cfg) },
-		Observe: c.logDeploy,
+		Observe: observe,
 		Detach:  secondInterrupt(ctx),
 	}
 	if _, set := registryTarget(cfg); !set && embedded != nil {

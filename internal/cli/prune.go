@@ -55,6 +55,8 @@ func (c *cli) prune(ctx context.Context, o pruneOptions) error {
 	if err := c.approve(o.yesFlag, "Remove these?"); err != nil {
 		return err
 	}
-	_, err = c.deployer(ctx, in.config, nil).Run(ctx, plan, release.Image{})
+	w := c.watch("Prune")
+	_, err = c.deployer(ctx, in.config, nil, w.observeDeploy).Run(ctx, plan, release.Image{})
+	w.hide()
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
+	"github.com/desiredeffect/erpnext-pipeline/deploy"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
 
@@ -64,12 +65,12 @@ func (c *cli) release(ctx context.Context, o releaseOptions) (done released, err
 			ahead.wait(err, c.log)
 			defer ahead.end(ctx)
 			done.stages = s.watcher.timeline.Rows()
-			s.watcher.hide()
 			if err != nil {
 				return err
 			}
 		}
 		if next.plan == nil {
+			s.watcher.hide()
 			done.record.Image = image
 			c.log.Info().Msg("no host is configured: the release ends with the image")
 			if err := c.load(ctx, b, next.config.Registry.Name, s.scratch); err != nil {
@@ -79,9 +80,14 @@ func (c *cli) release(ctx context.Context, o releaseOptions) (done released, err
 			return nil
 		}
 		err = c.group("deploy", func() (err error) {
-			done.record, err = c.deployer(ctx, next.config, r.embedded).Run(ctx, *next.plan, image)
+			done.record, err = c.deployer(ctx, next.config, r.embedded, s.watcher.observeDeploy).Run(ctx, *next.plan, image)
 			return err
 		})
+		s.watcher.hide()
+		if err := s.writeTimeline(); err != nil {
+			// What became of the release is what counts.
+			c.log.Warn().Err(err).Msg("the timeline lacks the steps on the host")
+		}
 		if err != nil {
 			return err
 		}
@@ -104,7 +110,7 @@ type aheadPull struct {
 
 // pullAhead has the host pull the image as soon as it is pushed.
 func (c *cli) pullAhead(ctx context.Context, next candidate, r registries, p *pusher) *aheadPull {
-	d := c.deployer(ctx, next.config, r.embedded)
+	d := c.deployer(ctx, next.config, r.embedded, func(deploy.Event) {})
 	ctx, cancel := context.WithCancel(ctx)
 	a := &aheadPull{cancel: cancel, passing: d.Registry != nil}
 	if next.plan == nil {

@@ -47,7 +47,9 @@ func (c *cli) rollback(ctx context.Context, o rollbackOptions, version string) e
 	if err := c.approve(o.yesFlag, rollbackQuestion(plan)); err != nil {
 		return err
 	}
-	record, err := c.deployer(ctx, in.config, nil).Run(ctx, plan, release.Image{})
+	w := c.watch("Rollback to " + plan.Version)
+	record, err := c.deployer(ctx, in.config, nil, w.observeDeploy).Run(ctx, plan, release.Image{})
+	w.hide()
 	if err != nil {
 		return err
 	}

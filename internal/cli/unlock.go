@@ -95,7 +95,9 @@ func (c *cli) takeLock(ctx context.Context, in inputs, lock *deploy.Lock) error 
 
 // finish has the host resume or undo the run that waits.
 func (c *cli) finish(ctx context.Context, in inputs, state deploy.State, verb string) error {
-	record, err := c.deployer(ctx, in.config, nil).TakeOver(ctx, state, in.target, verb)
+	w := c.watch("Unlock")
+	record, err := c.deployer(ctx, in.config, nil, w.observeDeploy).TakeOver(ctx, state, in.target, verb)
+	w.hide()
 	var failed *deploy.FailedError
 	switch {
 	case errors.Is(err, deploy.ErrNothingToTakeOver):

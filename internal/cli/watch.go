@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -8,6 +9,8 @@ import (
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/image"
 	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
+	"github.com/desiredeffect/erpnext-pipeline/ci/smoketest"
+	"github.com/desiredeffect/erpnext-pipeline/deploy"
 )
 
 // watcher shows a build while it runs: on a terminal as a screen that logs pass
@@ -22,10 +25,12 @@ type watcher struct {
 
 	observing sync.Mutex
 	began     map[string]time.Time
+	// before is what the next step of a deploy waited for.
+	before []string
 }
 
 func (c *cli) watch(title string) *watcher {
-	w := &watcher{cli: c, timeline: &progress.Timeline{Title: title, Hide: c.hidden}, began: map[string]time.Time{}}
+	w := &watcher{cli: c, timeline: &progress.Timeline{Title: title, Hide: c.hidden}, began: map[string]time.Time{}, before: []string{"push", smoketest.Stage}}
 	if !c.terminal {
 		return w
 	}
@@ -57,8 +62,46 @@ func (w *watcher) observe(e progress.Event) {
 
 // line takes a line that a stage printed.
 func (w *watcher) line(stage, line string) {
+	if check, found := smoketest.CheckIn(line); found {
+		line = check
+	}
 	if w.screen != nil && !image.Stamp.MatchString(line) {
 		w.screen.Add(progress.Event{Stage: stage, Kind: progress.Line, At: time.Now(), Text: line})
+	}
+}
+
+// observeDeploy takes an event of a deploy: its steps follow each other, and come after
+// what was built.
+func (w *watcher) observeDeploy(e deploy.Event) {
+	stage := progress.Event{Stage: "host " + e.Step, At: time.Now()}
+	if e.Kind == deploy.UndoBegan || e.Kind == deploy.UndoEnded {
+		stage.Stage = "host undo " + e.Step
+	}
+	switch e.Kind {
+	case deploy.StepBegan, deploy.UndoBegan:
+		stage.Kind, stage.Needs = progress.Began, w.before
+		w.before = []string{stage.Stage}
+		w.began[stage.Stage] = stage.At
+	case deploy.StepEnded, deploy.UndoEnded:
+		// By the host's clock: what a connection had missed comes all at once.
+		stage.Kind, stage.At = progress.Ended, w.began[stage.Stage].Add(time.Duration(e.Seconds*float64(time.Second)))
+		if e.Exit != 0 {
+			stage.Err = fmt.Errorf("exit %d", e.Exit)
+		}
+	case deploy.Output:
+		w.line(stage.Stage, e.Text)
+	}
+	w.observing.Lock()
+	if stage.Kind != 0 {
+		w.timeline.Add(stage)
+	}
+	shown := stage.Kind != 0 && w.screen != nil
+	if shown {
+		w.screen.Add(stage)
+	}
+	w.observing.Unlock()
+	if !shown || stage.Err != nil {
+		w.cli.logDeploy(e)
 	}
 }
 
