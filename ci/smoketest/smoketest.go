@@ -309,9 +309,12 @@ func words(o Options) string {
 // Stage names what both scripts print, and the test as a part of a build.
 const Stage = "smoke test"
 
-// CheckIn returns the name of the check that begins where a script prints this line.
+// CheckIn returns the name of the check that begins where a script prints this line. It
+// is empty where the script ends.
 func CheckIn(line string) (name string, found bool) {
-	name, _, found = cutMark(line)
+	if name, _, found = cutMark(line); name == "end" {
+		name = ""
+	}
 	return name, found
 }
 
