@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
@@ -20,10 +21,13 @@ func (d Deployer) PullAhead(ctx context.Context, p Plan, image release.Image) (f
 	}
 	target := p.Target.from(conn.registryAddress)
 	name := target.pullReference(image)
-	was, err := pullImage(ctx, conn.get(), target.Login, name)
-	if was {
+	var answer *host.RunError
+	_, err = conn.get().Run(ctx, script(`docker image inspect --format '{{.Id}}' "$1"`, name), host.Options{})
+	if !errors.As(err, &answer) {
+		// It is there, or that is not known.
 		return nil, err
 	}
+	err = pullImage(ctx, conn.get(), target.Login, name)
 	// A pull that was ended may have been over on the host.
 	return func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)

@@ -29,21 +29,20 @@ func pullWithLogin(ctx context.Context, h Host, login Login, image string) error
 	if !login.Password.IsSet() {
 		return nil
 	}
-	_, err := pullImage(ctx, h, login, image)
-	return err
+	return pullImage(ctx, h, login, image)
 }
 
-// pullImage brings an image to the host, and says whether it was there.
-func pullImage(ctx context.Context, h Host, login Login, image string) (was bool, err error) {
-	result, err := h.Run(ctx, script(pullScript, image, login.Username, login.Host),
+// pullImage brings an image to the host, unless it is there.
+func pullImage(ctx context.Context, h Host, login Login, image string) error {
+	_, err := h.Run(ctx, script(pullScript, image, login.Username, login.Host),
 		host.Options{Stdin: strings.NewReader(login.Password.Reveal() + "\n")})
 	var answer *host.RunError
 	if errors.As(err, &answer) && refused.MatchString(answer.Stderr) {
-		return false, fmt.Errorf("pull %s: the registry refuses %s, whose password may have expired or does not allow this image: %s",
+		return fmt.Errorf("pull %s: the registry refuses %s, whose password may have expired or does not allow this image: %s",
 			image, login.Username, strings.TrimSpace(answer.Stderr))
 	}
 	if err != nil {
-		return false, fmt.Errorf("pull %s: %w", image, err)
+		return fmt.Errorf("pull %s: %w", image, err)
 	}
-	return strings.TrimSpace(result.Stdout) == "", nil
+	return nil
 }

@@ -55,9 +55,7 @@ ln -sf /dev/stdout /var/log/nginx/access.log
 ln -sf /dev/stderr /var/log/nginx/error.log
 chown -R ` + user + `: /etc/nginx/conf.d /var/log/nginx /var/lib/nginx
 ln -s /opt/bench/bin/bench /usr/local/bin/bench
-` + benchFolders + links + slim + `
-find / -xdev -name __pycache__ -prune -exec rm -rf {} +
-` + compiled("/usr/local/bin/python3", "stdlib")
+` + benchFolders + links + slim
 	return &stage{
 		name: "base", platform: platform, inImage: true, history: "system packages, Python " + lock.Python + ", Node " + lock.Node,
 		key: keyOf("base", lock.Bases[python], lock.Bases[node], platform, text, rootfsFiles(), forgetBase, packScript),
@@ -86,21 +84,6 @@ find / -xdev -name __pycache__ -prune -exec rm -rf {} +
 	}
 }
 
-// compiled is the script that compiles a library of a Python, "stdlib" or "purelib" by
-// sysconfig's words, but for its tests and what draws windows. No program of the image
-// may write there: each would compile what it imports of it, every time. Where it may,
-// among apps and their packages, the first one's work is kept; compiled here that would
-// make the image larger by more than a tenth.
-//
-// Without a random seed for hashes, and in one process, the same text makes the same
-// code.
-func compiled(python, library string) string {
-	return `
-PYTHONHASHSEED=0 ` + python + ` -m compileall -q -j 1 --invalidation-mode unchecked-hash -x '/(test|tests|idlelib|lib2to3|tkinter|turtledemo|ensurepip|config-[^/]*)/' \
-	"$(` + python + ` -c 'import sysconfig; print(sysconfig.get_path("` + library + `"))')"
-`
-}
-
 // slim removes what a server has no use for: build tools that came with the
 // base, and what only a screen needs. wkhtmltopdf draws by itself; the drivers
 // for graphics cards, which Debian has its libraries depend on, are a fifth of
@@ -122,6 +105,7 @@ const forgetBase = forgetCAs + `
 rm -rf ./var/lib/apt/lists ./var/cache/apt ./var/cache/ldconfig ./var/cache/debconf ./var/cache/fontconfig ./var/backups ./root/.cache ./root/.npm
 find ./var/log -type f -delete
 rm -f ./etc/machine-id ./etc/passwd- ./etc/group- ./etc/shadow- ./etc/gshadow- ./etc/.pwd.lock ./var/lib/dpkg/*-old ./var/lib/dbus/machine-id
+find . -xdev -name __pycache__ -prune -exec rm -rf {} +
 find . -xdev -type f -perm /6000 -exec chmod a-s {} +
 mkdir -p ./var/lib/apt/lists/partial ./var/cache/apt/archives/partial
 : >./etc/resolv.conf

@@ -62,9 +62,16 @@ func managerOf(p nodePackage, lock func(name string) (string, bool)) manager {
 		}
 	}
 	found := namedManager.FindStringSubmatch(p.PackageManager)
-	if found != nil && (len(locked) == 0 || slices.ContainsFunc(locked, func(m manager) bool { return m.name == found[1] })) {
+	if found != nil {
 		named := manager{found[1], found[2]}
-		if named.name == npm || named.classic() {
+		at := slices.IndexFunc(locked, func(m manager) bool { return m.name == named.name })
+		switch {
+		case at < 0 && len(locked) > 0:
+			return locked[0]
+		case at >= 0 && locked[at].classic() != named.classic():
+			// What it names would write another lock.
+			return locked[at]
+		case named.name == npm || named.classic():
 			// The one of the tools reads the same locks.
 			named = manager{name: named.name}
 		}
@@ -104,9 +111,9 @@ func formatOf(pattern *regexp.Regexp, text string) string {
 // that a yarn has its scripts call, whatever PATH says. What yarn 2 to 4 leave beside the
 // modules goes among them, which the next stage gets too.
 func (n nodeApp) setUp() (text string) {
-	otherwise := "berry"
-	if n.manager.classic() {
-		otherwise = "classic"
+	otherwise := "classic"
+	if n.manager.name == "yarn" && !n.manager.classic() {
+		otherwise = "berry"
 	}
 	for _, m := range n.added {
 		if m.name == "pnpm" {
@@ -122,19 +129,23 @@ cat >$at/yarn.js <<'END'
 #!/usr/bin/env node
 const fs = require("fs"), path = require("path");
 const programs = { classic: "./classic.js", berry: "/opt/manager/lib/node_modules/@yarnpkg/cli-dist/bin/yarn.js" };
+const args = process.argv.slice(2), cwd = args.findIndex((one) => one === "--cwd" || one.startsWith("--cwd="));
+const folder = cwd < 0 ? "." : args[cwd] === "--cwd" ? args[cwd + 1] || "." : args[cwd].slice(6);
 let which = "` + otherwise + `";
-for (let at = process.cwd(); ; at = path.dirname(at)) {
+for (let at = path.resolve(folder); ; at = path.dirname(at)) {
 	const lock = path.join(at, "yarn.lock");
 	if (fs.existsSync(lock)) which = /^__metadata:/m.test(fs.readFileSync(lock, "utf8")) ? "berry" : "classic";
 	if (fs.existsSync(lock) || at === path.dirname(at)) break;
 }
+// By this the mirror is called for yarn 1, and yarn 2 and 3 take it for a mistake.
+if (which === "berry") delete process.env.YARN_REGISTRY;
+else if (process.env.NPM_MIRROR) process.env.YARN_REGISTRY = process.env.NPM_MIRROR;
 require(programs[which]);
 END
 chmod 755 $at/yarn.js
 ln -sf $at/yarn.js /opt/manager/bin/yarn
 export YARN_NODE_LINKER=node-modules YARN_INSTALL_STATE_PATH=node_modules/.yarn-install-state.gz
 export YARN_ENABLE_GLOBAL_CACHE=true YARN_GLOBAL_FOLDER="$HOME/berry" YARN_ENABLE_TELEMETRY=false YARN_ENABLE_PROGRESS_BARS=false
-[ ! -e "$trust" ] || export YARN_HTTPS_CA_FILE_PATH="$trust"
 [ -z "${NPM_MIRROR:-}" ] || export YARN_NPM_REGISTRY_SERVER="$NPM_MIRROR"
 case ${NPM_MIRROR:-} in
 http://*) export YARN_UNSAFE_HTTP_WHITELIST="$(printf %s "$NPM_MIRROR" | sed 's#^http://##; s#[:/].*##')" ;;

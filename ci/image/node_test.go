@@ -57,6 +57,7 @@ func TestManagers(t *testing.T) {
 		"a front end's own yarn, below npm": {map[string]string{"package-lock.json": "{}", "acme/ui/package.json": "{}", "acme/ui/yarn.lock": berry8, "web/package.json": "{}", "web/yarn.lock": berry6},
 			"npm ci", []manager{{"yarn", "3.8.6"}}},
 		"a front end's own yarn, below the first": {map[string]string{"web/package.json": "{}", "web/yarn.lock": berry6}, `"classic";`, []manager{{"yarn", "3.8.6"}}},
+		"a name and a lock of two kinds of yarn":  {map[string]string{"yarn.lock": yarn1Lock, "package.json": `{"packageManager": "yarn@4.9.1"}`}, "yarn install --frozen-lockfile", nil},
 		"what can't be the name of one":           {map[string]string{"package.json": `{"packageManager": "$(id)@1.0.0"}`}, "yarn install --frozen-lockfile", nil},
 	} {
 		t.Run(name, func(t *testing.T) {

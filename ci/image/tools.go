@@ -86,14 +86,14 @@ func toolbox(c *dagger.Container) *dagger.Container {
 // that its packages and frappe's never meet. uv, which bench installs apps with,
 // is left out: nothing is installed in a running image.
 func (b *Builder) command(tools *stage) *stage {
-	text := `
+	const text = `
 uv venv --quiet --python /usr/local/bin/python3 /opt/bench
 uv pip install --quiet --python /opt/bench/bin/python --exclude-newer ` + benchAsOf + ` frappe-bench==` + benchVersion + `
 rm -rf /opt/bench/bin/uv* /opt/bench/lib/python3.*/site-packages/uv /opt/bench/lib/python3.*/site-packages/uv-*
 find /opt/bench -name __pycache__ -prune -exec rm -rf {} +
 find /opt/bench -name uv_cache.json -delete
 rm -f /opt/bench/.lock
-` + compiled("/opt/bench/bin/python", "purelib")
+`
 	return &stage{
 		name: "command", platform: tools.platform, needs: []*stage{tools}, inImage: true, history: "bench " + benchVersion,
 		key: keyOf("command", tools.key, text, packScript),

@@ -520,7 +520,12 @@ undo_changes() {
 # is no reason for anything to fail.
 end_measuring() {
 	docker logs "$project-watch-$number" >watch 2>/dev/null || true
-	docker rm --force "$project-watch-$number" >/dev/null 2>&1 || true
+	# A Docker that goes down meanwhile removes nothing, and starts it again.
+	for _ in $(seq 60); do
+		docker rm --force "$project-watch-$number" >/dev/null 2>&1 || true
+		left=$(docker ps --all --quiet --filter "name=^$project-watch-$number\$" 2>/dev/null) && [ -z "$left" ] && return
+		sleep 0.5
+	done
 }
 
 # dump_sites VERSION FOLDER PREFIX: a dump of every site, read back. The sites are

@@ -56,21 +56,25 @@ func (c *cli) release(ctx context.Context, o releaseOptions) (done released, err
 		}
 		var b built
 		var image release.Image
+		var w *watcher
 		if next.pushed != nil {
-			image = *next.pushed
+			// There is no session, because nothing is built.
+			image, w = *next.pushed, c.watch("Deploy of "+next.config.Lock.SiteVersion)
+			defer w.hide()
 		} else {
+			w = s.watcher
 			pusher := c.newPusher(next.config, r.target, s, o.pushFlags)
 			ahead := c.pullAhead(ctx, next, r, &pusher)
 			b, image, err = c.buildAndPush(ctx, next.lock, s, pusher)
 			ahead.wait(err, c.log)
 			defer ahead.end(ctx)
-			done.stages = s.watcher.timeline.Rows()
+			done.stages = w.timeline.Rows()
 			if err != nil {
 				return err
 			}
 		}
 		if next.plan == nil {
-			s.watcher.hide()
+			w.hide()
 			done.record.Image = image
 			c.log.Info().Msg("no host is configured: the release ends with the image")
 			if err := c.load(ctx, b, next.config.Registry.Name, s.scratch); err != nil {
@@ -80,11 +84,11 @@ func (c *cli) release(ctx context.Context, o releaseOptions) (done released, err
 			return nil
 		}
 		err = c.group("deploy", func() (err error) {
-			done.record, err = c.deployer(ctx, next.config, r.embedded, s.watcher.observeDeploy).Run(ctx, *next.plan, image)
+			done.record, err = c.deployer(ctx, next.config, r.embedded, w.observeDeploy).Run(ctx, *next.plan, image)
 			return err
 		})
-		s.watcher.hide()
-		if err := s.writeTimeline(); err != nil {
+		w.hide()
+		if err := w.write(o.timeline); err != nil {
 			// What became of the release is what counts.
 			c.log.Warn().Err(err).Msg("the timeline lacks the steps on the host")
 		}

@@ -118,13 +118,4 @@ func (s *session) build(ctx context.Context, lock release.Lock) (built, error) {
 }
 
 // writeTimeline writes the page with the timeline, if one is wanted.
-func (s *session) writeTimeline() error {
-	if s.page == "" {
-		return nil
-	}
-	file, err := os.Create(s.page)
-	if err != nil {
-		return fmt.Errorf("write timeline: %w", err)
-	}
-	return errors.Join(s.watcher.timeline.WriteHTML(file), file.Close())
-}
+func (s *session) writeTimeline() error { return s.watcher.write(s.page) }

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -77,6 +79,7 @@ func (w *watcher) observeDeploy(e deploy.Event) {
 	if e.Kind == deploy.UndoBegan || e.Kind == deploy.UndoEnded {
 		stage.Stage = "host undo " + e.Step
 	}
+	w.observing.Lock()
 	switch e.Kind {
 	case deploy.StepBegan, deploy.UndoBegan:
 		stage.Kind, stage.Needs = progress.Began, w.before
@@ -91,7 +94,6 @@ func (w *watcher) observeDeploy(e deploy.Event) {
 	case deploy.Output:
 		w.line(stage.Stage, e.Text)
 	}
-	w.observing.Lock()
 	if stage.Kind != 0 {
 		w.timeline.Add(stage)
 	}
@@ -103,6 +105,18 @@ func (w *watcher) observeDeploy(e deploy.Event) {
 	if !shown || stage.Err != nil {
 		w.cli.logDeploy(e)
 	}
+}
+
+// write writes a page with the timeline, if one is wanted.
+func (w *watcher) write(page string) error {
+	if page == "" {
+		return nil
+	}
+	file, err := os.Create(page)
+	if err != nil {
+		return fmt.Errorf("write timeline: %w", err)
+	}
+	return errors.Join(w.timeline.WriteHTML(file), file.Close())
 }
 
 func (w *watcher) logStage(e progress.Event, began time.Time) {

@@ -35,7 +35,7 @@ func (u *user) attested(t *testing.T) {
 	}
 	login := remote.WithAuth(&authn.Basic{Username: "robot", Password: password})
 	for kind, want := range map[string][]string{
-		smoketest.ArtifactType: {"a site is made, with every app installed", "a job goes through the worker", "the site migrates", digest},
+		smoketest.ArtifactType: {"every app imports", "the site answers", "a job goes through the worker", digest},
 		attest.SBOMType:        {"CycloneDX", "pkg:pypi/redis@", "pkg:npm/esbuild@", "pkg:deb/debian/nginx@", "pkg:github/frappe/erpnext@"},
 	} {
 		text, err := attest.Attached(t.Context(), image, kind, login)
