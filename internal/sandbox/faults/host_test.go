@@ -43,6 +43,8 @@ type testHost struct {
 	// known are the rows that its site had then.
 	known []string
 	tries int
+	// before are the releases of the prepared disk: a version names one image for ever.
+	before int
 }
 
 // ready starts the host if it is not there yet, with the prepared disk.
@@ -273,7 +275,7 @@ func (th *testHost) begin(ctx context.Context) (err error) {
 // prepare plans the run, and has the writer begin.
 func (th *testHost) prepare(ctx context.Context, a *attempt) (err error) {
 	th.tries++
-	a.label = strings.ReplaceAll(fmt.Sprintf("%03d-%s", th.tries, a.strategy.name), " ", "-")
+	a.label = strings.ReplaceAll(fmt.Sprintf("%03d-%s", th.before+th.tries, a.strategy.name), " ", "-")
 	if a.order, err = th.orderFor(ctx, a.strategy, a.label); err != nil {
 		return err
 	}

@@ -96,9 +96,9 @@ func TestMatrix(t *testing.T) {
 		t.Skip("needs a sandbox with several hosts")
 	}
 	suite := newSuite(t)
-	testHosts := []*testHost{{suite: suite, name: hostName, host: suite.world.Host}}
+	testHosts := []*testHost{{suite: suite, name: hostName, host: suite.world.Host, before: preparedReleases}}
 	for n := 2; n <= hosts; n++ {
-		testHosts = append(testHosts, &testHost{suite: suite, name: fmt.Sprintf("%s-%d", hostName, n)})
+		testHosts = append(testHosts, &testHost{suite: suite, name: fmt.Sprintf("%s-%d", hostName, n), before: preparedReleases})
 	}
 	all, err := testHosts[0].allSteps(t.Context())
 	if err != nil {

@@ -30,6 +30,8 @@ import (
 const (
 	hostName     = "faults"
 	preparedDisk = "faults-prepared"
+	// preparedReleases is how many releases that disk has seen.
+	preparedReleases = 2
 )
 
 // pushed is an image in the registry.
