@@ -84,7 +84,7 @@ func surveyOne(ctx context.Context, reader Reader, one release.App) (app, error)
 	texts := make([]string, len(a.files))
 	side, ctx := errgroup.WithContext(ctx)
 	for i, f := range a.files {
-		if !slices.Contains(wanted, f.Path) && !(a.readsModules(f.Path) && describesModules(f.Path)) {
+		if !slices.Contains(wanted, f.Path) && !a.describesModules(f.Path) {
 			continue
 		}
 		side.Go(func() (err error) {
@@ -100,7 +100,7 @@ func surveyOne(ctx context.Context, reader Reader, one release.App) (app, error)
 	byPath, nodeTexts := map[string]string{}, map[string]string{}
 	for i, f := range a.files {
 		byPath[f.Path] = texts[i]
-		if a.readsModules(f.Path) && describesModules(f.Path) {
+		if a.describesModules(f.Path) {
 			nodeTexts[f.Path] = texts[i]
 		}
 	}

@@ -28,10 +28,8 @@ func (b *Builder) assets(a *app, visible []*app, tools *stage, modules map[strin
 // beside them. They may link to folders of other apps.
 func (b *Builder) front(a *app, visible []*app, tools *stage, modules map[string]*stage) *stage {
 	own := map[string]*stage{a.Name: modules[a.Name]}
-	for i := range b.apps {
-		if other := &b.apps[i]; len(a.linked(other)) > 0 {
-			own[other.Name] = modules[other.Name]
-		}
+	for _, other := range b.linkedBy(a) {
+		own[other.Name] = modules[other.Name]
 	}
 	text := a.node.setUp() + `
 (cd "apps/$APP" && ` + a.node.manager.run("build") + `)
@@ -49,8 +47,8 @@ func (b *Builder) front(a *app, visible []*app, tools *stage, modules map[string
 // browser is a stage that builds something of an app for browsers, in a bench
 // of the visible apps.
 func (b *Builder) browser(name string, a *app, visible []*app, tools *stage, modules map[string]*stage, text string, reads func(*app) func(string) bool) *stage {
-	for i := range b.apps {
-		if other := &b.apps[i]; len(a.linked(other)) > 0 && !slices.Contains(visible, other) {
+	for _, other := range b.linkedBy(a) {
+		if !slices.Contains(visible, other) {
 			visible = append(visible, other)
 		}
 	}

@@ -71,8 +71,8 @@ type nodePackage struct {
 
 // describesModules reports whether a file that a manager reads says which node modules
 // an app has, and what runs when they are installed.
-func describesModules(p string) bool {
-	return path.Base(p) == "package.json" || slices.Contains(locks, path.Base(p))
+func (a *app) describesModules(p string) bool {
+	return a.readsModules(p) && (path.Base(p) == "package.json" || slices.Contains(locks, path.Base(p)))
 }
 
 // surveyNode reads what the graph has to know of an app's node modules. The texts are
@@ -208,6 +208,16 @@ func (a *app) linked(other *app) (folders []string) {
 		}
 	}
 	return folders
+}
+
+// linkedBy returns the apps that an app's own front ends read.
+func (b *Builder) linkedBy(a *app) (list []*app) {
+	for i := range b.apps {
+		if other := &b.apps[i]; len(a.linked(other)) > 0 {
+			list = append(list, other)
+		}
+	}
+	return list
 }
 
 // gitModule matches a module in a lock file that is at a commit: an address of git, or

@@ -175,9 +175,6 @@ func older(list []App, made []string) string {
 	return ""
 }
 
-// ErrKept is why a test did not begin: what was kept is of no use.
-var ErrKept = errors.New("the site that an earlier smoke test has kept can't be used")
-
 // madeBy is what a site that is kept says of itself: the image that made it, and a line
 // for each app.
 func (o Options) madeBy() string {
@@ -196,7 +193,7 @@ func Run(ctx context.Context, o Options) (Report, *dagger.Directory, error) {
 	report := Report{Digest: o.Digest, Left: left}
 	loaded, madeFor, err := o.load(ctx)
 	if err != nil {
-		return report, nil, fmt.Errorf("%w: %w", ErrKept, err)
+		return report, nil, fmt.Errorf("the site that an earlier smoke test has kept can't be used: %w", err)
 	}
 	report.Site = madeFor
 	names := make([]string, len(o.Apps))

@@ -27,7 +27,7 @@ func (u *user) attested(t *testing.T) {
 	address, key := u.guardedRegistry("robot", password), signingKey(t)
 	u = u.withRegistry(address, "robot", password).with("SIGNING_KEY=" + key)
 	page := filepath.Join(u.world.Dir, "timeline.html")
-	out := u.must(u.command("push", "1.0.3", apps.Version1(), "--timeline", page)...)
+	out := u.must(u.command("push", "1.0.3", apps.Version1(), "--timeline", page, "--new-site")...)
 	_, digest, _ := strings.Cut(strings.TrimSpace(out), "@")
 	image, err := name.NewDigest(address + "/desiredeffect/erpnext-custom@" + digest)
 	if err != nil {
@@ -35,7 +35,7 @@ func (u *user) attested(t *testing.T) {
 	}
 	login := remote.WithAuth(&authn.Basic{Username: "robot", Password: password})
 	for kind, want := range map[string][]string{
-		smoketest.ArtifactType: {"every app imports", "the site answers", "a job goes through the worker", digest},
+		smoketest.ArtifactType: {"a site is made, with every app installed", "a job goes through the worker", "the site migrates", digest},
 		attest.SBOMType:        {"CycloneDX", "pkg:pypi/redis@", "pkg:npm/esbuild@", "pkg:deb/debian/nginx@", "pkg:github/frappe/erpnext@"},
 	} {
 		text, err := attest.Attached(t.Context(), image, kind, login)
