@@ -1,7 +1,6 @@
 package apps
 
 import (
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -55,8 +54,8 @@ type GitHub struct {
 // NewGitHub makes a resolver for an API, as GITHUB_API_URL names it:
 // https://api.github.com, which is also meant by an empty URL, or that of a
 // GitHub Enterprise Server, https://HOST/api/v3. Repositories on github.com are
-// always asked for at api.github.com, those on the API's host at the API; any
-// other host is a problem. The error is a problem.Problem.
+// always asked for at api.github.com, those on the API's host at the API. The error
+// is a problem.Problem.
 func NewGitHub(apiURL string, opts GitHubOptions) (*GitHub, error) {
 	if apiURL == "" {
 		apiURL = publicAPI
@@ -103,15 +102,16 @@ type repository struct {
 
 func (r repository) name() string { return r.source.Owner + "/" + r.source.Repo }
 
+// has reports whether a source is where an API is known for: OWNER/REPO over HTTPS,
+// at github.com or the API's host.
+func (g *GitHub) has(s Source) bool {
+	return !s.SSH() && (s.Host == publicHost || s.Host == g.host) && s.Owner != "" && !strings.Contains(s.Owner, "/")
+}
+
 // open finds the API and the token for a source.
-func (g *GitHub) open(s Source) (repository, error) {
+func (g *GitHub) open(s Source) repository {
 	api := g.api
 	if s.Host != g.host {
-		if s.Host != publicHost {
-			return repository{}, problem.Problem{Code: "apps.api-host", Subject: s.Subject,
-				Detail: fmt.Sprintf("%s: %s is not on %s, whose API GITHUB_API_URL names", s.Name, s.URL, g.host),
-				Remedy: fmt.Sprintf("if that is a GitHub of your own, set GITHUB_API_URL to https://%s/api/v3; from other hosts of git, mirror the repository to a GitHub", s.Host)}
-		}
 		api, _ = url.Parse(publicAPI)
 	}
 	r := repository{source: s, api: api.String(), tokenName: s.TokenName, own: s.TokenName != ""}
@@ -123,7 +123,7 @@ func (g *GitHub) open(s Source) (repository, error) {
 		}
 	}
 	r.client = g.client(api, token)
-	return r, nil
+	return r
 }
 
 func (g *GitHub) client(api *url.URL, token secret.Secret) *github.Client {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	cryptossh "golang.org/x/crypto/ssh"
+
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
@@ -153,26 +155,55 @@ func (l *loader) lookup() {
 		l.sources[i].Token = token
 	}
 	for _, name := range names {
-		var subject string
-		var repositories []string
-		for _, s := range l.sources {
-			if s.TokenName == name {
-				subject = cmp.Or(subject, s.Subject)
-				repositories = append(repositories, s.Owner+"/"+s.Repo)
-			}
+		if !l.usable(name, tokens[name]) {
+			l.sources = slices.DeleteFunc(l.sources, func(s Source) bool { return s.TokenName == name })
 		}
-		switch token := tokens[name]; {
-		case !token.IsSet():
-			l.report.Addf("apps.token-unset", subject, "set "+name+" in .env or in the environment to a GitHub token that can read "+strings.Join(repositories, ", "),
-				"%s is not set", name)
-		case strings.ContainsFunc(token.Reveal(), func(r rune) bool { return r <= ' ' || r >= 0x7f }):
-			l.report.Addf("apps.token-malformed", name, "copy the token again, without what is around it",
-				"has a space, a line break or another character that no token has")
-		default:
+	}
+}
+
+// usable reports whether a token is one, or a key that ssh can use, and adds a problem
+// where it is not.
+func (l *loader) usable(name string, token secret.Secret) bool {
+	var subject string
+	var repositories []string
+	ssh := false
+	what := "a token"
+	for _, s := range l.sources {
+		if s.TokenName != name {
 			continue
 		}
-		l.sources = slices.DeleteFunc(l.sources, func(s Source) bool { return s.TokenName == name })
+		subject = cmp.Or(subject, s.Subject)
+		repositories = append(repositories, s.path())
+		ssh = ssh || s.SSH()
+		if s.Host == publicHost {
+			what = "a GitHub token"
+		}
 	}
+	if ssh {
+		what = "the private half of a deploy key"
+	}
+	if !token.IsSet() {
+		remedy := "set " + name + " in .env or in the environment to " + what + " that can read " + strings.Join(repositories, ", ")
+		l.report.Addf("apps.token-unset", subject, remedy, "%s is not set", name)
+		return false
+	}
+	if ssh {
+		_, err := cryptossh.ParseRawPrivateKey([]byte(Source{Token: token}.PrivateKey()))
+		var locked *cryptossh.PassphraseMissingError
+		switch {
+		case errors.As(err, &locked):
+			l.report.Addf("apps.key-malformed", name, "make a deploy key without one: ssh-keygen -t ed25519 -N '' -f FILE", "is a private key with a passphrase")
+		case err != nil:
+			l.report.Addf("apps.key-malformed", name, "give the whole text of the key, with its first and last line and its line breaks", "is not a private key")
+		}
+		return err == nil
+	}
+	if strings.ContainsFunc(token.Reveal(), func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		l.report.Addf("apps.token-malformed", name, "copy the token again, without what is around it",
+			"has a space, a line break or another character that no token has")
+		return false
+	}
+	return true
 }
 
 // Fallback is where frappe comes from when apps.json does not list it.

@@ -177,8 +177,12 @@ func (r repository) refMissing(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	return refMissing(s, tags, branches)
+}
+
+func refMissing(s Source, tags, branches []string) error {
 	return problem.Problem{Code: "apps.ref-missing", Subject: s.RefSubject,
-		Detail: fmt.Sprintf("%s %s: no such tag, branch or commit in %s", s.Name, tokenShape.ReplaceAllString(s.Ref, secret.Mask), r.name()),
+		Detail: fmt.Sprintf("%s %s: no such tag, branch or commit in %s", s.Name, tokenShape.ReplaceAllString(s.Ref, secret.Mask), s.path()),
 		Remedy: refRemedy(s.Ref, tags, branches)}
 }
 

@@ -36,7 +36,7 @@ const (
 	fixURL         = `  fix: write it as https://github.com/OWNER/REPO, for a private one as https://${NAME}@github.com/OWNER/REPO`
 	fixBranch      = `  fix: name a tag, a branch or a commit: "branch": "v15.17.3"`
 	fixPlaceholder = `  fix: write https://${NAME}@HOST/OWNER/REPO, where NAME is a key of .env: letters, digits and underscores`
-	fixCredential  = `  fix: withdraw that token, put a new one into .env and a ${NAME} placeholder for it into the url`
+	fixCredential  = `  fix: take out what stands before the @; if it is a token, withdraw that, put a new one into .env and a ${NAME} placeholder for it into the url`
 )
 
 func TestParseProblems(t *testing.T) {
@@ -120,6 +120,9 @@ func TestParseURL(t *testing.T) {
 	invalid := func(detail string) []string { return []string{`✗ apps.json:1: ` + detail, fixURL} }
 	literal := []string{`✗ apps.json:1: url holds a credential in clear text`, fixCredential}
 	malformed := []string{`✗ apps.json:1: url has a malformed placeholder`, fixPlaceholder}
+	withoutKey := func(host, path string) []string {
+		return []string{`✗ apps.json:1: url is for SSH and names no key`, `  fix: write ssh://${NAME}@` + host + "/" + path + `, where NAME is a key of .env that holds a deploy key, or https://` + host + "/" + path}
+	}
 	for _, test := range []struct {
 		url, clean, app, token string
 		want                   []string
@@ -137,14 +140,30 @@ func TestParseURL(t *testing.T) {
 		{"http://${PAT}@127.0.0.1:3000/acme/app", "http://127.0.0.1:3000/acme/app", "app", "PAT", nil},
 		{"http://[::1]:3000/acme/app", "http://[::1]:3000/acme/app", "app", "", nil},
 
-		{"git@github.com:frappe/hrms.git", "", "", "", []string{`✗ apps.json:1: url is for SSH, which the build has no key for`, `  fix: write https://github.com/frappe/hrms, with ${NAME}@ in front of the host if it is private`}},
-		{"ssh://git@github.com/frappe/hrms", "", "", "", []string{`✗ apps.json:1: url is for SSH, which the build has no key for`, `  fix: write https://github.com/frappe/hrms, with ${NAME}@ in front of the host if it is private`}},
+		{"git@github.com:frappe/hrms.git", "", "", "", withoutKey("github.com", "frappe/hrms")},
+		{"ssh://git@github.com/frappe/hrms", "", "", "", withoutKey("github.com", "frappe/hrms")},
+		{"git@gitlab.com:group/sub/app.git", "", "", "", withoutKey("gitlab.com", "group/sub/app")},
+		{"ssh://git@gitlab.com:2222/app", "", "", "", withoutKey("gitlab.com:2222", "app")},
+		{"hunter2@gitlab.com:app", "", "", "", withoutKey("gitlab.com", "app")},
+		{"ssh://${KEY}@gitlab.com:2222/group/app.git", "ssh://git@gitlab.com:2222/group/app", "app", "KEY", nil},
+		{"git+ssh://forge:${KEY}@git.acme.example/srv/app.git", "ssh://forge@git.acme.example/srv/app", "app", "KEY", nil},
+		{"ssh://git:hunter2@gitlab.com/group/app", "", "", "", literal},
+		{"https://${T}@gitlab.com/group/sub/sub/app.git", "https://gitlab.com/group/sub/sub/app", "app", "T", nil},
+		{"https://gitlab+deploy-token-1:${T}@gitlab.com/group/app", "https://gitlab.com/group/app", "app", "T", nil},
+		{"https://gitlab.com/group/sub/app/-/tree/main", "", "", "", []string{
+			`✗ apps.json:1: url "https://gitlab.com/group/sub/app/-/tree/main" goes on after the repository`, `  fix: end it after group/sub/app; what to build belongs into branch`}},
+		{"https://acme@dev.azure.com/acme/My%20Project/_git/app", "https://dev.azure.com/acme/My%20Project/_git/app", "app", "", nil},
+		{"https://${T}@dev.azure.com/acme/erp/_git/app", "https://dev.azure.com/acme/erp/_git/app", "app", "T", nil},
+		{"https://${T}@git.acme.example/scm/~me/app.git", "https://git.acme.example/scm/~me/app", "app", "T", nil},
+		{"https://git.acme.example/app.git", "https://git.acme.example/app", "app", "", nil},
+		{"https://git.acme.example/../app", "", "", "", invalid(`url "https://git.acme.example/../app" has no valid path`)},
+		{"https://git.acme.example/", "", "", "", invalid(`url "https://git.acme.example/" has no valid path`)},
 		{"frappe/hrms", "", "", "", []string{`✗ apps.json:1: url "frappe/hrms" has no https:// in front`, `  fix: write https://github.com/frappe/hrms`}},
 		{"github.com/frappe/hrms", "", "", "", invalid(`url "github.com/frappe/hrms" is not an address`)},
 		{"hrms", "", "", "", invalid(`url "hrms" is not an address`)},
-		{"git://github.com/frappe/hrms", "", "", "", invalid(`url "git://github.com/frappe/hrms" is not for https`)},
-		{"ftp://me:hunter2@github.com/frappe/hrms", "", "", "", invalid(`url "***@github.com/frappe/hrms" is not for https`)},
-		{"file:///srv/hrms", "", "", "", invalid(`url "file:///srv/hrms" is not for https`)},
+		{"git://github.com/frappe/hrms", "", "", "", invalid(`url "git://github.com/frappe/hrms" is neither for https nor for ssh`)},
+		{"ftp://me:hunter2@github.com/frappe/hrms", "", "", "", invalid(`url "***@github.com/frappe/hrms" is neither for https nor for ssh`)},
+		{"file:///srv/hrms", "", "", "", invalid(`url "file:///srv/hrms" is neither for https nor for ssh`)},
 		{"http://${PAT}@github.com/acme/app", "", "", "", []string{`✗ apps.json:1: url would send PAT unencrypted`, `  fix: write https:// instead of http://`}},
 		{"https://github.com", "", "", "", invalid(`url "https://github.com" does not end in OWNER/REPO`)},
 		{"https://github.com/frappe//hrms", "", "", "", invalid(`url "https://github.com/frappe//hrms" does not end in OWNER/REPO`)},

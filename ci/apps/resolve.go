@@ -111,10 +111,7 @@ func addOnce(report problem.Report, p problem.Problem) problem.Report {
 // ResolveRef returns the commit that a source's ref names. A tag goes before a
 // branch of the same name, as git has it, and both before a commit.
 func (g *GitHub) ResolveRef(ctx context.Context, s Source) (Resolution, error) {
-	r, err := g.open(s)
-	if err != nil {
-		return Resolution{}, err
-	}
+	r := g.open(s)
 	type form struct {
 		ref  string
 		kind release.RefKind

@@ -28,7 +28,7 @@ type File struct {
 	Mode string
 	// Blob is git's SHA-1 of the content.
 	Blob string
-	// Size is the content's, in bytes.
+	// Size is the content's, in bytes; 0 where the server was not asked for it.
 	Size int64
 }
 
@@ -41,10 +41,7 @@ const foldersAtOnce = 8
 //
 // A commit never changes, so what is in the cache is not asked for again.
 func (g *GitHub) Tree(ctx context.Context, s Source, commit string) ([]File, error) {
-	r, err := g.open(s)
-	if err != nil {
-		return nil, err
-	}
+	r := g.open(s)
 	commit = strings.ToLower(commit)
 	if !isFullSHA(commit) {
 		return nil, fmt.Errorf("list files of %s: %q is no full commit", r.name(), commit)
@@ -55,10 +52,9 @@ func (g *GitHub) Tree(ctx context.Context, s Source, commit string) ([]File, err
 	if kept, found := g.cache.get(key); found && json.Unmarshal(kept, &files) == nil {
 		return files, nil
 	}
-	files, err = r.tree(ctx, commit)
+	files, err := r.tree(ctx, commit)
 	if errors.Is(err, errNoObject) {
-		return nil, problem.Problem{Code: "apps.commit-missing", Subject: s.RefSubject,
-			Detail: fmt.Sprintf("%s: %s has no commit %s", s.Name, r.name(), commit), Remedy: "try again: the ref may have been moved meanwhile"}
+		return nil, commitMissing(s, commit)
 	}
 	if err != nil {
 		return nil, err
@@ -131,17 +127,33 @@ func (r repository) list(ctx context.Context, f folder) ([]File, []folder, error
 	return files, folders, nil
 }
 
-// Read returns the content of one file that [GitHub.Tree] listed, at most 16 MiB.
-// It is what the file's SHA-1 names, wherever it came from. The error is a
-// [problem.Problem], or what ended the context.
+// readAtOnce is how many files of one commit are read side by side.
+const readAtOnce = 16
+
+// Read returns the contents of files that [GitHub.Tree] listed, each at most 16 MiB, in
+// their order. They are what the files' SHA-1 name, wherever they came from. The
+// error is a [problem.Problem], or what ended the context.
 //
 // A content never changes under its SHA-1, so what is in the cache is not asked
 // for again, also where another repository has it.
-func (g *GitHub) Read(ctx context.Context, s Source, f File) (string, error) {
-	r, err := g.open(s)
-	if err != nil {
-		return "", err
+func (g *GitHub) Read(ctx context.Context, s Source, files ...File) ([]string, error) {
+	contents := make([]string, len(files))
+	side, ctx := errgroup.WithContext(ctx)
+	side.SetLimit(readAtOnce)
+	for i, f := range files {
+		side.Go(func() (err error) {
+			contents[i], err = g.read(ctx, s, f)
+			return err
+		})
 	}
+	if err := side.Wait(); err != nil {
+		return nil, err
+	}
+	return contents, nil
+}
+
+func (g *GitHub) read(ctx context.Context, s Source, f File) (string, error) {
+	r := g.open(s)
 	sha := strings.ToLower(f.Blob)
 	if !isFullSHA(sha) {
 		return "", fmt.Errorf("read %s of %s: %q is no SHA-1", f.Path, r.name(), f.Blob)
@@ -151,8 +163,7 @@ func (g *GitHub) Read(ctx context.Context, s Source, f File) (string, error) {
 		return string(kept), nil
 	}
 	if f.Size > largestAnswer {
-		return "", problem.Problem{Code: "apps.file-large", Subject: s.Subject,
-			Detail: fmt.Sprintf("%s: %s in %s has %d bytes, and the most that is read is %d", s.Name, quote(f.Path), r.name(), f.Size, largestAnswer), Remedy: "take the file out of the repository"}
+		return "", fileLarge(s, f, f.Size)
 	}
 	content, response, err := r.client.Git.GetBlobRaw(ctx, s.Owner, s.Repo, sha)
 	if err != nil {

@@ -3,6 +3,7 @@ package apps
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,7 +29,7 @@ func TestStrangeFiles(t *testing.T) {
 	readSized := func(size int64) func(*GitHub, Source) (string, error) {
 		return func(g *GitHub, s Source) (string, error) {
 			// The SHA-1 of "print()\n", which git hash-object gives.
-			return g.Read(t.Context(), s, File{Path: "setup.py", Mode: "100644", Blob: "aec92917403fe09d962fb43a3bcef0ae21f4c217", Size: size})
+			return g.read(t.Context(), s, File{Path: "setup.py", Mode: "100644", Blob: "aec92917403fe09d962fb43a3bcef0ae21f4c217", Size: size})
 		}
 	}
 	for _, test := range []struct {
@@ -96,7 +97,7 @@ func TestFilesAreAskedForWithTheTokenAndRaw(t *testing.T) {
 	source := sourceAt(server.URL, "app", "v1")
 	source.Token, source.TokenName = secret.New("s3cret"), "PAT"
 	const blob = "aec92917403fe09d962fb43a3bcef0ae21f4c217"
-	if text, err := resolverAt(t, server.URL, GitHubOptions{}).Read(t.Context(), source, File{Path: "setup.py", Blob: blob}); err != nil || text != "print()\n" {
+	if text, err := resolverAt(t, server.URL, GitHubOptions{}).Read(t.Context(), source, File{Path: "setup.py", Blob: blob}); err != nil || !slices.Equal(text, []string{"print()\n"}) {
 		t.Errorf("got %q, %v", text, err)
 	}
 	request := server.requests()[0]

@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"path"
@@ -20,8 +21,8 @@ import (
 type Reader interface {
 	// Tree lists the files of an app's commit.
 	Tree(ctx context.Context, app release.App) ([]apps.File, error)
-	// Read returns the content of one of them.
-	Read(ctx context.Context, app release.App, file apps.File) (string, error)
+	// Read returns the contents of some of them, in their order.
+	Read(ctx context.Context, app release.App, files ...apps.File) ([]string, error)
 }
 
 // app is an app with what the graph has to know of it.
@@ -63,6 +64,11 @@ func survey(ctx context.Context, reader Reader, list []release.App) ([]app, erro
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		var found problem.Problem
+		if errors.As(err, &found) {
+			report.Add(found)
+			continue
+		}
 		report.Add(problem.Problem{
 			Code: "image.app", Subject: list[i].Name + " " + list[i].Ref, Detail: err.Error(), Err: err,
 			Remedy: "name a ref in apps.json at which the repository is a Frappe app",
@@ -81,24 +87,13 @@ func surveyOne(ctx context.Context, reader Reader, one release.App) (app, error)
 		return a, err
 	}
 	wanted := []string{a.Name + "/__init__.py", a.Name + "/hooks.py", "pyproject.toml", "requirements.txt"}
-	texts := make([]string, len(a.files))
-	side, ctx := errgroup.WithContext(ctx)
-	for i, f := range a.files {
-		if !slices.Contains(wanted, f.Path) && !a.describesModules(f.Path) {
-			continue
-		}
-		side.Go(func() (err error) {
-			if texts[i], err = reader.Read(ctx, one, f); err != nil {
-				return fmt.Errorf("read %s: %w", f.Path, err)
-			}
-			return nil
-		})
-	}
-	if err := side.Wait(); err != nil {
+	files := slices.DeleteFunc(slices.Clone(a.files), func(f apps.File) bool { return !slices.Contains(wanted, f.Path) && !a.describesModules(f.Path) })
+	texts, err := reader.Read(ctx, one, files...)
+	if err != nil {
 		return a, err
 	}
 	byPath, nodeTexts := map[string]string{}, map[string]string{}
-	for i, f := range a.files {
+	for i, f := range files {
 		byPath[f.Path] = texts[i]
 		if a.describesModules(f.Path) {
 			nodeTexts[f.Path] = texts[i]

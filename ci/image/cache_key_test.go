@@ -263,7 +263,7 @@ func TestKeysOfAGraph(t *testing.T) {
 		"who releases, where from and how often": {
 			func(_ *testing.T, b *Builder, lock *release.Lock) {
 				b.Mirrors = Mirrors{Apt: secret.New("http://apt.example.com"), Images: "mirror.example.com", CAs: "PEM"}
-				b.Tokens = map[string]secret.Secret{lock.Apps[0].URL: secret.New("token")}
+				b.Sources = map[string]apps.Source{lock.Apps[0].URL: {Token: secret.New("token"), User: "who"}}
 				b.NoCache, b.Name, lock.SiteVersion = NoCacheAll, "another", "2.0.0"
 			}, nil,
 		},

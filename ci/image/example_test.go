@@ -31,11 +31,15 @@ func (r reader) Tree(_ context.Context, one release.App) ([]apps.File, error) {
 	return files, nil
 }
 
-func (r reader) Read(_ context.Context, one release.App, file apps.File) (string, error) {
-	if r[one.URL][file.Path] == "unreadable" {
-		return "", errors.New("connection reset")
+func (r reader) Read(_ context.Context, one release.App, files ...apps.File) ([]string, error) {
+	var texts []string
+	for _, file := range files {
+		if r[one.URL][file.Path] == "unreadable" {
+			return nil, fmt.Errorf("read %s: connection reset", file.Path)
+		}
+		texts = append(texts, r[one.URL][file.Path])
 	}
-	return r[one.URL][file.Path], nil
+	return texts, nil
 }
 
 // exampleApps are apps as they are, each with those of its files that decide

@@ -41,7 +41,6 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/ci/apps"
 	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
-	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
 
 // Builder makes images on an engine. It is for one build.
@@ -54,9 +53,12 @@ type Builder struct {
 	Reader Reader
 	// Stores keep stages. All are looked into, the first is written to.
 	Stores []Store
-	// Tokens are the credentials of private repositories by app URL. An app
-	// without one is fetched without credentials.
-	Tokens map[string]secret.Secret
+	// Sources say by an app's URL how to log in where it is. An app without one
+	// is fetched without credentials.
+	Sources map[string]apps.Source
+	// KnownHosts are the host keys that git accepts over SSH, in the format of
+	// known_hosts.
+	KnownHosts string
 	// Name is the name and version of the program, for the manifest.
 	Name string
 	// Upgrade are the Python packages that move to the newest version that
@@ -228,11 +230,11 @@ func (b *Builder) describe(ctx context.Context, image *Image, g *graph) error {
 		if !a.servesModules() || at < 0 || !a.node.manager.classic() {
 			continue
 		}
-		text, err := b.Reader.Read(ctx, a.App, a.files[at])
+		texts, err := b.Reader.Read(ctx, a.App, a.files[at])
 		if err != nil {
 			return fmt.Errorf("read yarn.lock of %s: %w", a.Name, err)
 		}
-		image.Yarn[a.dir()+"/yarn.lock"] = text
+		image.Yarn[a.dir()+"/yarn.lock"] = texts[0]
 	}
 	return nil
 }

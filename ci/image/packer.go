@@ -17,7 +17,7 @@ func (b *Builder) usePacker(lock release.Lock) {
 
 // newPacker is the stage with what fetches sources and makes layers.
 func (b *Builder) newPacker(lock release.Lock) *stage {
-	text := install("ca-certificates", "git", "isal", "libdeflate-tools", "openssl") + noTrustUpdates
+	text := install(append([]string{"ca-certificates", "git", "isal", "libdeflate-tools", "openssl"}, sshPackages(lock)...)...) + noTrustUpdates
 	return &stage{
 		name: "packer", key: keyOf("packer", lock.Bases[packerBase], text),
 		build: func(s *stage, _ inputs) *dagger.Container {

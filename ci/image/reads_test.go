@@ -26,6 +26,22 @@ func TestReadsMetadata(t *testing.T) {
 // A token is there only where something of its owner is fetched.
 func TestOpens(t *testing.T) {
 	const app = "https://github.com/acme/app"
+	for _, test := range []struct {
+		app, addresses string
+		want           bool
+	}{
+		{"https://gitlab.com/acme/erp/app", "git+https://gitlab.com/acme/erp/lib", true},
+		{"https://gitlab.com/acme/erp/app", "git+https://gitlab.com/acme/lib", false},
+		{"https://git.example.com/app", "git+https://git.example.com/lib", false},
+		{"https://git.example.com/app", "https://git.example.com/app/", true},
+		{"ssh://git@example.com/acme/app", "lib @ git+ssh://git@example.com/acme/lib", true},
+		{"ssh://git@example.com:2222/acme/app", "git@example.com:acme/lib", true},
+		{"ssh://git@example.com/acme/app", "git@example.com:other/lib", false},
+	} {
+		if got := opens(test.app, test.addresses); got != test.want {
+			t.Errorf("%s, %s: %v", test.app, test.addresses, got)
+		}
+	}
 	for addresses, want := range map[string]bool{
 		"gunicorn @ git+https://github.com/frappe/gunicorn@abc": false,
 		"lib @ git+https://github.com/Acme/lib@abc":             true,
@@ -64,7 +80,7 @@ func TestFetchScript(t *testing.T) {
 	run := func(what, commit, want string) {
 		t.Helper()
 		cmd := exec.Command("sh", "-euc", script)
-		cmd.Env = append(os.Environ(), "HOME="+home, "REPOSITORY=file://"+origin, "COMMIT="+commit, "GIT_TOKENS=", "GIT_LOOPBACK=")
+		cmd.Env = append(os.Environ(), "HOME="+home, "REPOSITORY=file://"+origin, "COMMIT="+commit, "GIT_TOKENS=", "GIT_INSTEAD=", "GIT_SSH_HOSTS=")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v\n%s", what, err, out)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rhysd/actionlint"
 
+	"github.com/desiredeffect/erpnext-pipeline/ci/apps"
 	"github.com/desiredeffect/erpnext-pipeline/internal/config"
 )
 
@@ -524,6 +525,10 @@ func TestReleasesGetTheWholeConfiguration(t *testing.T) {
 			}
 		}
 	}
+	for _, line := range placeholders(t) {
+		name, _, _ := strings.Cut(line, ":")
+		known[name] = true
+	}
 	for key, value := range env {
 		if !known[key] && !strings.HasPrefix(value, "${{ inputs.") {
 			t.Errorf("%s: %s is no key of the configuration", deployWorkflow, key)
@@ -548,6 +553,28 @@ func TestRollbacksGetWhatTheyRead(t *testing.T) {
 	}
 }
 
+// placeholders returns the lines for what the urls of apps.json name, other than keys
+// of the configuration.
+func placeholders(t *testing.T) []string {
+	t.Helper()
+	text, err := os.ReadFile("../../apps.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, report := apps.Parse("apps.json", text)
+	if len(report) > 0 {
+		t.Fatal(report.Err())
+	}
+	var lines []string
+	for _, entry := range entries {
+		line := entry.TokenName + ": ${{ secrets." + entry.TokenName + " }}"
+		if entry.TokenName != "" && !slices.Contains(append(config.WorkflowEnv(), lines...), line) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
 // The schema in internal/config writes the env of the steps that change a host.
 func TestDeployEnvIsUpToDate(t *testing.T) {
 	path := filepath.Join(workflowDir, deployWorkflow)
@@ -555,13 +582,13 @@ func TestDeployEnvIsUpToDate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := writeEnv(t, string(got), "release", config.WorkflowEnv())
+	want := writeEnv(t, string(got), "release", append(config.WorkflowEnv(), placeholders(t)...))
 	want = writeEnv(t, want, "rollback", config.RollbackEnv())
 	if string(got) == want {
 		return
 	}
 	if !*update {
-		t.Fatalf("the env of %s is not what the schema in internal/config/schema.go says; run: go test ./internal/archtest -update", deployWorkflow)
+		t.Fatalf("the env of %s is not what the schema in internal/config/schema.go and the placeholders of apps.json say; run: go test ./internal/archtest -update", deployWorkflow)
 	}
 	if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
 		t.Fatal(err)

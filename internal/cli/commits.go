@@ -7,9 +7,9 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
 
-// commits reads apps' commits through GitHub's API. It is an image.Reader.
+// commits reads apps' commits at their hosts. It is an image.Reader.
 type commits struct {
-	github  *apps.GitHub
+	servers apps.Servers
 	sources []apps.Source
 }
 
@@ -27,14 +27,14 @@ func (c commits) Tree(ctx context.Context, app release.App) ([]apps.File, error)
 	if err != nil {
 		return nil, err
 	}
-	return c.github.Tree(ctx, source, app.Commit)
+	return c.servers.Tree(ctx, source, app.Commit)
 }
 
-// Read returns the text of a file of an app.
-func (c commits) Read(ctx context.Context, app release.App, file apps.File) (string, error) {
+// Read returns the texts of files of an app.
+func (c commits) Read(ctx context.Context, app release.App, files ...apps.File) ([]string, error) {
 	source, err := c.source(app)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return c.github.Read(ctx, source, file)
+	return c.servers.Read(ctx, source, files...)
 }

@@ -61,6 +61,9 @@ func (c *cli) readInputs(ctx context.Context, global *globalFlags, need config.N
 		report.Add(overrideReport...)
 		var appsReport problem.Report
 		in.sources, appsReport = apps.Load(appsOptions(cfg, overrides))
+		for _, source := range in.sources {
+			c.hide(source.Token)
+		}
 		report.Add(appsReport...)
 	}
 	return in, report

@@ -1,6 +1,10 @@
 package cli
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"net/http"
+	"os"
 	"path/filepath"
 
 	"github.com/rs/zerolog"
@@ -23,12 +27,46 @@ func appsOptions(cfg config.Config, overrides map[string]string) apps.Options {
 	return o
 }
 
-// newGitHub returns GitHub's API, with what it answered before about commits in
-// the cache.
-func newGitHub(cfg config.Config, cache string, log zerolog.Logger) (*apps.GitHub, error) {
-	o := cfg.GitHub
-	o.Log, o.CacheDir = log, filepath.Join(cache, "commits")
-	return apps.NewGitHub(cfg.GitHubAPIURL, o)
+// newServers returns what answers for the hosts of the apps, with what they said
+// before about commits in the cache.
+func (c *cli) newServers(in inputs) (apps.Servers, error) {
+	cache, cas := filepath.Join(in.cache, "commits"), in.config.Image.Mirrors.CAs
+	o := in.config.GitHub
+	o.Log, o.CacheDir, o.Transport = c.log, cache, trusting(cas)
+	github, err := apps.NewGitHub(in.config.GitHubAPIURL, o)
+	if err != nil {
+		return apps.Servers{}, err
+	}
+	return apps.Servers{GitHub: github, Git: apps.NewGit(apps.GitOptions{
+		KnownHosts: knownHosts(in.config), CAs: cas, Environ: c.environ, CacheDir: cache, Log: c.log,
+	})}, nil
+}
+
+// trusting returns what sends requests and trusts some CAs besides this machine's,
+// or nil without any.
+func trusting(cas string) http.RoundTripper {
+	if cas == "" {
+		return nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	pool.AppendCertsFromPEM([]byte(cas))
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{RootCAs: pool}
+	return transport
+}
+
+// knownHosts returns the host keys that are accepted, for git over SSH. Where there is
+// no such file, git says which host's key it does not know.
+func knownHosts(cfg config.Config) string {
+	known := cfg.Host.KnownHosts[0]
+	if known.Path == "" {
+		return known.Text
+	}
+	text, _ := os.ReadFile(known.Path)
+	return string(text)
 }
 
 // newLock returns the lock of the apps, without the Python packages.

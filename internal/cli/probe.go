@@ -81,11 +81,11 @@ func isTaken(p problem.Problem) bool { return p.Code == registry.CodeTaken }
 // together. Warnings are logged.
 func (c *cli) resolveRefs(ctx context.Context, in inputs) ([]release.App, problem.Report) {
 	start := time.Now()
-	github, err := newGitHub(in.config, in.cache, c.log)
+	servers, err := c.newServers(in)
 	if err != nil {
 		return nil, problem.Report{problemOf(err)}
 	}
-	resolved, warnings, report := apps.Resolve(ctx, github, in.sources, start)
+	resolved, warnings, report := apps.Resolve(ctx, servers, in.sources, start)
 	for _, w := range warnings {
 		c.log.Warn().Str("fix", w.Remedy).Msg(w.Error())
 	}
@@ -93,7 +93,7 @@ func (c *cli) resolveRefs(ctx context.Context, in inputs) ([]release.App, proble
 		return resolved, report
 	}
 	c.log.Info().Int("apps", len(resolved)).Str("took", seconds(time.Since(start))).Msg("resolved every ref to a commit")
-	return image.Check(ctx, commits{github, in.sources}, newLock(in.config, resolved))
+	return image.Check(ctx, commits{servers, in.sources}, newLock(in.config, resolved))
 }
 
 // pushedBefore returns the image of a lock's version, and its lock, if it was pushed

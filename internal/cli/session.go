@@ -12,12 +12,12 @@ import (
 
 	"dagger.io/dagger"
 
+	"github.com/desiredeffect/erpnext-pipeline/ci/apps"
 	"github.com/desiredeffect/erpnext-pipeline/ci/image"
 	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
 	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
 	"github.com/desiredeffect/erpnext-pipeline/internal/engine"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
-	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
 
 // session is what one build runs in: the engine, the stores of stages, and what
@@ -62,19 +62,18 @@ func (c *cli) openSession(ctx context.Context, in inputs, stages []registry.Targ
 	if s.client, err = engine.Connect(ctx, c.environ, lines); err != nil {
 		return nil, err
 	}
-	github, err := newGitHub(in.config, in.cache, c.log)
+	servers, err := c.newServers(in)
 	if err != nil {
 		return nil, err
 	}
 	for _, target := range stages {
 		s.stores = append(s.stores, &registry.Stages{Target: target, Scratch: s.scratch})
 	}
-	tokens := map[string]secret.Secret{}
-	for _, source := range in.sources {
-		tokens[source.URL] = source.Token
-	}
 	b := s.builder
-	b.Client, b.Reader, b.Stores, b.Tokens = s.client, commits{github, in.sources}, s.stores, tokens
+	b.Client, b.Reader, b.Stores, b.Sources, b.KnownHosts = s.client, commits{servers, in.sources}, s.stores, map[string]apps.Source{}, knownHosts(in.config)
+	for _, source := range in.sources {
+		b.Sources[source.URL] = source
+	}
 	b.Name, b.Upgrade, b.NoCache = builderName(readVersion()), flags.upgrade, flags.noCache
 	b.Scratch, b.Observe = s.scratch, s.watcher.observe
 	return s, nil

@@ -158,7 +158,7 @@ func mirrorKeys(c *Config) []Key {
 		{Name: "IMAGE_MIRROR", parse: trimmed(&c.Image.Mirrors.Images).where(imageMirror),
 			Doc: "Registry in place of Docker Hub for base images, as host or host:port, with a path or without. With mirror.example.com/hub, python comes from mirror.example.com/hub/library/python."},
 		{Name: "EXTRA_CA_FILE", parse: certificates(&c.Image.Mirrors.CAs),
-			Doc: "File with certificates in PEM, such as a company's own CA, that are trusted while building and don't get into the image. Without it those of this machine, /usr/local/share/ca-certificates/*.crt."},
+			Doc: "File with certificates in PEM, such as a company's own CA, that are trusted where apps are asked for and while building, and don't get into the image. Without it those of this machine, /usr/local/share/ca-certificates/*.crt."},
 	}
 }
 
@@ -208,7 +208,7 @@ func hostKeys(c *Config) []Key {
 		{Name: "DEPLOY_SSH_KEY_PASSPHRASE", Secret: true, parse: secretText(&c.Host.Keys[0].Passphrase),
 			Doc: "Passphrase of the private key, if it has one."},
 		{Name: "DEPLOY_KNOWN_HOSTS", parse: text(&c.Host.KnownHosts[0].Text),
-			Doc: "Host keys that are accepted, in the format of known_hosts, their whole text. Used in place of DEPLOY_KNOWN_HOSTS_FILE."},
+			Doc: "Host keys that are accepted, in the format of known_hosts, their whole text: that of the host, and those of servers that apps are fetched from over SSH. Used in place of DEPLOY_KNOWN_HOSTS_FILE."},
 		{Name: "DEPLOY_KNOWN_HOSTS_FILE", Default: "~/.ssh/known_hosts", Elsewhere: "DEPLOY_KNOWN_HOSTS", parse: text(&c.Host.KnownHosts[0].Path),
 			Doc: "File with the host keys that are accepted."},
 		{Name: "DEPLOY_JUMP_HOST", parse: jumpHost(&c.Host.Jump),

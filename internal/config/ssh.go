@@ -29,10 +29,10 @@ func (l *loader) access(c *Config) {
 	if !key.PEM.IsSet() && key.Path == "" {
 		c.Host.Keys = nil
 	}
+	known.Path = l.expand(knownFile, known.Path)
 	if l.need&(Deploy|HostAccess) == 0 {
 		return
 	}
-	known.Path = l.expand(knownFile, known.Path)
 	switch {
 	case key.PEM.IsSet():
 		l.privateKey(keyName, "", []byte(key.PEM.Reveal()), key.Passphrase)

@@ -1,0 +1,167 @@
+package apps
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	// hostAtOnce is how many connections one host gets at a time: an SSH server
+	// drops some of more than ten that have not logged in (MaxStartups).
+	hostAtOnce = 4
+	// fetchWithin is how long one attempt may take. What has stopped sending is
+	// given up after stalledAfter.
+	fetchWithin  = 10 * time.Minute
+	stalledAfter = "30"
+)
+
+// passedOn is what git gets of the environment: the way to programs, folders and
+// proxies, and no secret.
+var passedOn = []string{"PATH", "HOME", "TMPDIR", "TMP", "TEMP", "SYSTEMROOT", "USERPROFILE", "PATHEXT", "COMSPEC",
+	"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
+
+// environ returns the environment in which git reaches a source, and puts into a
+// folder what that refers to. What the user has configured for git is left out, so
+// that all get the same.
+func (g *Git) environ(dir string, s Source) ([]string, error) {
+	environ := []string{"LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_ALLOW_PROTOCOL=https:http:ssh"}
+	for _, pair := range g.opts.Environ {
+		if name, _, _ := strings.Cut(pair, "="); slices.Contains(passedOn, strings.ToUpper(name)) {
+			environ = append(environ, pair)
+		}
+	}
+	config := [][2]string{{"http.lowSpeedLimit", "1"}, {"http.lowSpeedTime", stalledAfter}, {"credential.useHttpPath", "true"}}
+	file := func(name, text string) (string, error) {
+		path := filepath.Join(dir, name)
+		return path, os.WriteFile(path, []byte(text), 0o600)
+	}
+	if s.SSH() {
+		known, err := file("known_hosts", g.opts.KnownHosts)
+		if err != nil {
+			return nil, fmt.Errorf("write host keys for %s: %w", s.URL, err)
+		}
+		key, err := file("key", s.PrivateKey())
+		if err != nil {
+			return nil, fmt.Errorf("write key for %s: %w", s.URL, err)
+		}
+		ssh := "ssh -F none -i " + shellQuoted(key) + " -o UserKnownHostsFile=" + shellQuoted(known)
+		for _, option := range []string{"IdentitiesOnly=yes", "IdentityAgent=none", "BatchMode=yes", "StrictHostKeyChecking=yes", "ConnectTimeout=15", "ServerAliveInterval=10"} {
+			ssh += " -o " + option
+		}
+		environ = append(environ, "GIT_SSH_COMMAND="+ssh, "GIT_SSH_VARIANT=ssh")
+	} else if s.Token.IsSet() {
+		const helper = `!printf 'username=%s\npassword=%s\n' "$PIPELINE_GIT_USER" "$PIPELINE_GIT_TOKEN"; :`
+		environ = append(environ, "PIPELINE_GIT_USER="+s.Login(), "PIPELINE_GIT_TOKEN="+s.Token.Reveal())
+		for _, address := range []string{s.URL, s.URL + ".git"} {
+			config = append(config, [2]string{"credential." + address + ".helper", helper})
+		}
+	}
+	if trust := systemTrust(); g.opts.CAs != "" && trust != nil {
+		bundle, err := file("trust.crt", string(trust)+"\n"+g.opts.CAs)
+		if err != nil {
+			return nil, fmt.Errorf("write certificates for %s: %w", s.URL, err)
+		}
+		environ = append(environ, "GIT_SSL_CAINFO="+bundle)
+	}
+	environ = append(environ, fmt.Sprintf("GIT_CONFIG_COUNT=%d", len(config)))
+	for i, pair := range config {
+		environ = append(environ, fmt.Sprintf("GIT_CONFIG_KEY_%d=%s", i, pair[0]), fmt.Sprintf("GIT_CONFIG_VALUE_%d=%s", i, pair[1]))
+	}
+	return environ, nil
+}
+
+// systemTrust returns the CAs that this machine trusts, from where the usual systems
+// keep them, or nil: git is told of one file, which has to have them all.
+func systemTrust() []byte {
+	for _, path := range []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"} {
+		if text, err := os.ReadFile(path); err == nil {
+			return text
+		}
+	}
+	return nil
+}
+
+func shellQuoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// ask runs a git that talks to the server, again after a passing fault.
+func (r clone) ask(ctx context.Context, args ...string) ([]byte, error) {
+	free := r.g.slots(r.source.Host)
+	select {
+	case free <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-free }()
+	pause := r.g.firstWait
+	for attempt := 1; ; attempt++ {
+		out, err := r.git(ctx, args...)
+		var failed *gitError
+		if err == nil || ctx.Err() != nil || !errors.As(err, &failed) {
+			return out, err
+		}
+		if attempt == attempts || !failed.passing() {
+			return nil, r.explain(failed)
+		}
+		wait := pause + rand.N(pause/2+1)
+		r.g.opts.Log.Debug().Str("url", r.source.URL).Int("attempt", attempt).Dur("wait", wait).Err(err).Msg("asking the host of git again")
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(wait):
+		}
+		pause *= 2
+	}
+}
+
+// slots returns what bounds the connections to a host.
+func (g *Git) slots(host string) chan struct{} {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	if g.hosts[host] == nil {
+		g.hosts[host] = make(chan struct{}, hostAtOnce)
+	}
+	return g.hosts[host]
+}
+
+// git runs git in the repository and returns what it prints. Its error is a
+// *gitError, or what ended the context.
+func (r clone) git(ctx context.Context, args ...string) ([]byte, error) {
+	limited, cancel := context.WithTimeout(ctx, fetchWithin)
+	defer cancel()
+	if err := os.MkdirAll(r.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make folder for %s: %w", r.source.URL, err)
+	}
+	// git ends the programs that it started where it is asked to end.
+	cmd := exec.CommandContext(limited, "git", args...)
+	cmd.Cancel = func() error {
+		if cmd.Process.Signal(syscall.SIGTERM) != nil {
+			return cmd.Process.Kill()
+		}
+		return nil
+	}
+	cmd.WaitDelay = 5 * time.Second
+	cmd.Dir, cmd.Env = r.dir, r.environ
+	var out, complaint bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &complaint
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if limited.Err() != nil {
+		err = fmt.Errorf("no end within %s", fetchWithin)
+	}
+	if err != nil {
+		return nil, &gitError{err: err, complaint: complaint.String()}
+	}
+	return out.Bytes(), nil
+}
