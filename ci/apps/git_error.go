@@ -88,7 +88,7 @@ func (r clone) explain(e *gitError) error {
 	case e.says("Host key verification failed", "REMOTE HOST IDENTIFICATION HAS CHANGED"):
 		return found("apps.host-key", "the host key of "+s.Host+" is not among those that are accepted",
 			"add it to DEPLOY_KNOWN_HOSTS or DEPLOY_KNOWN_HOSTS_FILE; ssh-keyscan prints it, compare it with what the host publishes")
-	case e.says("certificate"):
+	case e.says("SSL certificate", "certificate verif", "issuer certificate", "self-signed certificate", "self signed certificate"):
 		return found("apps.certificate", "the certificate of "+s.Host+" is not trusted: "+e.reason(), "put the CA that it is of into EXTRA_CA_FILE")
 	case s.SSH() && e.denied():
 		return found("apps.token-access", s.Host+" does not take the key "+s.TokenName, "add its public half to the repository's deploy keys, with read access; the login there is "+s.Login())

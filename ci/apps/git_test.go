@@ -180,6 +180,18 @@ func TestGitFetchesLittle(t *testing.T) {
 	}
 }
 
+// A company's own CA is trusted beside those of the machine.
+func TestGitTrusts(t *testing.T) {
+	root := t.TempDir()
+	server := githosttest.ServeHTTPS(t, root)
+	_, first, _ := onGit(t, root, "acme/app")
+	server.Logins["acme/app"] = [2]string{"x-access-token", "good"}
+	s := gitSource(t, "https://${T}@"+server.Host()+"/acme/app", "v1.0.0", map[string]string{"T": "good"})
+	held(t, apps.NewGit(apps.GitOptions{CAs: server.CA()}), s, first)
+	_, err := apps.NewGit(apps.GitOptions{}).ResolveRef(t.Context(), s)
+	wantProblem(t, err, "apps.json:1: app: the certificate of "+server.Host()+" is not trusted: ")
+}
+
 func TestGitOverSSH(t *testing.T) {
 	root := t.TempDir()
 	server := githosttest.ServeSSH(t, root)

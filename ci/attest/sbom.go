@@ -35,8 +35,7 @@ type Contents struct {
 	Name, Version string
 	// Digest is the image's, for instance "sha256:8d9…".
 	Digest string
-	// Apps are the Frappe apps, each from OWNER/REPO at GitHub or at a
-	// GitHub of a company's own.
+	// Apps are the Frappe apps, from GitHub or any other host of git.
 	Apps []release.App
 	// PythonVersion and NodeVersion are the runtimes', for instance
 	// "3.11.6": the official images compile them, so that no list of
@@ -171,15 +170,14 @@ func (c Contents) apps() ([]cdx.Component, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read address of app %s: %w", app.Name, err)
 		}
-		owner, repository, found := strings.Cut(strings.TrimSuffix(strings.Trim(address.Path, "/"), ".git"), "/")
-		if !found || strings.Contains(repository, "/") {
-			return nil, fmt.Errorf("read address of app %s: its path is not OWNER/REPO", app.Name)
-		}
 		// A URL may carry a credential all the same.
 		address.User = nil
-		from := packageurl.PackageURL{Type: packageurl.TypeGithub, Namespace: owner, Name: repository, Version: app.Commit}
+		owner, repository := path.Split(strings.TrimSuffix(strings.Trim(address.Path, "/"), ".git"))
+		from := packageurl.PackageURL{Type: packageurl.TypeGithub, Namespace: strings.TrimSuffix(owner, "/"), Name: repository, Version: app.Commit}
+		// The others have no type of their own: vcs_url says where they are.
 		if address.Host != "github.com" {
-			from.Qualifiers = qualifiers("repository_url", address.Scheme+"://"+address.Host)
+			from.Type, from.Namespace = packageurl.TypeGeneric, ""
+			from.Qualifiers = qualifiers("vcs_url", "git+"+address.String()+"@"+app.Commit)
 		}
 		made, err := component(cdx.ComponentTypeApplication, from)
 		if err != nil {

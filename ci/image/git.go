@@ -49,6 +49,18 @@ func sshPackages(lock release.Lock) []string {
 	return nil
 }
 
+// sshForPackages are what packages need that are fetched over SSH.
+func (b *Builder) sshForPackages(lock release.Lock) []string {
+	addresses := wants(b.apps).addresses
+	for _, a := range b.apps {
+		addresses += a.node.gitModules
+	}
+	if !strings.Contains(addresses, "ssh://") && !strings.Contains(addresses, "git@") {
+		return nil
+	}
+	return sshPackages(lock)
+}
+
 // gitAccess is how git reaches what it fetches, as gitScript reads it.
 type gitAccess struct {
 	// exact and owners pair the number of a login with an address, instead an

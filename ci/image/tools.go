@@ -56,7 +56,7 @@ rm -rf /root/.npm
 // newCompilers is the stage for what has to be compiled: tools, and the
 // compilers and libraries on top of it.
 func (b *Builder) newCompilers(lock release.Lock, tools *stage) *stage {
-	text := install(slices.Concat(buildPackages, aptPackages(b.apps, lock), sshPackages(lock))...) + noTrustUpdates
+	text := install(slices.Concat(buildPackages, aptPackages(b.apps, lock), b.sshForPackages(lock))...) + noTrustUpdates
 	return &stage{
 		name: "compilers", platform: tools.platform, needs: []*stage{tools},
 		key: keyOf("compilers", tools.key, text),

@@ -47,7 +47,7 @@ func TestCompatibility(t *testing.T) {
 		}
 		start := time.Now()
 		own := u.with("XDG_CACHE_HOME=" + filepath.Join(u.world.Dir, fmt.Sprint(i)))
-		own = own.withDebianOf(bases[2*i])
+		own = own.withBases(bases[2*i], bases[2*i+1])
 		code, _, errs := own.run(own.command("push", fmt.Sprintf("1.0.%d", i), set)...)
 		result := "works"
 		if code != 0 {
@@ -83,19 +83,29 @@ func readSets(t *testing.T, list, root string) (sets []apps.Selection, bases ima
 			t.Fatal(err)
 		}
 		python, node := image.BasesOf(text)
+		if strings.HasPrefix(python, "python:3.10.") {
+			// No Debian has had a Python 3.10 that a stand-in could be made of.
+			python, node = image.BasesOf("__version__ = \"15.0.0\"")
+		}
 		sets, bases = append(sets, set), append(bases, python, node)
 	}
 	return sets, bases
 }
 
-// withDebianOf is the same user where the stand-in of a Python has the Debian packages
-// that the public image has.
-func (u *user) withDebianOf(python string) *user {
+// withBases is the same user with stand-ins of a Python and a Node, which are named
+// because those of version 14 can't be had.
+func (u *user) withBases(python, node string) *user {
+	version := func(base string) string {
+		_, tag, _ := strings.Cut(base, ":")
+		version, _, _ := strings.Cut(tag, "-")
+		return version
+	}
+	environ := []string{"PYTHON_VERSION=" + version(python), "NODE_VERSION=" + version(node)}
 	if strings.HasPrefix(python, "python:3.14") {
 		// It is made of a newer Debian, which has none.
-		return u.with("APT_PACKAGES=-wkhtmltopdf")
+		environ = append(environ, "APT_PACKAGES=-wkhtmltopdf")
 	}
-	return u
+	return u.with(environ...)
 }
 
 // TestUpgrades releases sets of real apps one over the other, with two sites and what
@@ -139,7 +149,7 @@ build-backend = "flit_core.buildapi"
 	u := newUser(t, sandbox.Options{Name: "upgrades", HTTPPort: 8080, Repositories: repositories, Images: bases})
 	strategy := cmp.Or(os.Getenv("TEST_STRATEGY"), "swap")
 	for i, set := range sets {
-		own := u.withDebianOf(bases[2*i])
+		own := u.withBases(bases[2*i], bases[2*i+1])
 		sound := append(slices.Clone(set), apps.Ref{Owner: "acme", Name: "ours", Ref: "sound"})
 		if i > 0 {
 			before := own.tables()

@@ -45,19 +45,35 @@ type HTTP struct {
 // ServeHTTP runs one until the test ends. A short test is skipped.
 func ServeHTTP(t testing.TB, root string) *HTTP {
 	t.Helper()
+	return serve(t, root, httptest.NewServer)
+}
+
+// ServeHTTPS is ServeHTTP with TLS, and a certificate that nobody trusts.
+func ServeHTTPS(t testing.TB, root string) *HTTP {
+	t.Helper()
+	return serve(t, root, httptest.NewTLSServer)
+}
+
+func serve(t testing.TB, root string, start func(http.Handler) *httptest.Server) *HTTP {
+	t.Helper()
 	debiantest.Install(t, "git")
 	git, err := exec.LookPath("git")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &HTTP{root: root, git: git, Logins: map[string][2]string{}}
-	s.Server = httptest.NewServer(http.HandlerFunc(s.answer))
+	s.Server = start(http.HandlerFunc(s.answer))
 	t.Cleanup(s.Close)
 	return s
 }
 
 // Host returns its host and port.
 func (s *HTTP) Host() string { return s.Listener.Addr().String() }
+
+// CA returns the certificate to trust, in PEM.
+func (s *HTTP) CA() string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))
+}
 
 // Fetches returns the bodies of the requests for objects since it was last asked.
 func (s *HTTP) Fetches() []string {
