@@ -183,6 +183,7 @@ func TestParseURL(t *testing.T) {
 		{"https://github.com/frappe/...git", "", "", "", invalid(`url "https://github.com/frappe/...git" has no valid name of a repository`)},
 
 		{"https://" + token + "@github.com/acme/app", "", "", "", literal},
+		{"https://gitlab.com/glpat-abcdefghij0123456789/app", "", "", "", literal},
 		{"https://me:hunter2@github.com/acme/app", "", "", "", literal},
 		{"https://hunter2@github.com/acme/app", "", "", "", literal},
 		{"https://me:hun/ter2@github.com/acme/app", "", "", "", literal},

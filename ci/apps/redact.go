@@ -8,11 +8,12 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
 
-// tokenShape matches GitHub's tokens by their prefixes, as GitHub's page
-// "About authentication to GitHub" lists them. Classic tokens from before 2021
-// are 40 hex digits and look like a commit; they are caught by their place in
-// a URL instead.
-var tokenShape = regexp.MustCompile(`(gh[pousr]_|github_pat_)[A-Za-z0-9_]{10,}`)
+// tokenShape matches tokens by their prefixes: GitHub's, as its page "About
+// authentication to GitHub" lists them, those of GitLab's "Token overview", and
+// Bitbucket's. Classic tokens of GitHub from before 2021 are 40 hex digits and look
+// like a commit; they, and those without a prefix, are caught by their place in a
+// URL instead.
+var tokenShape = regexp.MustCompile(`(gh[pousr]_|github_pat_|gl(pat|dt|rt|cbt|ptt|ft|soat)-|ATBB|ATCTT3)[A-Za-z0-9_=-]{10,}`)
 
 // quote renders what a file says for a problem: in quotes, short, and without
 // anything that may be a credential. Of something that looks like a URL,
