@@ -11,8 +11,7 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
 )
 
-// withStages makes a machine whose cache has stages that were used months ago and
-// today, and one that no note names.
+// withStages makes a machine whose cache has the stages of [fill].
 func withStages(t *testing.T) (home string, environ []string) {
 	t.Helper()
 	home = t.TempDir()
@@ -22,7 +21,14 @@ func withStages(t *testing.T) (home string, environ []string) {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	target := registry.Target{Host: e.Address(), Name: "acme/site"}
+	fill(t, registry.Target{Host: e.Address(), Name: "acme/site"})
+	return home, []string{"XDG_CACHE_HOME=" + home, "IMAGE_NAME=acme/site"}
+}
+
+// fill stores stages that were used months ago, lately and today, and one that no
+// note names.
+func fill(t *testing.T, target registry.Target) {
+	t.Helper()
 	for tag, ago := range map[string]int{"stage.a.old": 90, "stage.a.new": 0, "stage.a.fortnight": 14, "stage.a.unknown": -1} {
 		image, err := random.Image(1<<20, 1)
 		if err != nil {
@@ -38,7 +44,6 @@ func withStages(t *testing.T) (home string, environ []string) {
 			t.Fatal(err)
 		}
 	}
-	return home, []string{"XDG_CACHE_HOME=" + home, "IMAGE_NAME=acme/site"}
 }
 
 func TestPruneStages(t *testing.T) {
@@ -78,5 +83,29 @@ func TestPruneStagesNeedsTheName(t *testing.T) {
 	code, _, errs := quietly(t, []string{"XDG_CACHE_HOME=" + t.TempDir()}, "prune", "--stages")
 	if code != ExitUsage || !strings.Contains(errs, "IMAGE_NAME is not set, but needed for prune --stages") || strings.Contains(errs, "DEPLOY_HOST") {
 		t.Errorf("exit %d\n%s", code, errs)
+	}
+}
+
+// The stages of a registry are pruned, and this machine's are left alone.
+func TestPruneStagesOfARegistry(t *testing.T) {
+	_, environ := withStages(t)
+	e, err := registry.Serve(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Close() })
+	target := registry.Target{Host: e.Address(), Name: "acme/site"}
+	fill(t, target)
+	code, out, errs := quietly(t, append(environ, "REGISTRY="+e.Address()), "prune", "--stages", "--yes")
+	if code != ExitDone || out != "stage.a.old\n" || !strings.Contains(errs, "collected its garbage") {
+		t.Errorf("exit %d, %q\n%s", code, out, errs)
+	}
+	for tag, want := range map[string]bool{"stage.a.old": false, "stage.a.new": true, "stage.a.fortnight": true, "stage.a.unknown": true} {
+		if found, err := (&registry.Stages{Target: target}).Stage(t.Context(), tag); err != nil || (found != nil) != want {
+			t.Errorf("%s: %v, %v", tag, found, err)
+		}
+	}
+	if code, out, _ := quietly(t, environ, "prune", "--stages", "--yes"); code != ExitDone || out != "stage.a.old\n" {
+		t.Errorf("of this machine: exit %d, %q", code, out)
 	}
 }

@@ -14,8 +14,7 @@ import (
 func TestTidy(t *testing.T) {
 	home, environ := withStages(t)
 	cache := filepath.Join(home, "erpnext-pipeline")
-	answers := map[string]time.Duration{"old": 91 * 24 * time.Hour, "new": 89 * 24 * time.Hour}
-	for name, age := range answers {
+	answer := func(name string, days int) {
 		file := filepath.Join(cache, "commits", "acme", name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 			t.Fatal(err)
@@ -23,10 +22,12 @@ func TestTidy(t *testing.T) {
 		if err := os.WriteFile(file, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Chtimes(file, time.Time{}, time.Now().Add(-age)); err != nil {
+		if err := os.Chtimes(file, time.Time{}, time.Now().AddDate(0, 0, -days)); err != nil {
 			t.Fatal(err)
 		}
 	}
+	answer("old", 91)
+	answer("new", 89)
 	var log strings.Builder
 	c := newCLI(environ, strings.NewReader(""), &strings.Builder{}, &log)
 	in, report := c.readInputs(t.Context(), &globalFlags{}, config.RegistryAccess)
@@ -62,7 +63,14 @@ func TestTidy(t *testing.T) {
 			t.Errorf("the answer %s: %v", name, err)
 		}
 	}
+	answer("old", 91)
 	if said := tidy(); said != "" {
 		t.Errorf("on the same day: %s", said)
+	}
+	if err := os.Chtimes(filepath.Join(cache, "tidied"), time.Time{}, time.Now().AddDate(0, 0, -2)); err != nil {
+		t.Fatal(err)
+	}
+	if said := tidy(); !strings.Contains(said, `"answers":1`) {
+		t.Errorf("two days later: %s", said)
 	}
 }
