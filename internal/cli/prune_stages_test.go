@@ -22,7 +22,7 @@ func withStages(t *testing.T) (home string, environ []string) {
 	}
 	defer e.Close()
 	fill(t, registry.Target{Host: e.Address(), Name: "acme/site"})
-	return home, []string{"XDG_CACHE_HOME=" + home, "IMAGE_NAME=acme/site"}
+	return home, []string{"HOME=" + home, "XDG_CACHE_HOME=" + home, "IMAGE_NAME=acme/site"}
 }
 
 // fill stores stages that were used months ago, lately and today, and one that no
