@@ -6,8 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // cache is a folder with answers that never change; an empty one keeps none.
@@ -16,15 +18,22 @@ import (
 // repositories, and returns them without asking for a token again.
 type cache string
 
+// touchEvery is how old the time of a file becomes before a use renews it.
+const touchEvery = 24 * time.Hour
+
 // get returns what was kept under a name. What can't be read or is not what was
-// written counts as absent.
+// written counts as absent. The file's time is when it was last used, to the day.
 func (c cache) get(name string) ([]byte, bool) {
 	if c == "" {
 		return nil, false
 	}
-	kept, err := os.ReadFile(filepath.Join(string(c), name))
+	file := filepath.Join(string(c), name)
+	kept, err := os.ReadFile(file)
 	if err != nil {
 		return nil, false
+	}
+	if info, err := os.Stat(file); err == nil && time.Since(info.ModTime()) > touchEvery {
+		_ = os.Chtimes(file, time.Time{}, time.Now()) // where it can't be touched it is fetched again
 	}
 	sum, data, _ := bytes.Cut(kept, []byte("\n"))
 	return data, string(sum) == checksum(data)
@@ -53,6 +62,40 @@ func (c cache) put(name string, data []byte) error {
 		return fmt.Errorf("keep answer: %w", errors.Join(err, os.Remove(partial.Name())))
 	}
 	return nil
+}
+
+// PruneCache removes the files of a cache, see GitHubOptions.CacheDir, that were last
+// used before a time, and returns how many. Folders stay. Another process may do the
+// same, or use them, at the same time: what is gone is fetched again.
+func PruneCache(dir string, before time.Time) (removed int, err error) {
+	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil || !info.ModTime().Before(before) {
+			return ignoreMissing(err)
+		}
+		if err := os.Remove(path); err != nil {
+			return ignoreMissing(err)
+		}
+		removed++
+		return nil
+	})
+	if err != nil {
+		return removed, fmt.Errorf("prune answers: %w", err)
+	}
+	return removed, nil
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func checksum(data []byte) string {

@@ -15,8 +15,12 @@ type Folder struct {
 	Of []string
 }
 
-func (f Folder) stage() *stage {
-	return &stage{name: f.Name, key: keyOf(f.Name, f.Of)}
+func (b *Builder) useFolder(f Folder) *stage {
+	s := &stage{name: f.Name, key: keyOf(f.Name, f.Of)}
+	if b.Uses != nil {
+		b.Uses([]string{s.tag()})
+	}
+	return s
 }
 
 // folderAt is where a folder lies in its stage.
@@ -24,7 +28,7 @@ const folderAt = "/kept"
 
 // Find returns a folder that a build before has kept; nil where no store has it.
 func (b *Builder) Find(ctx context.Context, f Folder) (*dagger.Directory, error) {
-	s := f.stage()
+	s := b.useFolder(f)
 	for _, store := range b.Stores {
 		found, err := store.Stage(ctx, s.tag())
 		if err != nil {
@@ -45,7 +49,7 @@ func (b *Builder) Find(ctx context.Context, f Folder) (*dagger.Directory, error)
 // Keep keeps a folder in the store that is written to, in place of one that is there.
 // An image was built before.
 func (b *Builder) Keep(ctx context.Context, f Folder, folder *dagger.Directory) error {
-	s := f.stage()
+	s := b.useFolder(f)
 	s.pack = func(context.Context, *dagger.Container) packing {
 		return packing{from: folder, at: folderAt, seconds: epoch, passing: true}
 	}

@@ -118,6 +118,30 @@ func (g *graph) builtOf(name string) []*stage {
 	return slices.DeleteFunc([]*stage{g.assets[name], g.fronts[name], g.locales[name]}, func(s *stage) bool { return s == nil })
 }
 
+// uses returns the tags of all stages that a store may have of a build, sorted.
+func (b *Builder) uses(g *graph) []string {
+	seen := map[*stage]bool{nil: true}
+	var tags []string
+	var walk func(...*stage)
+	walk = func(stages ...*stage) {
+		for _, s := range stages {
+			if seen[s] {
+				continue
+			}
+			seen[s] = true
+			if !s.unstored {
+				tags = append(tags, s.tag())
+			}
+			walk(s.needs...)
+		}
+	}
+	walk(b.resolved)
+	walk(g.inImage(b.apps)...)
+	walk(g.rest...)
+	slices.Sort(tags)
+	return slices.Compact(tags)
+}
+
 // layers returns the stages whose layers make the image of a platform, the
 // lowest first.
 func (g *graph) layers(platform int, list []app) []*stage {

@@ -68,6 +68,9 @@ type Builder struct {
 	NoCache string
 	// Scratch is a folder for layers on their way. The caller removes it.
 	Scratch string
+	// Uses is told the tags of the stages that a build reads or writes, those too that
+	// it would need if another was not there. It may be nil.
+	Uses func(tags []string)
 	// Observe is told what becomes of the stages, from several goroutines at
 	// once. It may be nil.
 	Observe func(progress.Event)
@@ -75,7 +78,9 @@ type Builder struct {
 	apps   []app
 	lock   release.Lock
 	packer *stage
-	native dagger.Platform
+	// resolved is the stage with the Python packages; nil where the lock came with them.
+	resolved *stage
+	native   dagger.Platform
 	// slots has an element for every command that runs.
 	slots chan struct{}
 	// lasting is the caller's context: a stage that was found is read later,
@@ -165,6 +170,9 @@ func (b *Builder) Build(ctx context.Context, lock release.Lock) (*Image, error) 
 		return nil, err
 	}
 	g := b.newGraph(lock)
+	if b.Uses != nil {
+		b.Uses(b.uses(g))
+	}
 	if err := b.keepAll(ctx, g.inImage(b.apps)); err != nil {
 		return nil, err
 	}

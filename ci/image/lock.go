@@ -35,8 +35,8 @@ func (b *Builder) Resolve(ctx context.Context, lock release.Lock) (release.Lock,
 	}
 	b.usePacker(lock)
 	tools := b.newTools(lock, b.native)
-	packages := b.resolvePackages(lock, list, tools, b.newCompilers(lock, tools))
-	kept, err := b.keep(ctx, packages)
+	b.resolved = b.resolvePackages(lock, list, tools, b.newCompilers(lock, tools))
+	kept, err := b.keep(ctx, b.resolved)
 	if err != nil {
 		return lock, conflict(err, list)
 	}

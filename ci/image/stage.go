@@ -80,6 +80,11 @@ type run struct {
 	// kept is the stage as it is stored.
 	kept    v1.Image
 	keepErr error
+	// again is what build made because a stage that was found was gone when it was
+	// fetched.
+	againOnce sync.Once
+	again     *dagger.Container
+	againErr  error
 
 	began  time.Time
 	cached bool
@@ -179,10 +184,31 @@ func (b *Builder) container(ctx context.Context, s *stage) (*dagger.Container, e
 		return s.run.made, nil
 	}
 	c, err := s.run.store.Container(ctx, b.Client, s.run.found)
+	if err != nil && b.gone(s) {
+		return b.again(ctx, s)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("fetch stage %s: %w", s, err)
 	}
 	return c, nil
+}
+
+// gone reports whether a stage was removed from its store since it was found.
+func (b *Builder) gone(s *stage) bool {
+	found, err := s.run.store.Stage(b.lasting, s.tag())
+	return err == nil && found == nil && s.build != nil
+}
+
+// again builds a stage that is gone, for the stages that need its files. Its layer
+// and its texts stay those that were found: they are what the key stands for.
+func (b *Builder) again(ctx context.Context, s *stage) (*dagger.Container, error) {
+	s.run.againOnce.Do(func() {
+		var in inputs
+		if in, s.run.againErr = b.inputs(ctx, s); s.run.againErr == nil {
+			s.run.again = s.build(s, in)
+		}
+	})
+	return s.run.again, s.run.againErr
 }
 
 // keep returns a stage as it is stored. One that was built here is packed and

@@ -8,12 +8,12 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/distribution/distribution/v3/configuration"
 	"github.com/distribution/distribution/v3/registry/handlers"
-	// The blobs lie in a folder.
-	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
+	"github.com/gofrs/flock"
 	"github.com/sirupsen/logrus"
 )
 
@@ -24,9 +24,17 @@ type Embedded struct {
 	address string
 	server  *http.Server
 	app     *handlers.App
+	dir     string
+	// lock is shared by all that have the folder open, and exclusive while it is
+	// tidied up; nil where files can't be locked.
+	lock *flock.Flock
 }
 
-// Serve starts the embedded registry over a folder, which it creates.
+// lockInterval is how often it is looked whether another process has tidied up.
+const lockInterval = 50 * time.Millisecond
+
+// Serve starts the embedded registry over a folder, which it creates. Where another
+// process tidies it up, see [Embedded.Collect], it waits until that has ended.
 func Serve(ctx context.Context, dir string) (*Embedded, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create registry folder: %w", err)
@@ -41,13 +49,23 @@ func Serve(ctx context.Context, dir string) (*Embedded, error) {
 		"maintenance": {"uploadpurging": map[any]any{"enabled": false}},
 	}}
 	config.HTTP.Secret = rand.Text()
+	config.Catalog.MaxEntries = 1000 // what clients ask for at once
+	lock := flock.New(filepath.Join(dir, "lock"))
+	if _, err := lock.TryRLockContext(ctx, lockInterval); ctx.Err() != nil {
+		return nil, ctx.Err()
+	} else if err != nil {
+		lock = nil
+	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
+		if lock != nil {
+			_ = lock.Close()
+		}
 		return nil, fmt.Errorf("listen for the embedded registry: %w", err)
 	}
 	e := &Embedded{
-		address: listener.Addr().String(),
-		app:     handlers.NewApp(context.WithoutCancel(ctx), config),
+		address: listener.Addr().String(), dir: dir, lock: lock,
+		app: handlers.NewApp(context.WithoutCancel(ctx), config),
 	}
 	e.server = &http.Server{Handler: e.app, ReadHeaderTimeout: 30 * time.Second}
 	go func() { _ = e.server.Serve(listener) }()
@@ -76,6 +94,9 @@ func (e *Embedded) Close() error {
 	}
 	if shutdown := e.app.Shutdown(); err == nil {
 		err = shutdown
+	}
+	if e.lock != nil {
+		err = errors.Join(err, e.lock.Close())
 	}
 	return err
 }

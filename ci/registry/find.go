@@ -9,7 +9,6 @@ import (
 	"io"
 
 	"github.com/Masterminds/semver/v3"
-	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/image"
@@ -102,16 +101,9 @@ func Before(ctx context.Context, t Target, version string) (string, error) {
 	if err != nil {
 		return "", nil //nolint:nilerr // Nothing is older than what has no place among versions.
 	}
-	repository, err := name.NewRepository(t.Repository())
+	tags, err := listTags(ctx, t)
 	if err != nil {
-		return "", fmt.Errorf("name image: %w", err)
-	}
-	tags, err := remote.List(repository, t.Options(ctx)...)
-	if missing(err) {
-		return "", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("list versions in %s: %w", repository, err)
+		return "", err
 	}
 	var newest *semver.Version
 	for _, tag := range tags {

@@ -14,6 +14,7 @@ import (
 	"fmt"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/image"
@@ -24,19 +25,27 @@ import (
 // Released returns the digest that a version names in the registry, or nothing
 // if the version is free.
 func Released(ctx context.Context, t Target, version string) (string, error) {
-	tag, err := t.tag(version)
-	if err != nil {
+	descriptor, err := t.head(ctx, version)
+	if err != nil || descriptor == nil {
 		return "", err
 	}
-	descriptor, err := remote.Head(tag, t.Options(ctx)...)
-	switch {
-	case err == nil:
-		return descriptor.Digest.String(), nil
-	case missing(err):
-		return "", nil
-	default:
-		return "", fmt.Errorf("look up %s: %w", tag, err)
+	return descriptor.Digest.String(), nil
+}
+
+// head returns what a tag names; nil where it is free.
+func (t Target) head(ctx context.Context, of string) (*v1.Descriptor, error) {
+	tag, err := t.tag(of)
+	if err != nil {
+		return nil, err
 	}
+	descriptor, err := remote.Head(tag, t.Options(ctx)...)
+	if missing(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up %s: %w", tag, err)
+	}
+	return descriptor, nil
 }
 
 // Push pushes an image under its digest alone: it has no tag yet. Of its

@@ -32,7 +32,7 @@ func (n candidate) render() string {
 // withCandidate checks, opens a build session, completes the lock and plans. What
 // is left to do is use's: everything is open until it returns. Where the image was
 // pushed before there is no session.
-func (c *cli) withCandidate(ctx context.Context, global *globalFlags, flags buildFlags, need config.Need, use func(candidate, registries, *session) error) error {
+func (c *cli) withCandidate(ctx context.Context, global *globalFlags, flags buildFlags, need config.Need, use func(candidate, registries, *session) error) (err error) {
 	in, report := c.readInputs(ctx, global, need)
 	r, err := openRegistries(ctx, in, need)
 	if err != nil {
@@ -58,7 +58,12 @@ func (c *cli) withCandidate(ctx context.Context, global *globalFlags, flags buil
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer func() {
+		s.close()
+		if err == nil {
+			c.tidy(ctx, in, r)
+		}
+	}()
 	before, err := c.lockBefore(ctx, found.state, r.target, in.config.Lock.SiteVersion, need)
 	if err != nil {
 		return err

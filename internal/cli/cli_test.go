@@ -29,6 +29,9 @@ func TestBadUsage(t *testing.T) {
 		"bench without a command":   {[]string{"bench"}, "requires at least 1 arg(s)"},
 		"logs with a bad tail":      {[]string{"logs", "--tail", "many"}, `--tail takes a number of lines or all, not "many"`},
 		"shell with arguments":      {[]string{"shell", "ls"}, `unknown command "ls"`},
+		"prune of both":             {[]string{"prune", "--stages", "--only-copies"}, "--only-copies is about the host"},
+		"prune of half a day":       {[]string{"prune", "--stages", "--older-than", "12h"}, `--older-than takes a number of days from 1d to 3650d, not "12h"`},
+		"prune of the host by age":  {[]string{"prune", "--older-than", "7d"}, "--older-than goes with --stages"},
 		"demo with half an own set": {[]string{"demo", "--release", "frappe/frappe=v1"}, "--release goes with --repositories"},
 		"demo without a release":    {[]string{"demo", "--repositories", "/nowhere"}, "--repositories needs --release"},
 	} {

@@ -20,7 +20,7 @@ import (
 // such accounts for an hour or a day.
 func (c *cli) useDockerLogin(ctx context.Context, in *inputs, need config.Need) {
 	to := &in.config.Registry
-	if need&(config.Push|config.Deploy) == 0 || to.Host == "" || to.Username != "" || to.Password.IsSet() {
+	if need&(config.Push|config.Deploy|config.RegistryAccess) == 0 || to.Host == "" || to.Username != "" || to.Password.IsSet() {
 		return
 	}
 	type account struct {

@@ -15,6 +15,10 @@ type pruneOptions struct {
 	yesFlag
 	// onlyCopies has backups go that hold what is nowhere else.
 	onlyCopies bool
+	// stages has stages of builds go in place of what is on the host, and olderThan
+	// says how long they have not been used.
+	stages    bool
+	olderThan string
 }
 
 // newPrune returns the command that removes what no rollback needs. What goes is
@@ -22,11 +26,23 @@ type pruneOptions struct {
 func newPrune(c *cli, global *globalFlags) *cobra.Command {
 	o := pruneOptions{globalFlags: global}
 	cmd := &cobra.Command{
-		Use: "prune", Short: "remove images and backups from the host that no rollback needs any more", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.prune(cmd.Context(), o) },
+		Use: "prune", Short: "remove images and backups from the host that no rollback needs any more, or with --stages what no build uses", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case o.stages && o.onlyCopies:
+				return fmt.Errorf("%w: --only-copies is about the host, and --stages about the registry", errUsage)
+			case o.stages:
+				return c.pruneStages(cmd.Context(), o)
+			case cmd.Flags().Changed("older-than"):
+				return fmt.Errorf("%w: --older-than goes with --stages: on the host KEEP_RELEASES says what stays", errUsage)
+			}
+			return c.prune(cmd.Context(), o)
+		},
 	}
 	o.yesFlag.register(cmd)
 	cmd.Flags().BoolVar(&o.onlyCopies, "only-copies", false, "remove backups too that hold the only copy of what was written before a release was put back or data were restored")
+	cmd.Flags().BoolVar(&o.stages, "stages", false, "remove stages of builds from the registry instead, those that no build has used for long; needs no host")
+	cmd.Flags().StringVar(&o.olderThan, "older-than", "30d", "with --stages: how long they have not been used, in days")
 	return cmd
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"dagger.io/dagger"
 
@@ -76,6 +77,14 @@ func (c *cli) openSession(ctx context.Context, in inputs, stages []registry.Targ
 	}
 	b.Name, b.Upgrade, b.NoCache = builderName(readVersion()), flags.upgrade, flags.noCache
 	b.Scratch, b.Observe = s.scratch, s.watcher.observe
+	b.Uses = func(tags []string) {
+		s.background.Go(func() {
+			err := registry.NoteUse(ctx, stages[0], in.config.Lock.SiteVersion, tags, time.Now())
+			if err != nil && ctx.Err() == nil {
+				c.log.Warn().Err(err).Msg("it is not noted which stages this build uses: prune --stages may remove some of them")
+			}
+		})
+	}
 	return s, nil
 }
 

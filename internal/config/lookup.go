@@ -105,9 +105,9 @@ func (l *loader) readEnvFile(extraKnown []string) {
 		return
 	}
 	l.file, l.report = parseEnv(name, data, envconfig.MapLookuper(l.environ).Lookup)
-	if l.need == HostAccess {
+	if l.need == HostAccess || l.need == RegistryAccess {
 		// Compose files and the apps file, which would say what else may be
-		// there, need not be on the machine from which the host is looked at.
+		// there, need not be on the machine from which these are looked at.
 		return
 	}
 	known := l.names(extraKnown)

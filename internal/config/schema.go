@@ -18,6 +18,8 @@ const (
 	// HostAccess is to reach the host and its live release, and no more: to show
 	// what is there, or to run something in it.
 	HostAccess
+	// RegistryAccess is to reach the registry, and to tidy up there.
+	RegistryAccess
 )
 
 // String lists what is needed, for instance "build, push".
@@ -26,7 +28,7 @@ func (n Need) String() string {
 	for _, one := range []struct {
 		need Need
 		name string
-	}{{Build, "build"}, {Push, "push"}, {Deploy, "deploy"}, {HostAccess, "host commands"}} {
+	}{{Build, "build"}, {Push, "push"}, {Deploy, "deploy"}, {HostAccess, "host commands"}, {RegistryAccess, "prune --stages"}} {
 		if n&one.need != 0 {
 			names = append(names, one.name)
 		}
@@ -129,7 +131,7 @@ func imageKeys(c *Config) []Key {
 			Doc: "Platforms of the image, separated by commas: linux/amd64, linux/arm64 or both. Without it the engine's own."},
 		{Name: "APT_PACKAGES", parse: aptPackages(&c.Lock.AptPackages),
 			Doc: "Debian packages in the image, and where Python packages are compiled, separated by spaces, beside those that apps ask for in [deploy.dependencies.apt] of their pyproject.toml. A dash in front leaves one of these out, or wkhtmltopdf."},
-		{Name: "IMAGE_NAME", Example: "desiredeffect/erpnext-custom", Need: Build | Push | Deploy, parse: text(&c.Registry.Name).where(imageName),
+		{Name: "IMAGE_NAME", Example: "desiredeffect/erpnext-custom", Need: Build | Push | Deploy | RegistryAccess, parse: text(&c.Registry.Name).where(imageName),
 			Doc: "Name of the image, without registry and tag."},
 	}
 }

@@ -117,7 +117,7 @@ func TestSchemaIsWhole(t *testing.T) {
 }
 
 func TestNeedPrints(t *testing.T) {
-	for need, want := range map[Need]string{0: "", Build: "build", Build | Push: "build, push", Deploy: "deploy", Build | Push | Deploy: "build, push, deploy", Deploy | HostAccess: "deploy, host commands"} {
+	for need, want := range map[Need]string{0: "", Build: "build", Build | Push: "build, push", Deploy: "deploy", Build | Push | Deploy: "build, push, deploy", Deploy | HostAccess: "deploy, host commands", Push | RegistryAccess: "push, prune --stages"} {
 		if got := need.String(); got != want {
 			t.Errorf("need %d prints as %q, want %q", int(need), got, want)
 		}
