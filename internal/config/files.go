@@ -20,13 +20,16 @@ func (l *loader) expand(key, file string) string {
 	if !ok {
 		return file
 	}
-	home := cmp.Or(l.environ["HOME"], l.environ["USERPROFILE"])
+	home := l.home()
 	if home == "" {
 		l.bad(key, "write the whole path", "begins with ~/, and there is no HOME")
 		return file
 	}
 	return filepath.Join(home, rest)
 }
+
+// home returns the user's folder; empty where the environment names none.
+func (l *loader) home() string { return cmp.Or(l.environ["HOME"], l.environ["USERPROFILE"]) }
 
 // contents reads the file that a key names. what is the file in words, other
 // what else to do than to correct its path. A private one must be closed to

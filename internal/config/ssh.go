@@ -29,7 +29,10 @@ func (l *loader) access(c *Config) {
 	if !key.PEM.IsSet() && key.Path == "" {
 		c.Host.Keys = nil
 	}
-	known.Path = l.expand(knownFile, known.Path)
+	// Git over SSH reads the file too; without a home there is none.
+	if l.need&(Deploy|HostAccess) != 0 || l.home() != "" {
+		known.Path = l.expand(knownFile, known.Path)
+	}
 	if l.need&(Deploy|HostAccess) == 0 {
 		return
 	}
