@@ -188,7 +188,7 @@ func walk(ctx context.Context, from v1.Layer, visit func(name string, header *ta
 }
 
 // uncompressed returns the archive of a layer. For gzip, which all layers that
-// are built here have, this takes half as long as the layer's own way does.
+// are built here have, this takes little more than half the time of the layer's own.
 func uncompressed(from v1.Layer) (io.ReadCloser, error) {
 	kind, err := from.MediaType()
 	if err != nil || kind != types.OCILayer {

@@ -33,20 +33,18 @@ const (
 // of the smoke test, for the image's record.
 func (p pusher) attest(ctx context.Context, b built, reference name.Digest) (smokeTest string, err error) {
 	var held []attest.Held
-	reading, stop := context.WithCancel(ctx)
-	defer stop()
 	var side errgroup.Group
 	side.Go(func() (err error) {
-		held, err = p.read(reading, b.image.Platforms)
+		held, err = p.read(ctx, b.image.Platforms)
 		return err
 	})
-	if smokeTest, err = p.smokeTest(ctx, b, reference); err != nil {
-		stop()
-		_ = side.Wait()
+	smokeTest, err = p.smokeTest(ctx, b, reference)
+	unread := side.Wait()
+	if err != nil {
 		return "", err
 	}
-	if err := side.Wait(); err != nil {
-		return "", fmt.Errorf("write bill of materials: %w", err)
+	if unread != nil {
+		return "", fmt.Errorf("write bill of materials: %w", unread)
 	}
 	if err := p.attachContents(ctx, b, reference, held); err != nil {
 		return "", err
