@@ -258,6 +258,24 @@ func TestTwoPlatforms(t *testing.T) {
 	}
 }
 
+// What has files on one platform is not excluded from the index.
+func TestGoneOnOnePlatform(t *testing.T) {
+	system := files{
+		"etc/os-release": debian12, "var/lib/dpkg/info/iso-codes.list": "/usr/share/xml/iso.xml\n",
+		"var/lib/dpkg/status": "Package: iso-codes\nStatus: install ok installed\nVersion: 1\nArchitecture: all\n",
+	}
+	without := layerOf(t, system)
+	system["usr/share/xml/iso.xml"] = ""
+	with := layerOf(t, system)
+	held := read(t, kept{}, imageOf(t, "linux/amd64", without), imageOf(t, "linux/arm64", with))
+	const line = "deb/debian/iso-codes@1?arch=all&distro=debian-12"
+	for want, of := range map[string][]attest.Held{line + " excluded": held[:1], line: held} {
+		if got := listed(t, of...); !slices.Equal(got, []string{want}) {
+			t.Errorf("lists %q, want %q", got, want)
+		}
+	}
+}
+
 // noise returns a text that makes a layer worth keeping what was read of it.
 func noise(t *testing.T) string {
 	t.Helper()

@@ -141,9 +141,6 @@ func (c Contents) components() ([]cdx.Component, error) {
 		if component.Hashes != nil {
 			slices.SortFunc(*component.Hashes, func(a, b cdx.Hash) int { return cmp.Compare(a.Value, b.Value) })
 		}
-		if component.Evidence != nil {
-			slices.SortFunc(*component.Evidence.Occurrences, func(a, b cdx.EvidenceOccurrence) int { return cmp.Compare(a.Location, b.Location) })
-		}
 		// What is there on each platform needs not say so.
 		if component.Properties != nil && len(*component.Properties) == len(c.Held) {
 			component.Properties = nil
