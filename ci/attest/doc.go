@@ -7,5 +7,8 @@
 // the tag sha256-HEX, as the OCI distribution specification says. A signature
 // is where cosign looks for it, under the tag sha256-HEX.sig.
 //
+// What an image holds is read from its layers ([Read]), not from what it was built
+// from: only what is there is listed.
+//
 // Nothing here asks the clock: the same image has the same attachments.
 package attest

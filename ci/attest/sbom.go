@@ -3,13 +3,10 @@ package attest
 import (
 	"bytes"
 	"cmp"
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
-	"maps"
 	"net/url"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -27,8 +24,7 @@ import (
 // one that IANA registered for CycloneDX in JSON.
 const SBOMType = "application/vnd.cyclonedx+json"
 
-// Contents is what an image holds, as its parts themselves list it. Only the
-// name and the digest must be there.
+// Contents is what an image holds. Only the name and the digest must be there.
 type Contents struct {
 	// Name is the image's repository, with its registry unless that is
 	// Docker Hub. Version is its tag.
@@ -41,16 +37,16 @@ type Contents struct {
 	// "3.11.6": the official images compile them, so that no list of
 	// packages has them.
 	PythonVersion, NodeVersion string
-	// DpkgStatus is the text of /var/lib/dpkg/status. It needs OSRelease.
-	DpkgStatus string
-	// OSRelease is the text of /etc/os-release.
-	OSRelease string
-	// Python are the Python packages. The hashes of one are those of all
-	// the files that it may have been installed from.
-	Python []release.Package
-	// Yarn are the texts of the yarn.lock files whose node modules are in
-	// the image, by their path.
-	Yarn map[string]string
+	// Wkhtmltopdf and Chromium are downloads that are in the image; nil where
+	// it has none, or Debian's.
+	Wkhtmltopdf, Chromium *release.Download
+	// Locked are the Python packages of the lock, for the hashes of those that
+	// are in the image. The hashes of one are those of all the files that it
+	// may have been installed from.
+	Locked []release.Package
+	// Held is what was found in the image: of an index in several, one for each
+	// platform.
+	Held []Held
 	// Created is when the newest commit in the image was made: never the
 	// clock.
 	Created time.Time
@@ -94,7 +90,7 @@ func SBOM(c Contents) ([]byte, error) {
 	return text.Bytes(), nil
 }
 
-// image is the image itself.
+// image is the image itself, or the index.
 func (c Contents) image() (cdx.Component, error) {
 	digest, err := v1.NewHash(c.Digest)
 	if err != nil {
@@ -104,9 +100,13 @@ func (c Contents) image() (cdx.Component, error) {
 	if err != nil {
 		return cdx.Component{}, fmt.Errorf("read name of image: %w", err)
 	}
+	architecture := ""
+	if len(c.Held) == 1 {
+		architecture = path.Base(c.Held[0].Platform)
+	}
 	image, err := component(cdx.ComponentTypeContainer, packageurl.PackageURL{
 		Type: packageurl.TypeOCI, Name: path.Base(repository.RepositoryStr()), Version: c.Digest,
-		Qualifiers: qualifiers("repository_url", repository.Name(), "tag", c.Version),
+		Qualifiers: qualifiers("arch", architecture, "repository_url", repository.Name(), "tag", c.Version),
 	})
 	image.Name, image.Version = c.Name, c.Version
 	image.Hashes = hashes(digest.Algorithm, digest.Hex)
@@ -116,9 +116,12 @@ func (c Contents) image() (cdx.Component, error) {
 // components are all parts of the image, each once and in the order of their
 // package URLs.
 func (c Contents) components() ([]cdx.Component, error) {
-	var all []cdx.Component
-	for _, part := range []func() ([]cdx.Component, error){c.apps, c.runtimes, c.system, c.python, c.node} {
-		components, err := part()
+	all, err := c.apps()
+	if err != nil {
+		return nil, err
+	}
+	for _, held := range c.Held {
+		components, err := held.components(c)
 		if err != nil {
 			return nil, err
 		}
@@ -128,26 +131,61 @@ func (c Contents) components() ([]cdx.Component, error) {
 	merged := make([]cdx.Component, 0, len(all))
 	for _, component := range all {
 		if last := len(merged) - 1; last >= 0 && merged[last].BOMRef == component.BOMRef {
-			merge(&merged[last], component)
+			again(&merged[last], component)
 			continue
 		}
 		merged = append(merged, component)
 	}
-	for _, component := range merged {
+	for i := range merged {
+		component := &merged[i]
 		if component.Hashes != nil {
 			slices.SortFunc(*component.Hashes, func(a, b cdx.Hash) int { return cmp.Compare(a.Value, b.Value) })
+		}
+		// What is there on each platform needs not say so.
+		if component.Properties != nil && len(*component.Properties) == len(c.Held) {
+			component.Properties = nil
 		}
 	}
 	return merged, nil
 }
 
-// merge adds where a component was found, and with which hashes, to what is
-// known of it: several lock files may list it.
-func merge(known *cdx.Component, again cdx.Component) {
-	known.Hashes = union(known.Hashes, again.Hashes)
-	if again.Evidence != nil {
-		known.Evidence.Occurrences = union(known.Evidence.Occurrences, again.Evidence.Occurrences)
+// PlatformProperty is the property of a component that is in the images of some
+// platforms of an index only. It is there once for each of them, with the
+// platform, for instance "linux/arm64".
+const PlatformProperty = "erpnext-pipeline:platform"
+
+// components are all that is in an image besides the apps.
+func (h Held) components(c Contents) ([]cdx.Component, error) {
+	var all []cdx.Component
+	for _, part := range []func(Contents) ([]cdx.Component, error){h.runtimes, h.system, h.python, h.node} {
+		components, err := part(c)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, components...)
 	}
+	for i := range all {
+		all[i].Properties = &[]cdx.Property{{Name: PlatformProperty, Value: h.Platform}}
+	}
+	return all, nil
+}
+
+// again adds what is known of a component that is there at several places, or on
+// several platforms.
+func again(known *cdx.Component, other cdx.Component) {
+	known.Hashes = union(known.Hashes, other.Hashes)
+	known.Properties = union(known.Properties, other.Properties)
+	if other.Evidence != nil {
+		known.Evidence.Occurrences = union(known.Evidence.Occurrences, other.Evidence.Occurrences)
+	}
+	if known.Scope != other.Scope {
+		known.Scope = ""
+	}
+}
+
+// foundAt says at which path of the image a component was found.
+func foundAt(file string) *cdx.Evidence {
+	return &cdx.Evidence{Occurrences: &[]cdx.EvidenceOccurrence{{Location: "/" + file}}}
 }
 
 func union[T comparable](a, b *[]T) *[]T {
@@ -190,81 +228,6 @@ func (c Contents) apps() ([]cdx.Component, error) {
 	return components, nil
 }
 
-// runtimes have a CPE beside their package URL, by which advisories name what
-// belongs to no package manager. The type is application, not platform, which
-// Grype leaves out.
-func (c Contents) runtimes() ([]cdx.Component, error) {
-	var components []cdx.Component
-	for _, runtime := range []struct{ name, version, cpe string }{
-		{"node", c.NodeVersion, "nodejs:node.js"},
-		{"python", c.PythonVersion, "python:python"},
-	} {
-		if runtime.version == "" {
-			continue
-		}
-		made, err := component(cdx.ComponentTypeApplication, packageurl.PackageURL{Type: packageurl.TypeGeneric, Name: runtime.name, Version: runtime.version})
-		if err != nil {
-			return nil, err
-		}
-		made.CPE = "cpe:2.3:a:" + runtime.cpe + ":" + runtime.version + ":*:*:*:*:*:*:*"
-		components = append(components, made)
-	}
-	return components, nil
-}
-
-// separators is what PEP 503 makes a dash of in a Python package's name.
-var separators = regexp.MustCompile(`[-_.]+`)
-
-func (c Contents) python() ([]cdx.Component, error) {
-	var components []cdx.Component
-	for _, p := range c.Python {
-		made, err := component(cdx.ComponentTypeLibrary, packageurl.PackageURL{
-			Type: packageurl.TypePyPi, Name: strings.ToLower(separators.ReplaceAllString(p.Name, "-")), Version: p.Version,
-		})
-		if err != nil {
-			return nil, err
-		}
-		for _, hash := range p.Hashes {
-			algorithm, value, _ := strings.Cut(hash, ":")
-			made.Hashes = union(made.Hashes, hashes(algorithm, value))
-		}
-		components = append(components, made)
-	}
-	return components, nil
-}
-
-func (c Contents) node() ([]cdx.Component, error) {
-	var components []cdx.Component
-	for _, file := range slices.Sorted(maps.Keys(c.Yarn)) {
-		locked, err := parseYarn(c.Yarn[file])
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", file, err)
-		}
-		for _, p := range locked {
-			scope, short, found := strings.Cut(p.name, "/")
-			if !found {
-				scope, short = "", p.name
-			}
-			made, err := component(cdx.ComponentTypeLibrary, packageurl.PackageURL{
-				Type: packageurl.TypeNPM, Namespace: scope, Name: short, Version: p.version, Qualifiers: p.origin(),
-			})
-			if err != nil {
-				return nil, fmt.Errorf("read %s: %w", file, err)
-			}
-			made.Group = scope
-			for hash := range strings.FieldsSeq(p.integrity) {
-				algorithm, value, _ := strings.Cut(hash, "-")
-				if sum, err := base64.StdEncoding.DecodeString(value); err == nil {
-					made.Hashes = union(made.Hashes, hashes(algorithm, hex.EncodeToString(sum)))
-				}
-			}
-			made.Evidence = &cdx.Evidence{Occurrences: &[]cdx.EvidenceOccurrence{{Location: file}}}
-			components = append(components, made)
-		}
-	}
-	return components, nil
-}
-
 // component makes a component of a package URL, which names it within the
 // document as well.
 func component(kind cdx.ComponentType, p packageurl.PackageURL) (cdx.Component, error) {
@@ -285,7 +248,7 @@ func qualifiers(pairs ...string) packageurl.Qualifiers {
 	return made
 }
 
-// algorithms are CycloneDX's names of the algorithms that pip and yarn know,
+// algorithms are CycloneDX's names of the algorithms that locks of pip have,
 // with the length of their results in bytes.
 var algorithms = map[string]struct {
 	name cdx.HashAlgorithm

@@ -30,7 +30,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -100,17 +99,15 @@ type Image struct {
 	Index v1.ImageIndex
 	// Digest names either.
 	Digest v1.Hash
+	// Platforms are the images of all platforms, in the order of the index: one
+	// where there is no index.
+	Platforms []v1.Image
 	// Native is the image that the engine can run by itself.
 	Native v1.Image
 	// Manifest is what the image says of itself, with all its packages.
 	Manifest release.Manifest
 	// Created is when the newest commit in it was made.
 	Created time.Time
-	// DpkgStatus and OSRelease are what Debian's package manager knows of the
-	// image, for its bill of materials.
-	DpkgStatus, OSRelease string
-	// Yarn are the yarn.lock files of the node modules in it, by path.
-	Yarn map[string]string
 
 	rest func(context.Context) error
 }
@@ -177,14 +174,11 @@ func (b *Builder) Build(ctx context.Context, lock release.Lock) (*Image, error) 
 		return nil, err
 	}
 	image := &Image{
-		Manifest: release.Manifest(m), Created: m.created(), Yarn: map[string]string{},
+		Manifest: release.Manifest(m), Created: m.created(),
 		rest: func(ctx context.Context) error { return b.storeRest(ctx, g) },
 	}
 	last, err := benchLayer(b.apps, g, m, lock.Requirements)
 	if err != nil {
-		return nil, err
-	}
-	if err := b.describe(ctx, image, g); err != nil {
 		return nil, err
 	}
 	return image, b.mergePlatforms(image, g, m, last)
@@ -222,27 +216,6 @@ func (b *Builder) storeRest(ctx context.Context, g *graph) error {
 		if _, err := c.Rootfs().Entries(ctx); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// describe reads what a bill of materials needs.
-func (b *Builder) describe(ctx context.Context, image *Image, g *graph) error {
-	texts, err := info(g.bases[0].run.kept)
-	if err != nil {
-		return err
-	}
-	image.DpkgStatus, image.OSRelease = texts["dpkg"], texts["os-release"]
-	for _, a := range b.apps {
-		at := slices.IndexFunc(a.files, func(f apps.File) bool { return f.Path == "yarn.lock" })
-		if !a.servesModules() || at < 0 || !a.node.manager.classic() {
-			continue
-		}
-		texts, err := b.Reader.Read(ctx, a.App, a.files[at])
-		if err != nil {
-			return fmt.Errorf("read yarn.lock of %s: %w", a.Name, err)
-		}
-		image.Yarn[a.dir()+"/yarn.lock"] = texts[0]
 	}
 	return nil
 }

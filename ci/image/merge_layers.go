@@ -21,14 +21,14 @@ const mostLayers = 120
 // mergePlatforms makes the image of every platform out of stored layers, and
 // of several an index.
 func (b *Builder) mergePlatforms(image *Image, g *graph, m manifest, last v1.Layer) error {
-	var single []v1.Image
 	for i, platform := range b.Platforms {
 		one, err := b.mergeLayers(g.layers(i, b.apps), platform, m, last)
 		if err != nil {
 			return err
 		}
-		single = append(single, one)
+		image.Platforms = append(image.Platforms, one)
 	}
+	single := image.Platforms
 	image.Native = single[max(0, slices.Index(b.Platforms, b.native))]
 	var err error
 	if len(single) == 1 {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/attest"
 	"github.com/desiredeffect/erpnext-pipeline/ci/image"
@@ -30,15 +32,22 @@ const (
 // the bill of materials and, with a key, a signature. It returns what is known
 // of the smoke test, for the image's record.
 func (p pusher) attest(ctx context.Context, b built, reference name.Digest) (smokeTest string, err error) {
-	if smokeTest, err = p.smokeTest(ctx, b, reference); err != nil {
+	var held []attest.Held
+	var side errgroup.Group
+	side.Go(func() (err error) {
+		held, err = p.read(ctx, b.image.Platforms)
+		return err
+	})
+	smokeTest, err = p.smokeTest(ctx, b, reference)
+	unread := side.Wait()
+	if err != nil {
 		return "", err
 	}
-	document, err := attest.SBOM(contents(p.target.Repository(), b))
-	if err != nil {
-		return "", fmt.Errorf("write bill of materials: %w", err)
+	if unread != nil {
+		return "", fmt.Errorf("write bill of materials: %w", unread)
 	}
-	if _, err := attest.Attach(ctx, reference, attest.SBOMType, attest.SBOMType, document, nil, p.target.Options(ctx)...); err != nil {
-		return "", fmt.Errorf("attach bill of materials: %w", err)
+	if err := p.attachContents(ctx, b, reference, held); err != nil {
+		return "", err
 	}
 	signer, err := newSigner(p.config)
 	if err != nil || signer == nil {
@@ -47,12 +56,68 @@ func (p pusher) attest(ctx context.Context, b built, reference name.Digest) (smo
 	return smokeTest, signer.Sign(ctx, reference, p.target.Repository(), p.target.Options(ctx)...)
 }
 
-// contents returns what the image holds, for its bill of materials.
-func contents(repository string, b built) attest.Contents {
+// contentsStage is what the timeline calls the reading of the image, beside the
+// smoke test.
+const contentsStage = "bill of materials"
+
+// read reads what is in the images of all platforms.
+func (p pusher) read(ctx context.Context, images []v1.Image) ([]attest.Held, error) {
+	p.session.watcher.observe(progress.Event{Stage: contentsStage, Kind: progress.Began, At: time.Now(), Needs: []string{"push"}})
+	held, err := attest.Read(ctx, images, layerNotes(p))
+	p.session.watcher.observe(progress.Event{Stage: contentsStage, Kind: progress.Ended, At: time.Now(), Err: err})
+	return held, err
+}
+
+// layerNotes keeps what was read of layers beside the stages, where a release
+// from another machine finds it.
+type layerNotes pusher
+
+func (n layerNotes) note(name string) image.Note { return image.Note{Name: "contents", Of: name} }
+
+func (n layerNotes) Find(ctx context.Context, name string) ([]byte, error) {
+	return n.session.builder.FindNote(ctx, n.note(name))
+}
+
+func (n layerNotes) Keep(ctx context.Context, name string, record []byte) {
+	if err := n.session.builder.KeepNote(ctx, n.note(name), record); err != nil && ctx.Err() == nil {
+		n.log.Warn().Err(err).Msg("what is in a layer is not kept: the next release reads the layer again")
+	}
+}
+
+// attachContents attaches bills of materials: to the image of each platform its
+// own, and to an index one of all.
+func (p pusher) attachContents(ctx context.Context, b built, reference name.Digest, held []attest.Held) error {
+	attach := func(digest string, held ...attest.Held) error {
+		document, err := attest.SBOM(contents(p.target.Repository(), b, digest, held))
+		if err != nil {
+			return fmt.Errorf("write bill of materials: %w", err)
+		}
+		subject := reference.Context().Digest(digest)
+		if _, err := attest.Attach(ctx, subject, attest.SBOMType, attest.SBOMType, document, nil, p.target.Options(ctx)...); err != nil {
+			return fmt.Errorf("attach bill of materials: %w", err)
+		}
+		return nil
+	}
+	if b.image.Index != nil {
+		for i, one := range b.image.Platforms {
+			digest, err := one.Digest()
+			if err != nil {
+				return fmt.Errorf("name image for %s: %w", held[i].Platform, err)
+			}
+			if err := attach(digest.String(), held[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return attach(reference.DigestStr(), held...)
+}
+
+// contents returns what an image holds, for its bill of materials.
+func contents(repository string, b built, digest string, held []attest.Held) attest.Contents {
 	return attest.Contents{
-		Name: repository, Version: b.lock.SiteVersion, Digest: b.image.Digest.String(),
-		Apps: b.lock.Apps, PythonVersion: b.lock.Python, NodeVersion: b.lock.Node, DpkgStatus: b.image.DpkgStatus, OSRelease: b.image.OSRelease,
-		Python: b.image.Manifest.Packages, Yarn: b.image.Yarn, Created: b.image.Created,
+		Name: repository, Version: b.lock.SiteVersion, Digest: digest,
+		Apps: b.lock.Apps, PythonVersion: b.lock.Python, NodeVersion: b.lock.Node, Wkhtmltopdf: b.lock.Wkhtmltopdf, Chromium: b.lock.Chromium,
+		Locked: b.image.Manifest.Packages, Held: held, Created: b.image.Created,
 	}
 }
 

@@ -32,7 +32,7 @@ type watcher struct {
 }
 
 func (c *cli) watch(title string) *watcher {
-	w := &watcher{cli: c, timeline: &progress.Timeline{Title: title, Hide: c.hidden}, began: map[string]time.Time{}, before: []string{"push", smoketest.Stage}}
+	w := &watcher{cli: c, timeline: &progress.Timeline{Title: title, Hide: c.hidden}, began: map[string]time.Time{}, before: []string{"push", smoketest.Stage, contentsStage}}
 	if !c.terminal {
 		return w
 	}

@@ -6,12 +6,16 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	cdx "github.com/CycloneDX/cyclonedx-go"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -36,7 +40,7 @@ func (u *user) attested(t *testing.T) {
 	login := remote.WithAuth(&authn.Basic{Username: "robot", Password: password})
 	for kind, want := range map[string][]string{
 		smoketest.ArtifactType: {"a site is made, with every app installed", "a job goes through the worker", "the site migrates", digest},
-		attest.SBOMType:        {"CycloneDX", "pkg:pypi/redis@", "pkg:npm/esbuild@", "pkg:deb/debian/nginx@", "pkg:github/frappe/erpnext@"},
+		attest.SBOMType:        {"CycloneDX", "pkg:pypi/redis@", "pkg:pypi/frappe-bench@", "pkg:npm/rtlcss@", "pkg:deb/debian/nginx@", "pkg:github/frappe/erpnext@"},
 	} {
 		text, err := attest.Attached(t.Context(), image, kind, login)
 		if err != nil {
@@ -46,6 +50,10 @@ func (u *user) attested(t *testing.T) {
 			if !bytes.Contains(text, []byte(part)) {
 				t.Errorf("%s: %q is not in\n%.2000s", kind, part, text)
 			}
+		}
+		// Its lock has the compiler, and no image does.
+		if bytes.Contains(text, []byte("pkg:npm/esbuild")) {
+			t.Errorf("%s: a module that is pruned is listed", kind)
 		}
 	}
 	signer, err := attest.NewSigner(attest.Key{PEM: secret.New(key)})
@@ -69,6 +77,76 @@ func (u *user) attested(t *testing.T) {
 	if _, _, errs := u.run(untested...); !strings.Contains(errs, "not smoke-tested") {
 		t.Errorf("pushed again:\n%s", errs)
 	}
+}
+
+// contentsOf returns what the bill of materials beside a pushed image lists: by package
+// URL where it was found, in the bench.
+func contentsOf(t *testing.T, pushed string) map[string][]string {
+	t.Helper()
+	tag, digest, _ := strings.Cut(strings.TrimSpace(pushed), "@")
+	reference, err := name.NewTag(tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := attest.Attached(t.Context(), reference.Context().Digest(digest), attest.SBOMType)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bom cdx.BOM
+	if err := json.Unmarshal(text, &bom); err != nil {
+		t.Fatalf("beside %s is %q: %v", pushed, text, err)
+	}
+	found := map[string][]string{}
+	for _, component := range *bom.Components {
+		found[component.PackageURL] = []string{}
+		if component.Evidence == nil {
+			continue
+		}
+		for _, at := range *component.Evidence.Occurrences {
+			found[component.PackageURL] = append(found[component.PackageURL], strings.TrimPrefix(at.Location, "/home/frappe/frappe-bench/"))
+		}
+	}
+	return found
+}
+
+// listsShapes holds that the bill of materials of the shapes' image has what is in it,
+// whichever manager put it there, and nothing else.
+func listsShapes(t *testing.T, pushed string) {
+	t.Helper()
+	found := contentsOf(t, pushed)
+	ms := []string{
+		"apps/by_berry/node_modules/ms/package.json", "apps/by_npm/node_modules/ms/package.json",
+		"apps/by_pnpm/node_modules/.pnpm/ms@2.1.3/node_modules/ms/package.json",
+	}
+	if got := found["pkg:npm/ms@2.1.3"]; !slices.Equal(got, ms) {
+		t.Errorf("ms is listed at %q, want %q", got, ms)
+	}
+	var others []string
+	for address, at := range found {
+		kind, _, _ := strings.Cut(strings.TrimPrefix(address, "pkg:"), "/")
+		switch {
+		case kind == "npm" && len(at) == 0, kind == "pypi" && len(at) == 0:
+			t.Errorf("%s is listed, and not where it is", address)
+		case kind == "npm" && address != "pkg:npm/ms@2.1.3":
+			for _, at := range at {
+				if !strings.HasPrefix(at, "apps/frappe/node_modules/") {
+					others = append(others, address+" at "+at)
+				}
+			}
+		}
+		if strings.HasPrefix(address, "pkg:npm/esbuild") || strings.HasPrefix(address, "pkg:pypi/frappe@") || strings.HasPrefix(address, "pkg:pypi/by-") {
+			others = append(others, address)
+		}
+	}
+	if len(others) > 0 {
+		t.Errorf("these are listed, and no packages of the image: %q", others)
+	}
+	for _, part := range []string{"pkg:deb/debian/tree@", "pkg:pypi/iniconfig@2", "pkg:pypi/frappe-bench@", "pkg:pypi/six@1.16.0?download_url=https:%2F%2Ffiles.pythonhosted.org", "pkg:pypi/de-macrs@0.0.4?vcs_url=git%2B"} {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(found)), func(address string) bool { return strings.HasPrefix(address, part) }) {
+			t.Errorf("%s… is not among %q", part, slices.Sorted(maps.Keys(found)))
+		}
+	}
+	t.Logf("lists %d components", len(found))
 }
 
 // signingKey is a new key, in PEM.

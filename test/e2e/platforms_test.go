@@ -93,6 +93,25 @@ func (p twoPlatforms) images(t *testing.T) {
 		t.Fatalf("%s is for %v", p.pushed, byPlatform)
 	}
 	sameAndOther(t, byPlatform["linux/amd64"], byPlatform["linux/arm64"])
+	lists := func(digest string, toolz ...string) {
+		var found []string
+		for address := range contentsOf(t, reference.Context().Tag("1.0.0").String()+"@"+digest) {
+			if version, is := strings.CutPrefix(address, "pkg:pypi/toolz@"); is {
+				found = append(found, version)
+			}
+		}
+		if slices.Sort(found); !slices.Equal(found, toolz) {
+			t.Errorf("the bill of materials of %s lists toolz %q, want %q", digest, found, toolz)
+		}
+	}
+	lists(reference.Identifier(), "0.12.0", "1.0.0")
+	for platform, toolz := range map[string]string{"linux/amd64": "0.12.0", "linux/arm64": "1.0.0"} {
+		digest, err := byPlatform[platform].Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		lists(digest.String(), toolz)
+	}
 }
 
 func (p twoPlatforms) runsOnAMD64(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
 	"github.com/desiredeffect/erpnext-pipeline/internal/cli"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/apps"
@@ -122,8 +123,11 @@ build-backend = "flit_core.buildapi"
 fs.mkdirSync("$UP/$NAME/public", { recursive: true });
 fs.writeFileSync("$UP/$NAME/public/said.js", [$SAYS].join(" "));
 `
-	// built is the part of hooks.py that holds what it wrote, in the image alone.
+	// built is the part of hooks.py that holds what it wrote, in the image alone, where its
+	// node modules are too.
 	built = `from pathlib import Path
+
+# Pages load /assets/%[1]s/node_modules.
 
 app_name = app_title = app_description = %[1]q
 said = Path("/home/frappe/frappe-bench/apps/%[1]s/%[1]s/public/said.js").read_text()
@@ -330,6 +334,12 @@ build-backend = "flit_core.buildapi"
 	if u.environ, err = u.world.Environment(); err != nil {
 		t.Fatal(err)
 	}
+	embedded, err := registry.Serve(t.Context(), filepath.Join(u.world.Dir, "pushed"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer embedded.Close()
+	u.environ = append(u.environ, "REGISTRY="+embedded.Address())
 	lock := filepath.Join(u.world.Dir, "lock.json")
 	u.must(u.command("build", "1.0.0", selection, "--lock", lock)...)
 	text, err := os.ReadFile(lock)
@@ -353,7 +363,7 @@ build-backend = "flit_core.buildapi"
 		t.Error("PyPI's frappe is locked")
 	}
 	// It starts, imports and installs every one of them.
-	u.must(u.command("push", "1.0.0", selection)...)
+	listsShapes(t, u.must(u.command("push", "1.0.0", selection)...))
 	linked := githubtest.New(t, root, "acme/linked")
 	linked.CommitEntries("main", common("linked", githubtest.Entry{Path: "pyproject.toml", Text: fmt.Sprintf(byFlit, "linked")},
 		githubtest.Entry{Path: "package.json", Text: `{"dependencies": {"@framework/ui": "link:../frappe/ui"}}`})...)

@@ -1,0 +1,62 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// Note is a small content that is kept beside the stages, and is part of no image.
+type Note struct {
+	// Name is one word, and of lower case.
+	Name string
+	// Of says which note of that name it is, and with that what is in it.
+	Of string
+}
+
+// noteType is the media type of a note.
+const noteType types.MediaType = "application/vnd.erpnext-pipeline.note.v1"
+
+func (n Note) stage() *stage { return &stage{name: n.Name, key: keyOf(n.Name, n.Of)} }
+
+// FindNote returns what a build before has kept; nil where no store has it.
+func (b *Builder) FindNote(ctx context.Context, n Note) ([]byte, error) {
+	for _, store := range b.Stores {
+		found, err := store.Stage(ctx, n.stage().tag())
+		if err != nil {
+			return nil, fmt.Errorf("look for %s: %w", n.Name, err)
+		}
+		if found == nil {
+			continue
+		}
+		layers, err := found.Layers()
+		if err != nil || len(layers) != 1 {
+			return nil, errors.Join(fmt.Errorf("read %s: it has %d contents, not one", n.Name, len(layers)), err)
+		}
+		content, err := layers[0].Compressed()
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", n.Name, err)
+		}
+		text, err := io.ReadAll(content)
+		return text, errors.Join(err, content.Close())
+	}
+	return nil, nil
+}
+
+// KeepNote keeps a content in the store that is written to. An image was built before.
+func (b *Builder) KeepNote(ctx context.Context, n Note, content []byte) error {
+	image, err := newImage([]mutate.Addendum{{Layer: static.NewLayer(content, noteType), MediaType: noteType}}, b.native, func(*v1.ConfigFile) {})
+	if err == nil {
+		err = b.Stores[0].Keep(ctx, n.stage().tag(), image)
+	}
+	if err != nil {
+		return fmt.Errorf("keep %s: %w", n.Name, err)
+	}
+	return nil
+}
