@@ -7,8 +7,8 @@ import (
 	"strings"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/cli"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/github/githubtest"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/githosttest"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/github/githubtest"
 )
 
 // otherHosts builds and smoke-tests apps that are at no GitHub: in a subgroup of a forge,
