@@ -52,6 +52,8 @@ fi
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_RETRIES=3
 # npm tries a certificate that it does not trust again, after 10 and 60 s.
 export npm_config_fetch_retry_mintimeout=1000 npm_config_fetch_retry_maxtimeout=5000 npm_config_update_notifier=false
+# Browsers that test tools fetch while they are installed are in no image.
+export CYPRESS_INSTALL_BINARY=0 PUPPETEER_SKIP_DOWNLOAD=true PUPPETEER_SKIP_CHROMIUM_DOWNLOAD=true PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1
 # pip says what went wrong, but not where, and neither it nor npm what to do.
 unreached() {
 	echo "$1 is $(printf %s "$2" | sed 's#//[^/]*@#//#'). A certificate that is not trusted here needs its CA in EXTRA_CA_FILE." >&2

@@ -23,16 +23,17 @@ import (
 
 // TestCompatibility builds sets of real apps up to the smoke test, and prints the
 // table of docs/compatibility.md. TEST_COMPATIBILITY is a file with a set in each
-// line, OWNER/NAME=REF,… with frappe first, and TEST_REPOSITORIES the folder with the
-// bare repositories OWNER/NAME.git. A set that is refused is a row too.
+// line, OWNER/NAME=REF,… with frappe first, then what it needs of the configuration,
+// KEY=VALUE …, and TEST_REPOSITORIES the folder with the bare repositories
+// OWNER/NAME.git. A set that is refused is a row too.
 func TestCompatibility(t *testing.T) {
 	list, root := os.Getenv("TEST_COMPATIBILITY"), os.Getenv("TEST_REPOSITORIES")
 	if testing.Short() || list == "" || root == "" {
 		t.Skip("builds real apps, which it does not bring: set TEST_COMPATIBILITY and TEST_REPOSITORIES")
 	}
-	sets, bases := readSets(t, list, root)
+	sets := readSets(t, list, root)
 	enginetest.Shared(t)
-	u := &user{t: t, printed: &syncedBuffer{}, world: newWorld(t, sandbox.Options{Name: "compatibility", NoHost: true, Repositories: root, Images: bases, Log: enginetest.Log(t)})}
+	u := &user{t: t, printed: &syncedBuffer{}, world: newWorld(t, sandbox.Options{Name: "compatibility", NoHost: true, Repositories: root, Images: basesOf(sets), Log: enginetest.Log(t)})}
 	var err error
 	if u.environ, err = u.world.Environment(); err != nil {
 		t.Fatal(err)
@@ -42,13 +43,12 @@ func TestCompatibility(t *testing.T) {
 	table := "| apps | result | seconds |\n|---|---|---|\n"
 	for i, set := range sets {
 		var names []string
-		for _, ref := range set {
+		for _, ref := range set.Selection {
 			names = append(names, ref.Name+" "+ref.Ref)
 		}
 		start := time.Now()
-		own := u.with("XDG_CACHE_HOME=" + filepath.Join(u.world.Dir, fmt.Sprint(i)))
-		own = own.withBases(bases[2*i], bases[2*i+1])
-		code, _, errs := own.run(own.command("push", fmt.Sprintf("1.0.%d", i), set)...)
+		own := u.with(append(set.environ, "XDG_CACHE_HOME="+filepath.Join(u.world.Dir, fmt.Sprint(i)))...)
+		code, _, errs := own.run(own.command("push", fmt.Sprintf("1.0.%d", i), set.Selection)...)
 		result := "works"
 		if code != 0 {
 			found := problem.FindStringSubmatch(errs)
@@ -64,9 +64,24 @@ func TestCompatibility(t *testing.T) {
 	t.Logf("docs/compatibility.md:\n%s", table)
 }
 
-// readSets returns the sets that a file has, a line each, and the public images that
-// each is made of: Python and Node, one pair after the other.
-func readSets(t *testing.T, list, root string) (sets []apps.Selection, bases images.Set) {
+// realSet is a set of real apps.
+type realSet struct {
+	apps.Selection
+	// bases are the public images that it is made of, Python and Node, and environ
+	// is what it needs of the configuration.
+	bases   images.Set
+	environ []string
+}
+
+func basesOf(sets []realSet) (bases images.Set) {
+	for _, set := range sets {
+		bases = append(bases, set.bases...)
+	}
+	return bases
+}
+
+// readSets returns the sets that a file has, a line each.
+func readSets(t *testing.T, list, root string) (sets []realSet) {
 	t.Helper()
 	file, err := os.Open(list)
 	if err != nil {
@@ -74,8 +89,9 @@ func readSets(t *testing.T, list, root string) (sets []apps.Selection, bases ima
 	}
 	defer file.Close()
 	for lines := bufio.NewScanner(file); lines.Scan(); {
-		set, err := apps.ParseSelection(strings.TrimSpace(lines.Text()))
-		if err != nil {
+		selection, environ, _ := strings.Cut(strings.TrimSpace(lines.Text()), " ")
+		set := realSet{environ: strings.Fields(environ)}
+		if set.Selection, err = apps.ParseSelection(selection); err != nil {
 			t.Fatal(err)
 		}
 		text, err := set.FrappeInit(t.Context(), root)
@@ -83,29 +99,26 @@ func readSets(t *testing.T, list, root string) (sets []apps.Selection, bases ima
 			t.Fatal(err)
 		}
 		python, node := image.BasesOf(text)
-		if strings.HasPrefix(python, "python:3.10.") {
+		switch {
+		case strings.HasPrefix(python, "python:3.10."):
 			// No Debian has had a Python 3.10 that a stand-in could be made of.
 			python, node = image.BasesOf("__version__ = \"15.0.0\"")
+			set.environ = append(set.environ, "PYTHON_VERSION="+versionOf(python), "NODE_VERSION="+versionOf(node))
+		case strings.HasPrefix(python, "python:3.14."):
+			// The stand-in is made of a newer Debian, which has none.
+			set.environ = append(set.environ, "APT_PACKAGES=-wkhtmltopdf")
 		}
-		sets, bases = append(sets, set), append(bases, python, node)
+		set.bases = images.Set{python, node}
+		sets = append(sets, set)
 	}
-	return sets, bases
+	return sets
 }
 
-// withBases is the same user with stand-ins of a Python and a Node, which are named
-// because those of version 14 can't be had.
-func (u *user) withBases(python, node string) *user {
-	version := func(base string) string {
-		_, tag, _ := strings.Cut(base, ":")
-		version, _, _ := strings.Cut(tag, "-")
-		return version
-	}
-	environ := []string{"PYTHON_VERSION=" + version(python), "NODE_VERSION=" + version(node)}
-	if strings.HasPrefix(python, "python:3.14") {
-		// It is made of a newer Debian, which has none.
-		environ = append(environ, "APT_PACKAGES=-wkhtmltopdf")
-	}
-	return u.with(environ...)
+// versionOf is the version in the name of a public image.
+func versionOf(base string) string {
+	_, tag, _ := strings.Cut(base, ":")
+	version, _, _ := strings.Cut(tag, "-")
+	return version
 }
 
 // TestUpgrades releases sets of real apps one over the other, with two sites and what
@@ -117,7 +130,7 @@ func TestUpgrades(t *testing.T) {
 	if list == "" || root == "" {
 		t.Skip("releases real apps, which it does not bring: set TEST_UPGRADES and TEST_REPOSITORIES")
 	}
-	sets, bases := readSets(t, list, root)
+	sets := readSets(t, list, root)
 	repositories := t.TempDir()
 	owners, err := os.ReadDir(root)
 	if err != nil {
@@ -146,14 +159,14 @@ build-backend = "flit_core.buildapi"
 		githubtest.Entry{Path: "ours/patches/half.py", Text: "import frappe\n\n\ndef execute():\n\tfrappe.db.sql(\"delete from tabToDo\")\n\tfrappe.db.commit()\n\tfrappe.throw(\"half of it is done\")\n"},
 		githubtest.Entry{Path: "ours/patches.txt", Text: "ours.patches.half\n"})...)
 
-	u := newUser(t, sandbox.Options{Name: "upgrades", HTTPPort: 8080, Repositories: repositories, Images: bases})
+	u := newUser(t, sandbox.Options{Name: "upgrades", HTTPPort: 8080, Repositories: repositories, Images: basesOf(sets)})
 	strategy := cmp.Or(os.Getenv("TEST_STRATEGY"), "swap")
 	for i, set := range sets {
-		own := u.withBases(bases[2*i], bases[2*i+1])
-		sound := append(slices.Clone(set), apps.Ref{Owner: "acme", Name: "ours", Ref: "sound"})
+		own := u.with(set.environ...)
+		sound := append(slices.Clone(set.Selection), apps.Ref{Owner: "acme", Name: "ours", Ref: "sound"})
 		if i > 0 {
 			before := own.tables()
-			half := append(slices.Clone(set), apps.Ref{Owner: "acme", Name: "ours", Ref: "half"})
+			half := append(slices.Clone(set.Selection), apps.Ref{Owner: "acme", Name: "ours", Ref: "half"})
 			start := time.Now()
 			code, _, errs := own.run(own.command("release", fmt.Sprintf("%d.0.0-half", i+1), half, "--yes", "--skip-smoke-test", "--strategy", strategy)...)
 			t.Logf("a patch that fails: exit %d after %.0f s", code, time.Since(start).Seconds())
@@ -169,7 +182,7 @@ build-backend = "flit_core.buildapi"
 			flags = append(flags, "--strategy", strategy)
 		}
 		own.must(own.command("release", fmt.Sprintf("%d.0.0", i+1), sound, flags...)...)
-		t.Logf("%v is live after %.0f s", set, time.Since(start).Seconds())
+		t.Logf("%v is live after %.0f s", set.Selection, time.Since(start).Seconds())
 		if i == 0 {
 			own.fillReal()
 		}
