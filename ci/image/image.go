@@ -82,6 +82,9 @@ type Builder struct {
 	// id makes the stages of one build without cache share their results.
 	id     string
 	idOnce sync.Once
+	// held are the tags that the first store does not let be written.
+	holding sync.Mutex
+	held    []*HeldError
 }
 
 // Image is what a build yields: an image for one platform or an index of
@@ -104,6 +107,9 @@ type Image struct {
 	DpkgStatus, OSRelease string
 	// Yarn are the yarn.lock files of the node modules in it, by path.
 	Yarn map[string]string
+	// Held says, with its remedy, that tags of stages can't be written, which is no
+	// failure: the stages are in the store. It is nil where all were.
+	Held error
 
 	rest func(context.Context) error
 }
@@ -177,6 +183,7 @@ func (b *Builder) Build(ctx context.Context, lock release.Lock) (*Image, error) 
 	if err := b.describe(ctx, image, g); err != nil {
 		return nil, err
 	}
+	image.Held = b.heldTags()
 	return image, b.mergePlatforms(image, g, m, last)
 }
 
@@ -213,7 +220,7 @@ func (b *Builder) storeRest(ctx context.Context, g *graph) error {
 			return err
 		}
 	}
-	return nil
+	return b.heldTags()
 }
 
 // describe reads what a bill of materials needs.
