@@ -17,7 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/attest"
-	manners "github.com/desiredeffect/erpnext-pipeline/internal/sandbox/registries"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/registrykinds"
 )
 
 func quiet(options ...registry.Option) http.Handler {
@@ -52,7 +52,7 @@ func TestRegistriesWithoutReferrers(t *testing.T) {
 	signer, _ := newKey(t)
 	for label, answer := range answers {
 		t.Run(label, func(t *testing.T) {
-			image := pushImage(t, serve(t, manners.Referrers(quiet(), answer))+"/acme/site")
+			image := pushImage(t, serve(t, registrykinds.Referrers(quiet(), answer))+"/acme/site")
 			attach(t, image, proofType, "proof", "")
 			attach(t, image, attest.SBOMType, "sbom", "")
 			sealed(t, image, signer)
@@ -108,7 +108,7 @@ func TestReferrersNeedNoTag(t *testing.T) {
 // A registry that got the API later lists there what was attached since.
 func TestReferrersOfBothKinds(t *testing.T) {
 	behind, later := quiet(registry.WithReferrersSupport(true)), false
-	handler := manners.Referrers(behind, func(w http.ResponseWriter, r *http.Request) {
+	handler := registrykinds.Referrers(behind, func(w http.ResponseWriter, r *http.Request) {
 		if !later {
 			http.NotFound(w, r)
 			return
@@ -128,7 +128,7 @@ func TestReferrersOfBothKinds(t *testing.T) {
 
 // A failure that may pass is none of the answers above.
 func TestReferrersThatFail(t *testing.T) {
-	unavailable := manners.Referrers(quiet(), func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	unavailable := registrykinds.Referrers(quiet(), func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
 	image := pushImage(t, serve(t, unavailable)+"/acme/site")
 	soon := remote.WithRetryBackoff(remote.Backoff{Duration: time.Millisecond, Steps: 1})
 	if got, err := attest.Attached(t.Context(), image, proofType, soon); err == nil {
@@ -173,10 +173,10 @@ func TestSignAtOnce(t *testing.T) {
 
 // Where tags don't move, what is attached first is listed, and the rest where the API is.
 func TestTagsThatDoNotMove(t *testing.T) {
-	for registryName, refusal := range manners.Refusals {
+	for registryName, refusal := range registrykinds.Refusals {
 		for label, api := range map[string]bool{"with the referrers API": true, "without": false} {
 			t.Run(registryName+" "+label, func(t *testing.T) {
-				image := pushImage(t, serve(t, manners.Immutable(quiet(registry.WithReferrersSupport(api)), refusal))+"/acme/site")
+				image := pushImage(t, serve(t, registrykinds.Immutable(quiet(registry.WithReferrersSupport(api)), refusal))+"/acme/site")
 				first, _ := newKey(t)
 				second, _ := newKey(t)
 				sealed(t, image, first)

@@ -100,6 +100,8 @@ type Image struct {
 	Native v1.Image
 	// Manifest is what the image says of itself, with all its packages.
 	Manifest release.Manifest
+	// Platforms are what it is for, for instance "linux/amd64".
+	Platforms []string
 	// Created is when the newest commit in it was made.
 	Created time.Time
 	// DpkgStatus and OSRelease are what Debian's package manager knows of the
@@ -182,6 +184,9 @@ func (b *Builder) Build(ctx context.Context, lock release.Lock) (*Image, error) 
 	}
 	if err := b.describe(ctx, image, g); err != nil {
 		return nil, err
+	}
+	for _, platform := range b.Platforms {
+		image.Platforms = append(image.Platforms, string(platform))
 	}
 	image.Held = b.heldTags()
 	return image, b.mergePlatforms(image, g, m, last)

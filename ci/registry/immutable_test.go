@@ -14,14 +14,14 @@ import (
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/image"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/registries"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/registrykinds"
 )
 
 // immutable returns an empty registry that sets a tag once.
-func immutable(t *testing.T, refusal registries.Refusal) Target {
+func immutable(t *testing.T, refusal registrykinds.Refusal) Target {
 	t.Helper()
 	behind := target(t)
-	server := httptest.NewServer(registries.Immutable(httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: behind.Host}), refusal))
+	server := httptest.NewServer(registrykinds.Immutable(httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: behind.Host}), refusal))
 	t.Cleanup(server.Close)
 	return Target{Host: strings.TrimPrefix(server.URL, "http://"), Name: behind.Name}
 }
@@ -29,7 +29,7 @@ func immutable(t *testing.T, refusal registries.Refusal) Target {
 // everyRefusal runs a test against a registry of each kind that moves no tags.
 func everyRefusal(t *testing.T, test func(*testing.T, Target)) {
 	t.Helper()
-	for name, refusal := range registries.Refusals {
+	for name, refusal := range registrykinds.Refusals {
 		t.Run(name, func(t *testing.T) { test(t, immutable(t, refusal)) })
 	}
 }

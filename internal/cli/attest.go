@@ -26,25 +26,94 @@ const (
 	debianImage  = "debian:bookworm-slim"
 )
 
-// attest smoke-tests a pushed image and attaches what is known of it: the test,
-// the bill of materials and, with a key, a signature. It returns what is known
+// attest smoke-tests a pushed image and attaches what is known of it: the test, the bill
+// of materials, how it was built and, with a key, a signature. It returns what is known
 // of the smoke test, for the image's record.
 func (p pusher) attest(ctx context.Context, b built, reference name.Digest) (smokeTest string, err error) {
-	if smokeTest, err = p.smokeTest(ctx, b, reference); err != nil {
+	smokeTest, artifacts, err := p.smokeTest(ctx, b, reference)
+	if err != nil {
 		return "", err
 	}
 	document, err := attest.SBOM(contents(p.target.Repository(), b))
 	if err != nil {
 		return "", fmt.Errorf("write bill of materials: %w", err)
 	}
-	if _, err := attest.Attach(ctx, reference, attest.SBOMType, attest.SBOMType, document, nil, p.target.Options(ctx)...); err != nil {
-		return "", fmt.Errorf("attach bill of materials: %w", err)
-	}
 	signer, err := newSigner(p.config)
-	if err != nil || signer == nil {
-		return smokeTest, err
+	if err != nil {
+		return "", err
 	}
-	return smokeTest, signer.Sign(ctx, reference, p.target.Repository(), p.target.Options(ctx)...)
+	statements, err := p.statements(ctx, b, reference, signer)
+	if err != nil {
+		return "", err
+	}
+	artifacts = append(append(artifacts, attest.Artifact{Type: attest.SBOMType, Content: document}), statements...)
+	var unlisted *attest.UnlistedError
+	if _, err := attest.Attach(ctx, reference, artifacts, p.target.Options(ctx)...); errors.As(err, &unlisted) {
+		warn(p.log, problem.Problem{
+			Code: "registry.list-tag", Subject: p.target.Repository(), Detail: "what was attached is in the registry, but not found there: " + unlisted.Error(), Err: err,
+			Remedy: "exempt tags that begin with sha256- from the registry's rule, such as one that tags are immutable, or use a registry with the referrers API",
+		})
+	} else if err != nil {
+		return "", err
+	}
+	if signer == nil {
+		return smokeTest, nil
+	}
+	return smokeTest, p.sign(ctx, reference, signer)
+}
+
+// statements returns what is said of an image, with a key signed, and is not said yet.
+func (p pusher) statements(ctx context.Context, b built, reference name.Digest, signer *attest.Signer) ([]attest.Artifact, error) {
+	run := p.run
+	run.Lock, run.Platforms, run.Began, run.Ended = b.lock, b.image.Platforms, p.session.began, b.ended
+	makers := map[string]func() (attest.Artifact, error){
+		attest.ProvenancePredicate: func() (attest.Artifact, error) { return attest.Provenance(reference, run, signer) },
+	}
+	if signer != nil {
+		makers[attest.SignaturePredicate] = func() (attest.Artifact, error) { return signer.Signature(reference, time.Now()) }
+	}
+	var made []attest.Artifact
+	for predicate, make := range makers {
+		known, err := attest.Stated(ctx, reference, predicate, signer, p.target.Options(ctx)...)
+		if err != nil {
+			return nil, err
+		}
+		if known {
+			continue
+		}
+		artifact, err := make()
+		if err != nil {
+			return nil, err
+		}
+		made = append(made, artifact)
+	}
+	return made, nil
+}
+
+// sign signs an image as cosign before 3.0 does, where its signature as a bundle is
+// attached. That one of the two can't be kept is a warning, and that neither can is not.
+func (p pusher) sign(ctx context.Context, reference name.Digest, signer *attest.Signer) error {
+	err := signer.Sign(ctx, reference, p.target.Repository(), p.target.Options(ctx)...)
+	if !errors.Is(err, attest.ErrTagRefused) {
+		return err
+	}
+	lost := problem.Problem{
+		Code: "registry.signature-tag", Subject: p.target.Repository(), Detail: err.Error(), Err: err,
+		Remedy: "exempt tags that begin with sha256- from the registry's rule, such as one that tags are immutable",
+	}
+	public, err := signer.PublicKey()
+	if err != nil {
+		return err
+	}
+	switch err := attest.Verify(ctx, reference, public, p.target.Options(ctx)...); {
+	case errors.Is(err, attest.ErrUnsigned):
+		return problem.Report{lost}.Err()
+	case err != nil:
+		return err
+	}
+	lost.Remedy += ", or verify with cosign 3, which finds the signature that is attached"
+	warn(p.log, lost)
+	return nil
 }
 
 // contents returns what the image holds, for its bill of materials.
@@ -70,32 +139,29 @@ func smokeTestOf(ctx context.Context, target registry.Target, reference name.Dig
 }
 
 // smokeTest makes a site from the image, unless that was done with this very
-// image. The result is kept beside the image, also that the test was skipped.
-func (p pusher) smokeTest(ctx context.Context, b built, reference name.Digest) (string, error) {
+// image. The result, also that the test was skipped, is for the image to be attached.
+func (p pusher) smokeTest(ctx context.Context, b built, reference name.Digest) (string, []attest.Artifact, error) {
 	known, err := smokeTestOf(ctx, p.target, reference)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if known != nil && (!known.Skipped || p.skipSmokeTest) {
 		p.log.Info().Time("at", known.At).Msg("the image is " + known.Word())
-		return known.Word(), nil
+		return known.Word(), nil, nil
 	}
 	var report smoketest.Report
 	if p.skipSmokeTest {
 		report = smoketest.Report{Digest: reference.DigestStr(), At: time.Now().UTC(), Skipped: true}
 	} else if report, err = p.runSmokeTest(ctx, b, reference); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	text, err := json.Marshal(report)
 	if err != nil {
-		return "", fmt.Errorf("encode smoke test: %w", err)
+		return "", nil, fmt.Errorf("encode smoke test: %w", err)
 	}
-	_, err = attest.Attach(ctx, reference, smoketest.ArtifactType, smoketest.ArtifactType, text,
-		map[string]string{attest.CreatedAnnotation: report.At.Format(time.RFC3339Nano)}, p.target.Options(ctx)...)
-	if err != nil {
-		return "", fmt.Errorf("attach smoke test: %w", err)
-	}
-	return report.Word(), nil
+	return report.Word(), []attest.Artifact{{
+		Type: smoketest.ArtifactType, Content: text, Annotations: map[string]string{attest.CreatedAnnotation: report.At.Format(time.RFC3339Nano)},
+	}}, nil
 }
 
 func (p pusher) runSmokeTest(ctx context.Context, b built, reference name.Digest) (smoketest.Report, error) {
@@ -128,7 +194,7 @@ func (p pusher) runSmokeTest(ctx context.Context, b built, reference name.Digest
 		return report, err
 	}
 	if keep != nil && folder != nil {
-		p.later(ctx, func(ctx context.Context) error { return s.builder.Keep(ctx, *folder, keep) }, "the site of the smoke test is not kept: the next one makes a new one")
+		p.later(ctx, func(ctx context.Context) error { return s.builder.Keep(ctx, *folder, keep) }, "the site of the smoke test is not kept: the next one begins with an earlier site, or makes one")
 	}
 	for _, check := range report.Checks {
 		p.log.Info().Str("took", fmt.Sprintf("%.1fs", check.Seconds)).Msg("smoke test: " + check.Name)

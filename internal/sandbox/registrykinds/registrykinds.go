@@ -1,6 +1,6 @@
-// Package registries gives a registry the manners of others, which tests put in front of
-// one: tags that don't move, and a referrers API that is not there.
-package registries
+// Package registrykinds makes one kind of registry of another, for tests: handlers in front of
+// one that refuse to move tags, or have no referrers API.
+package registrykinds
 
 import (
 	"fmt"
