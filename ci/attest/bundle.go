@@ -19,6 +19,7 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/sigstore/sigstore/pkg/signature/options"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/structpb"
 )
 
 // BundleType is the type of a Sigstore bundle, cosign's format of a signature from 3.0
@@ -35,7 +36,7 @@ const (
 // Signature returns the artifact that says, signed, that the image was signed. at is
 // when.
 func (s *Signer) Signature(image name.Digest, at time.Time) (Artifact, error) {
-	text, err := stated(image, SignaturePredicate, struct{}{})
+	text, err := stated(image, SignaturePredicate, &structpb.Struct{})
 	if err != nil {
 		return Artifact{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"maps"
 	"net/url"
 	"slices"
@@ -11,9 +12,11 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/in-toto/in-toto-golang/in_toto/slsa_provenance/common"
-	slsa "github.com/in-toto/in-toto-golang/in_toto/slsa_provenance/v1"
+	slsa "github.com/in-toto/attestation/go/predicates/provenance/v1"
+	intoto "github.com/in-toto/attestation/go/v1"
 	"github.com/package-url/packageurl-go"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
@@ -42,35 +45,38 @@ type Run struct {
 }
 
 // parameters are what a build is told from outside.
-type parameters struct {
-	SiteVersion string         `json:"siteVersion"`
-	Apps        []appParameter `json:"apps"`
-	Platforms   []string       `json:"platforms"`
-	Python      string         `json:"python"`
-	Node        string         `json:"node"`
-	AptPackages []string       `json:"aptPackages,omitempty"`
-}
-
-type appParameter struct {
-	URL string `json:"url"`
-	Ref string `json:"ref"`
+func (r Run) parameters() (*structpb.Struct, error) {
+	var apps, platforms, packages []any
+	for _, app := range r.Lock.Apps {
+		apps = append(apps, map[string]any{"url": bare(app.URL), "ref": app.Ref})
+	}
+	for _, platform := range r.Platforms {
+		platforms = append(platforms, platform)
+	}
+	fields := map[string]any{
+		"siteVersion": r.Lock.SiteVersion, "apps": apps, "platforms": platforms, "python": r.Lock.Python, "node": r.Lock.Node,
+	}
+	for _, name := range r.Lock.AptPackages {
+		packages = append(packages, name)
+	}
+	if packages != nil {
+		fields["aptPackages"] = packages
+	}
+	return structpb.NewStruct(fields)
 }
 
 // Provenance returns the artifact that says how the image was built, in SLSA's form:
 // signed with a signer, else the statement as it is.
 func Provenance(image name.Digest, run Run, signer *Signer) (Artifact, error) {
-	began, ended := run.Began.UTC(), run.Ended.UTC()
-	external := parameters{
-		SiteVersion: run.Lock.SiteVersion, Platforms: run.Platforms, Python: run.Lock.Python, Node: run.Lock.Node, AptPackages: run.Lock.AptPackages,
+	external, err := run.parameters()
+	if err != nil {
+		return Artifact{}, fmt.Errorf("encode provenance: %w", err)
 	}
-	for _, app := range run.Lock.Apps {
-		external.Apps = append(external.Apps, appParameter{URL: bare(app.URL), Ref: app.Ref})
-	}
-	text, err := stated(image, ProvenancePredicate, slsa.ProvenancePredicate{
-		BuildDefinition: slsa.ProvenanceBuildDefinition{BuildType: BuildType, ExternalParameters: external, ResolvedDependencies: dependencies(run.Lock)},
-		RunDetails: slsa.ProvenanceRunDetails{
-			Builder:       slsa.Builder{ID: cmp.Or(run.Builder, LocalBuilder), Version: map[string]string{"erpnext-pipeline": run.Version}},
-			BuildMetadata: slsa.BuildMetadata{InvocationID: run.Invocation, StartedOn: &began, FinishedOn: &ended},
+	text, err := stated(image, ProvenancePredicate, &slsa.Provenance{
+		BuildDefinition: &slsa.BuildDefinition{BuildType: BuildType, ExternalParameters: external, ResolvedDependencies: dependencies(run.Lock)},
+		RunDetails: &slsa.RunDetails{
+			Builder:  &slsa.Builder{Id: cmp.Or(run.Builder, LocalBuilder), Version: map[string]string{"erpnext-pipeline": run.Version}},
+			Metadata: &slsa.BuildMetadata{InvocationId: run.Invocation, StartedOn: timestamppb.New(run.Began), FinishedOn: timestamppb.New(run.Ended)},
 		},
 	})
 	if err != nil {
@@ -80,13 +86,13 @@ func Provenance(image name.Digest, run Run, signer *Signer) (Artifact, error) {
 		return signer.seal(text, ProvenancePredicate, run.Ended)
 	}
 	return Artifact{Type: StatementType, Content: text, Annotations: map[string]string{
-		CreatedAnnotation: ended.Format(time.RFC3339), StatementPredicate: ProvenancePredicate,
+		CreatedAnnotation: run.Ended.UTC().Format(time.RFC3339), StatementPredicate: ProvenancePredicate,
 	}}, nil
 }
 
 // dependencies are what a lock names by its content.
-func dependencies(lock release.Lock) []slsa.ResourceDescriptor {
-	var list []slsa.ResourceDescriptor
+func dependencies(lock release.Lock) []*intoto.ResourceDescriptor {
+	var list []*intoto.ResourceDescriptor
 	for _, app := range lock.Apps {
 		uri := "git+" + bare(app.URL)
 		switch app.Kind {
@@ -97,13 +103,13 @@ func dependencies(lock release.Lock) []slsa.ResourceDescriptor {
 		case release.Commit:
 			uri += "@" + app.Commit
 		}
-		list = append(list, slsa.ResourceDescriptor{Name: app.Name, URI: uri, Digest: common.DigestSet{"gitCommit": app.Commit}})
+		list = append(list, &intoto.ResourceDescriptor{Name: app.Name, Uri: uri, Digest: map[string]string{"gitCommit": app.Commit}})
 	}
 	for _, base := range slices.Sorted(maps.Keys(lock.Bases)) {
 		image, tag, _ := strings.Cut(base, ":")
 		algorithm, sum, _ := strings.Cut(lock.Bases[base], ":")
-		list = append(list, slsa.ResourceDescriptor{
-			Name: base, URI: packageurl.NewPackageURL(packageurl.TypeDocker, "", image, tag, nil, "").ToString(), Digest: common.DigestSet{algorithm: sum},
+		list = append(list, &intoto.ResourceDescriptor{
+			Name: base, Uri: packageurl.NewPackageURL(packageurl.TypeDocker, "", image, tag, nil, "").ToString(), Digest: map[string]string{algorithm: sum},
 		})
 	}
 	for _, file := range []*release.Download{lock.Wkhtmltopdf, lock.Chromium} {
@@ -115,11 +121,11 @@ func dependencies(lock release.Lock) []slsa.ResourceDescriptor {
 			if architecture != "" {
 				uri = strings.ReplaceAll(uri, "{arch}", architecture)
 			}
-			list = append(list, slsa.ResourceDescriptor{URI: bare(uri), Digest: common.DigestSet{"sha256": file.SHA256[architecture]}})
+			list = append(list, &intoto.ResourceDescriptor{Uri: bare(uri), Digest: map[string]string{"sha256": file.SHA256[architecture]}})
 		}
 	}
 	sum := sha256.Sum256([]byte(lock.Requirements))
-	return append(list, slsa.ResourceDescriptor{Name: "requirements.lock", Digest: common.DigestSet{"sha256": hex.EncodeToString(sum[:])}})
+	return append(list, &intoto.ResourceDescriptor{Name: "requirements.lock", Digest: map[string]string{"sha256": hex.EncodeToString(sum[:])}})
 }
 
 // bare returns a URL without what may be a credential: user, password and query.

@@ -85,7 +85,7 @@ func TestRegistriesWithoutReferrers(t *testing.T) {
 func TestReferrersNeedNoTag(t *testing.T) {
 	for label, handler := range map[string]http.Handler{
 		"it lists": quiet(registry.WithReferrersSupport(true)),
-		"it says so": http.HandlerFunc(func() http.HandlerFunc {
+		"it says so": func() http.HandlerFunc {
 			behind := quiet()
 			return func(w http.ResponseWriter, r *http.Request) {
 				if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/manifests/sha256:") {
@@ -93,7 +93,7 @@ func TestReferrersNeedNoTag(t *testing.T) {
 				}
 				behind.ServeHTTP(w, r)
 			}
-		}()),
+		}(),
 	} {
 		t.Run(label, func(t *testing.T) {
 			image := pushImage(t, serve(t, handler)+"/acme/site")

@@ -2,7 +2,6 @@ package attest
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,9 +9,11 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/in-toto/in-toto-golang/in_toto/slsa_provenance/common"
-	slsa "github.com/in-toto/in-toto-golang/in_toto/slsa_provenance/v1"
+	intoto "github.com/in-toto/attestation/go/v1"
 	"github.com/sigstore/sigstore/pkg/signature"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
 )
 
 // StatementType is the type of an in-toto statement that is not signed. Its artifact
@@ -28,27 +29,22 @@ const (
 	// https://github.com/sigstore/cosign/blob/main/specs/BUNDLE_SPEC.md.
 	SignaturePredicate = "https://sigstore.dev/cosign/sign/v1"
 	// ProvenancePredicate is that of SLSA: https://slsa.dev/spec/v1.0/provenance.
-	ProvenancePredicate = slsa.PredicateSLSAProvenance
+	ProvenancePredicate = "https://slsa.dev/provenance/v1"
 )
 
-// statement is what is said of an image, in the form of
+// stated returns the text of a statement about an image, in the form of
 // https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md.
-type statement struct {
-	Type          string                    `json:"_type"`
-	Subject       []slsa.ResourceDescriptor `json:"subject"`
-	PredicateType string                    `json:"predicateType"`
-	Predicate     any                       `json:"predicate"`
-}
-
-const statementV1 = "https://in-toto.io/Statement/v1"
-
-// stated returns the text of a statement about an image.
-func stated(image name.Digest, predicateType string, predicate any) ([]byte, error) {
+func stated(image name.Digest, predicateType string, predicate proto.Message) ([]byte, error) {
+	said := intoto.Statement{Type: intoto.StatementTypeUri, PredicateType: predicateType, Predicate: &structpb.Struct{}}
 	algorithm, hex, _ := strings.Cut(image.DigestStr(), ":")
-	text, err := json.Marshal(statement{
-		Type: statementV1, PredicateType: predicateType, Predicate: predicate,
-		Subject: []slsa.ResourceDescriptor{{Digest: common.DigestSet{algorithm: hex}}},
-	})
+	said.Subject = []*intoto.ResourceDescriptor{{Digest: map[string]string{algorithm: hex}}}
+	text, err := protojson.Marshal(predicate)
+	if err == nil {
+		err = protojson.Unmarshal(text, said.Predicate)
+	}
+	if err == nil {
+		text, err = protojson.Marshal(&said)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("encode statement: %w", err)
 	}
@@ -58,10 +54,11 @@ func stated(image name.Digest, predicateType string, predicate any) ([]byte, err
 // states reports whether a text is a statement about an image with a predicate of
 // a type.
 func states(text []byte, image name.Digest, predicateType string) bool {
-	var said statement
+	var said intoto.Statement
 	algorithm, hex, _ := strings.Cut(image.DigestStr(), ":")
-	return json.Unmarshal(text, &said) == nil && said.Type == statementV1 && said.PredicateType == predicateType &&
-		slices.ContainsFunc(said.Subject, func(s slsa.ResourceDescriptor) bool { return s.Digest[algorithm] == hex })
+	return (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(text, &said) == nil &&
+		said.GetType() == intoto.StatementTypeUri && said.GetPredicateType() == predicateType &&
+		slices.ContainsFunc(said.GetSubject(), func(s *intoto.ResourceDescriptor) bool { return s.GetDigest()[algorithm] == hex })
 }
 
 // Stated reports whether a statement with a predicate of a type is attached to the
