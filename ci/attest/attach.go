@@ -41,11 +41,11 @@ type Artifact struct {
 // Attach pushes artifacts whose subject is the image, and returns their
 // digests. Again with the same contents and annotations it changes nothing.
 //
-// The artifacts of one call are listed together: in a registry without the
-// referrers API that moves no tags, only the first call for an image is. Of a later one
-// the error is an *[UnlistedError]; the artifacts are pushed all the same. Two calls of
-// two processes at the same time, in a registry without the referrers API, may in rare
-// cases lose artifacts of one from the list.
+// A registry without the referrers API has a list of an image's artifacts under a tag.
+// The artifacts of one call are listed at once. Where the tag can't be written, because
+// it is there and does not move, the artifacts are pushed all the same, and the error is
+// an *[UnlistedError]. Two processes that write the list at the same time may in rare
+// cases lose artifacts of one of them from it.
 func Attach(ctx context.Context, image name.Digest, artifacts []Artifact, options ...remote.Option) ([]name.Digest, error) {
 	options = within(ctx, options)
 	subject, err := remote.Head(image, options...)

@@ -62,13 +62,13 @@ func (c cosign) verifies(signer *attest.Signer, command string, args ...string) 
 func keys(t *testing.T) map[string]*attest.Signer {
 	t.Helper()
 	signers := map[string]*attest.Signer{}
-	for label, make := range map[string]func() (crypto.PrivateKey, error){
+	for label, generate := range map[string]func() (crypto.PrivateKey, error){
 		"P-256":   func() (crypto.PrivateKey, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) },
 		"P-384":   func() (crypto.PrivateKey, error) { return ecdsa.GenerateKey(elliptic.P384(), rand.Reader) },
 		"RSA":     func() (crypto.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 3072) },
 		"Ed25519": func() (crypto.PrivateKey, error) { _, key, err := ed25519.GenerateKey(rand.Reader); return key, err },
 	} {
-		private, err := make()
+		private, err := generate()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -66,28 +66,21 @@ func (p pusher) attest(ctx context.Context, b built, reference name.Digest) (smo
 func (p pusher) statements(ctx context.Context, b built, reference name.Digest, signer *attest.Signer) ([]attest.Artifact, error) {
 	run := p.run
 	run.Lock, run.Platforms, run.Began, run.Ended = b.lock, b.image.Platforms, p.session.began, b.ended
-	makers := map[string]func() (attest.Artifact, error){
-		attest.ProvenancePredicate: func() (attest.Artifact, error) { return attest.Provenance(reference, run, signer) },
-	}
-	if signer != nil {
-		makers[attest.SignaturePredicate] = func() (attest.Artifact, error) { return signer.Signature(reference, time.Now()) }
-	}
 	var made []attest.Artifact
-	for predicate, make := range makers {
+	say := func(predicate string, create func() (attest.Artifact, error)) error {
 		known, err := attest.Stated(ctx, reference, predicate, signer, p.target.Options(ctx)...)
-		if err != nil {
-			return nil, err
+		if err != nil || known {
+			return err
 		}
-		if known {
-			continue
-		}
-		artifact, err := make()
-		if err != nil {
-			return nil, err
-		}
+		artifact, err := create()
 		made = append(made, artifact)
+		return err
 	}
-	return made, nil
+	err := say(attest.ProvenancePredicate, func() (attest.Artifact, error) { return attest.Provenance(reference, run, signer) })
+	if err == nil && signer != nil {
+		err = say(attest.SignaturePredicate, func() (attest.Artifact, error) { return signer.Signature(reference, time.Now()) })
+	}
+	return made, err
 }
 
 // sign signs an image as cosign before 3.0 does, where its signature as a bundle is
