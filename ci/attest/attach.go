@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"slices"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
@@ -31,43 +29,84 @@ const emptyType types.MediaType = "application/vnd.oci.empty.v1+json"
 // maxContent is the most that is read of an artifact, in bytes.
 const maxContent = 64 << 20
 
-// Attach pushes content as an artifact whose subject is the image, and returns
-// the artifact's digest. Again with the same content and annotations it
-// changes nothing.
+// Artifact is what can be attached to an image.
+type Artifact struct {
+	// Type is the media type of the content, and the artifact's own.
+	Type    string
+	Content []byte
+	// Annotations may be nil.
+	Annotations map[string]string
+}
+
+// Attach pushes artifacts whose subject is the image, and returns their
+// digests. Again with the same contents and annotations it changes nothing.
 //
-// Two at the same time in a registry without the referrers API may lose one of
-// them: the list under the tag is read and written back.
-func Attach(ctx context.Context, image name.Digest, artifactType, mediaType string, content []byte, annotations map[string]string, options ...remote.Option) (name.Digest, error) {
+// A registry without the referrers API has a list of an image's artifacts under a tag.
+// The artifacts of one call are listed at once. Where the tag can't be written, because
+// it is there and does not move, the artifacts are pushed all the same, and the error is
+// an *[UnlistedError]. Two processes that write the list at the same time may in rare
+// cases lose artifacts of one of them from it.
+func Attach(ctx context.Context, image name.Digest, artifacts []Artifact, options ...remote.Option) ([]name.Digest, error) {
 	options = within(ctx, options)
 	subject, err := remote.Head(image, options...)
 	if err != nil {
-		return name.Digest{}, fmt.Errorf("look up %s: %w", image, err)
+		return nil, fmt.Errorf("look up %s: %w", image, err)
 	}
+	lists.Lock()
+	defer lists.Unlock()
+	var digests []name.Digest
+	var unnoted []v1.Descriptor
+	for _, artifact := range artifacts {
+		pushed, noted, err := attach(image, subject, artifact, options)
+		if err != nil {
+			return digests, fmt.Errorf("attach %s to %s: %w", artifact.Type, image, err)
+		}
+		digests = append(digests, image.Context().Digest(pushed.Digest.String()))
+		if !noted {
+			unnoted = append(unnoted, pushed)
+		}
+	}
+	if len(unnoted) == 0 {
+		return digests, nil
+	}
+	listed, err := referrers(image, options)
+	if err == nil {
+		err = list(image, without(unnoted, listed), options)
+	}
+	if err != nil {
+		return digests, fmt.Errorf("attach to %s: %w", image, err)
+	}
+	return digests, nil
+}
+
+// attach pushes one artifact. It reports whether the registry has noted whose it is.
+func attach(image name.Digest, subject *v1.Descriptor, artifact Artifact, options []remote.Option) (pushed v1.Descriptor, noted bool, err error) {
 	config, err := push(image.Context(), static.NewLayer([]byte("{}"), emptyType), options)
 	if err != nil {
-		return name.Digest{}, fmt.Errorf("push configuration of %s: %w", artifactType, err)
+		return pushed, false, fmt.Errorf("push configuration: %w", err)
 	}
-	body, err := push(image.Context(), static.NewLayer(content, types.MediaType(mediaType)), options)
+	body, err := push(image.Context(), static.NewLayer(artifact.Content, types.MediaType(artifact.Type)), options)
 	if err != nil {
-		return name.Digest{}, fmt.Errorf("push %s: %w", artifactType, err)
+		return pushed, false, fmt.Errorf("push content: %w", err)
 	}
-	text, err := json.Marshal(v1.Manifest{
-		SchemaVersion: 2, MediaType: types.OCIManifestSchema1, ArtifactType: artifactType, Annotations: annotations,
+	text, err := encode(v1.Manifest{
+		SchemaVersion: 2, MediaType: types.OCIManifestSchema1, ArtifactType: artifact.Type, Annotations: artifact.Annotations,
 		Config: *config, Layers: []v1.Descriptor{*body},
 		Subject: &v1.Descriptor{MediaType: subject.MediaType, Size: subject.Size, Digest: subject.Digest},
 	})
 	if err != nil {
-		return name.Digest{}, fmt.Errorf("encode manifest of %s: %w", artifactType, err)
+		return pushed, false, err
 	}
-	digest, err := partial.Digest(manifest(text))
+	manifest := raw{text, types.OCIManifestSchema1}
+	digest, err := partial.Digest(manifest)
 	if err != nil {
-		return name.Digest{}, fmt.Errorf("name %s: %w", artifactType, err)
+		return pushed, false, err
 	}
-	attached := image.Context().Digest(digest.String())
-	if err := remote.Put(attached, manifest(text), options...); err != nil {
-		return name.Digest{}, fmt.Errorf("attach %s to %s: %w", artifactType, image, err)
-	}
-	return attached, nil
+	api := &referrersAPI{next: remote.DefaultTransport, pushes: true}
+	err = remote.Put(image.Context().Digest(digest.String()), manifest, append(slices.Clone(options), remote.WithTransport(api))...)
+	return v1.Descriptor{
+		MediaType: types.OCIManifestSchema1, Size: int64(len(text)), Digest: digest, ArtifactType: artifact.Type, Annotations: artifact.Annotations,
+	}, api.subject.Load(), err
 }
 
 func push(to name.Repository, layer v1.Layer, options []remote.Option) (*v1.Descriptor, error) {
@@ -77,53 +116,40 @@ func push(to name.Repository, layer v1.Layer, options []remote.Option) (*v1.Desc
 	return partial.Descriptor(layer)
 }
 
-// manifest is the text of an OCI manifest whose blobs are in the registry.
-type manifest []byte
+// raw is the text of a manifest, whose blobs are in the registry.
+type raw struct {
+	text []byte
+	kind types.MediaType
+}
+
+func encode(manifest any) ([]byte, error) {
+	text, err := json.Marshal(manifest)
+	if err != nil {
+		return nil, fmt.Errorf("encode manifest: %w", err)
+	}
+	return text, nil
+}
 
 // RawManifest returns the text.
-func (m manifest) RawManifest() ([]byte, error) { return m, nil }
+func (m raw) RawManifest() ([]byte, error) { return m.text, nil }
 
-// MediaType says that it is OCI's, where Docker's is taken for granted.
-func (m manifest) MediaType() (types.MediaType, error) { return types.OCIManifestSchema1, nil }
+// MediaType says which manifest it is, where Docker's is taken for granted.
+func (m raw) MediaType() (types.MediaType, error) { return m.kind, nil }
 
 // Attached returns the content of the newest artifact of a type, or nil if there
 // is none. The newest is the one with the latest [CreatedAnnotation]; among
 // those without one, or with the same, it is always the same but any.
 func Attached(ctx context.Context, image name.Digest, artifactType string, options ...remote.Option) ([]byte, error) {
-	options = within(ctx, options)
-	index, err := remote.Referrers(image, options...)
+	found, err := attached(image, artifactType, within(ctx, options))
 	if err != nil {
-		return nil, fmt.Errorf("list artifacts of %s: %w", image, err)
+		return nil, err
 	}
-	listed, err := index.IndexManifest()
-	if err != nil {
-		return nil, fmt.Errorf("list artifacts of %s: %w", image, err)
-	}
-	// The referrers API lists them in no order.
-	slices.SortFunc(listed.Manifests, func(a, b v1.Descriptor) int { return cmp.Compare(a.Digest.String(), b.Digest.String()) })
 	var newest v1.Image
 	var created time.Time
-	for _, descriptor := range listed.Manifests {
-		// A registry may take the configuration's type for the artifact's.
-		if kind := descriptor.ArtifactType; kind != artifactType && kind != string(emptyType) {
-			continue
-		}
-		reference := image.Context().Digest(descriptor.Digest.String())
-		candidate, err := remote.Image(reference, options...)
-		switch {
-		case missing(err):
-			// It was deleted, and the list under the tag not told.
-			continue
-		case err != nil:
-			return nil, fmt.Errorf("read artifact %s: %w", reference, err)
-		}
+	for _, candidate := range found {
 		about, err := candidate.Manifest()
 		if err != nil {
-			return nil, fmt.Errorf("read artifact %s: %w", reference, err)
-		}
-		if cmp.Or(about.ArtifactType, string(about.Config.MediaType)) != artifactType ||
-			about.Subject == nil || about.Subject.Digest.String() != image.DigestStr() {
-			continue
+			return nil, fmt.Errorf("read %s of %s: %w", artifactType, image, err)
 		}
 		// One that says nothing is older than one that does.
 		when, _ := time.Parse(time.RFC3339, about.Annotations[CreatedAnnotation])
@@ -141,6 +167,44 @@ func Attached(ctx context.Context, image name.Digest, artifactType string, optio
 	return content, nil
 }
 
+// attached returns an image's artifacts of a type, in an order that is always the same.
+func attached(image name.Digest, artifactType string, options []remote.Option) ([]v1.Image, error) {
+	listed, err := referrers(image, options)
+	if err != nil {
+		return nil, fmt.Errorf("list artifacts of %s: %w", image, err)
+	}
+	// The referrers API lists them in no order.
+	slices.SortFunc(listed, func(a, b v1.Descriptor) int { return cmp.Compare(a.Digest.String(), b.Digest.String()) })
+	var found []v1.Image
+	for _, descriptor := range listed {
+		// A registry may take the configuration's type for the artifact's.
+		if kind := descriptor.ArtifactType; kind != artifactType && kind != string(emptyType) {
+			continue
+		}
+		reference := image.Context().Digest(descriptor.Digest.String())
+		candidate, err := remote.Image(reference, options...)
+		switch {
+		case missing(err):
+			// It was deleted, and the list under the tag not told.
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("read artifact %s: %w", reference, err)
+		}
+		about, err := candidate.Manifest()
+		if err != nil {
+			return nil, fmt.Errorf("read artifact %s: %w", reference, err)
+		}
+		if cmp.Or(about.ArtifactType, string(about.Config.MediaType)) == artifactType &&
+			about.Subject != nil && about.Subject.Digest.String() == image.DigestStr() {
+			found = append(found, candidate)
+		}
+	}
+	return found, nil
+}
+
+// errForm says of an artifact that it was not made here, nor by a tool that is known.
+var errForm = errors.New("artifact of another form")
+
 // only reads the one layer of an artifact.
 func only(artifact v1.Image) ([]byte, error) {
 	about, err := artifact.Manifest()
@@ -148,10 +212,10 @@ func only(artifact v1.Image) ([]byte, error) {
 		return nil, err
 	}
 	if len(about.Layers) != 1 {
-		return nil, fmt.Errorf("it has %d contents, not one", len(about.Layers))
+		return nil, fmt.Errorf("%w: it has %d contents, not one", errForm, len(about.Layers))
 	}
 	if size := about.Layers[0].Size; size > maxContent {
-		return nil, fmt.Errorf("it has %d bytes, more than %d", size, maxContent)
+		return nil, fmt.Errorf("%w: it has %d bytes, more than %d", errForm, size, maxContent)
 	}
 	return blob(artifact, about.Layers[0].Digest)
 }
@@ -168,15 +232,4 @@ func blob(image v1.Image, digest v1.Hash) (_ []byte, err error) {
 	}
 	defer func() { err = errors.Join(err, stream.Close()) }()
 	return io.ReadAll(stream)
-}
-
-// within makes requests end with a context.
-func within(ctx context.Context, options []remote.Option) []remote.Option {
-	return append(slices.Clone(options), remote.WithContext(ctx))
-}
-
-// missing reports whether a registry answered that it does not have something.
-func missing(err error) bool {
-	var status *transport.Error
-	return errors.As(err, &status) && status.StatusCode == http.StatusNotFound
 }

@@ -104,11 +104,11 @@ func attach(t *testing.T, image name.Digest, kind, content, created string) name
 	if created != "" {
 		annotations = map[string]string{attest.CreatedAnnotation: created}
 	}
-	artifact, err := attest.Attach(t.Context(), image, kind, kind, []byte(content), annotations)
+	artifacts, err := attest.Attach(t.Context(), image, []attest.Artifact{{Type: kind, Content: []byte(content), Annotations: annotations}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return artifact
+	return artifacts[0]
 }
 
 func TestAttach(t *testing.T) {
@@ -286,7 +286,7 @@ func TestAttachedReadsOtherTools(t *testing.T) {
 func TestAttachNeedsItsImage(t *testing.T) {
 	everywhere(t, func(t *testing.T, image name.Digest) {
 		absent := image.Context().Digest(imageDigest)
-		if _, err := attest.Attach(t.Context(), absent, proofType, proofType, nil, nil); err == nil || !strings.Contains(err.Error(), "look up "+absent.String()) {
+		if _, err := attest.Attach(t.Context(), absent, []attest.Artifact{{Type: proofType}}); err == nil || !strings.Contains(err.Error(), "look up "+absent.String()) {
 			t.Errorf("attached to nothing: %v", err)
 		}
 		if got, err := attest.Attached(t.Context(), absent, proofType); got != nil || err != nil {
@@ -300,7 +300,7 @@ func TestCancelledContextEndsIt(t *testing.T) {
 	signer, _ := newKey(t)
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, attaching := attest.Attach(cancelled, image, proofType, proofType, nil, nil)
+	_, attaching := attest.Attach(cancelled, image, []attest.Artifact{{Type: proofType}})
 	_, reading := attest.Attached(cancelled, image, proofType)
 	for what, err := range map[string]error{
 		"attach": attaching, "attached": reading, "sign": signer.Sign(cancelled, image, ""), "verify": attest.Verify(cancelled, image, publicKey(t, signer)),

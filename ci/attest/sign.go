@@ -42,6 +42,10 @@ const maxPayload = 64 << 10
 // key.
 var ErrUnsigned = errors.New("it has no signature of this key")
 
+// ErrTagRefused is what [Signer.Sign] finds of a registry that does not let it write the
+// tag with an image's signatures.
+var ErrTagRefused = errors.New("the registry refuses to write")
+
 // Signer signs digests with cosign's key.
 type Signer struct{ key signature.SignerVerifier }
 
@@ -88,27 +92,33 @@ func (s *Signer) PublicKey() ([]byte, error) {
 	return cryptoutils.MarshalPublicKeyToPEM(public)
 }
 
-// Sign signs that the image is what reference names, the name by which it is
-// pulled; empty for the repository that it is in. The signature is pushed
-// beside those that the image has. Where the same was signed with the same key
-// before, nothing changes.
+// Sign signs, in the format of cosign before 3.0, that the image is what reference
+// names, the name by which it is pulled; empty for the repository that it is in. The
+// signature is pushed beside those that the image has. Where the same was signed with
+// the same key before, nothing changes.
 //
-// Two at the same time may lose one of them: the list under the tag is read
-// and written back.
+// The format writes the tag anew for each signature. Where the registry does not move
+// it, and it has no signature of this key, the error is [ErrTagRefused]. Two processes
+// at the same time may lose one of their signatures.
 func (s *Signer) Sign(ctx context.Context, image name.Digest, reference string, options ...remote.Option) error {
 	options = within(ctx, options)
 	text, err := json.Marshal(payload.Cosign{Image: image, ClaimedIdentity: reference})
 	if err != nil {
 		return fmt.Errorf("encode what is signed: %w", err)
 	}
+	lists.Lock()
+	defer lists.Unlock()
 	list, signatures, err := readSignatures(image, options)
 	if err != nil {
 		return err
 	}
+	signed := false
 	for _, known := range signatures {
-		if bytes.Equal(known.payload, text) && known.verify(s.key) == nil {
+		good := known.verify(s.key) == nil
+		if good && bytes.Equal(known.payload, text) {
 			return nil
 		}
+		signed = signed || good && known.of(image)
 	}
 	made, err := s.key.SignMessage(bytes.NewReader(text))
 	if err != nil {
@@ -121,14 +131,20 @@ func (s *Signer) Sign(ctx context.Context, image name.Digest, reference string, 
 	if err != nil {
 		return fmt.Errorf("add signature to %s: %w", image, err)
 	}
-	if err := remote.Write(signatureTag(image), list, options...); err != nil {
+	switch err := remote.Write(signatureTag(image), list, options...); {
+	case err == nil, refused(err) && signed:
+		return nil
+	case refused(err):
+		return fmt.Errorf("push signature of %s: %w %s: %w", image, ErrTagRefused, signatureTag(image), err)
+	default:
 		return fmt.Errorf("push signature of %s: %w", image, err)
 	}
-	return nil
 }
 
 // Verify finds out whether the image's digest was signed with a key, whose
-// public half is given in PEM. By which name it was signed does not matter.
+// public half is given in PEM, in either of cosign's formats. By which name it was
+// signed does not matter. A statement about the image that is signed, such as its
+// provenance, is no signature of the image.
 //
 // The error is [ErrUnsigned] where there is no such signature, and another one
 // where that could not be found out.
@@ -137,21 +153,29 @@ func Verify(ctx context.Context, image name.Digest, publicKey []byte, options ..
 	if err != nil {
 		return fmt.Errorf("read public key: %w", err)
 	}
-	key, err := signature.LoadVerifier(public, crypto.SHA256)
+	key, err := verifiersOf(public)
 	if err != nil {
-		return fmt.Errorf("use public key: %w", err)
+		return err
 	}
-	_, signatures, err := readSignatures(image, within(ctx, options))
+	options = within(ctx, options)
+	_, signatures, err := readSignatures(image, options)
 	if err != nil {
 		return err
 	}
 	for _, known := range signatures {
 		// Not before the signature is good is the payload of interest.
-		if known.verify(key) == nil && known.of(image) {
+		if known.verify(key[0]) == nil && known.of(image) {
 			return nil
 		}
 	}
-	return fmt.Errorf("verify %s: %w, of %d in all", image, ErrUnsigned, len(signatures))
+	found, bundles, err := inBundle(image, SignaturePredicate, key, options)
+	switch {
+	case err != nil:
+		return err
+	case found:
+		return nil
+	}
+	return fmt.Errorf("verify %s: %w, of %d signatures and %d bundles in all", image, ErrUnsigned, len(signatures), bundles)
 }
 
 // signed is one signature and what was signed with it.

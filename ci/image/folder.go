@@ -46,8 +46,8 @@ func (b *Builder) Find(ctx context.Context, f Folder) (*dagger.Directory, error)
 	return nil, nil
 }
 
-// Keep keeps a folder in the store that is written to, in place of one that is there.
-// An image was built before.
+// Keep keeps a folder in the store that is written to, in place of one that is there; of
+// one that lets nothing be replaced the error is a *[HeldError]. An image was built before.
 func (b *Builder) Keep(ctx context.Context, f Folder, folder *dagger.Directory) error {
 	s := b.useFolder(f)
 	s.pack = func(context.Context, *dagger.Container) packing {

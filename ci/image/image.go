@@ -88,6 +88,9 @@ type Builder struct {
 	// id makes the stages of one build without cache share their results.
 	id     string
 	idOnce sync.Once
+	// held are the tags that the first store does not let be written.
+	holding sync.Mutex
+	held    []*HeldError
 }
 
 // Image is what a build yields: an image for one platform or an index of
@@ -108,6 +111,9 @@ type Image struct {
 	Manifest release.Manifest
 	// Created is when the newest commit in it was made.
 	Created time.Time
+	// Held says, with its remedy, that tags of stages can't be written, which is no
+	// failure: the stages are in the store. It is nil where all were.
+	Held error
 
 	rest func(context.Context) error
 }
@@ -181,6 +187,7 @@ func (b *Builder) Build(ctx context.Context, lock release.Lock) (*Image, error) 
 	if err != nil {
 		return nil, err
 	}
+	image.Held = b.heldTags()
 	return image, b.mergePlatforms(image, g, m, last)
 }
 
@@ -217,5 +224,5 @@ func (b *Builder) storeRest(ctx context.Context, g *graph) error {
 			return err
 		}
 	}
-	return nil
+	return b.heldTags()
 }

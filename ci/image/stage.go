@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -12,17 +13,33 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
+	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 )
 
 // Store keeps stages by their tags: a registry.
 type Store interface {
 	// Stage returns the stage of a tag, or nil where there is none.
 	Stage(ctx context.Context, tag string) (v1.Image, error)
-	// Keep stores a stage under its tag.
+	// Keep stores a stage under its tag. A store that does not let the tag be written has
+	// the stage all the same, by its digest, and the error is a *[HeldError].
 	Keep(ctx context.Context, tag string, stage v1.Image) error
 	// Container returns the engine's own view of an image that the store has.
 	Container(ctx context.Context, client *dagger.Client, stage v1.Image) (*dagger.Container, error)
 }
+
+// HeldError is what a store says of a stage that it has by its digest alone.
+type HeldError struct {
+	// Tag is the tag that can't be written. Other says that it names another stage.
+	Tag   string
+	Other bool
+	// Err is the store's answer.
+	Err error
+}
+
+func (e *HeldError) Error() string { return fmt.Sprintf("write %s: %v", e.Tag, e.Err) }
+
+// Unwrap returns the store's answer.
+func (e *HeldError) Unwrap() error { return e.Err }
 
 // inputs are the containers of the stages that a stage needs.
 type inputs map[*stage]*dagger.Container
@@ -219,7 +236,9 @@ func (b *Builder) keep(ctx context.Context, s *stage) (v1.Image, error) {
 			return
 		}
 		if s.run.found == nil {
-			s.run.kept, s.run.keepErr = b.packAndStore(ctx, s)
+			var err error
+			s.run.kept, err = b.packAndStore(ctx, s)
+			s.run.keepErr = b.passOver(s, err)
 			if s.inImage {
 				b.ended(s, s.run.keepErr)
 			}
@@ -228,11 +247,48 @@ func (b *Builder) keep(ctx context.Context, s *stage) (v1.Image, error) {
 		// Found, but not where it is wanted.
 		if s.run.store != b.Stores[0] {
 			if err := b.Stores[0].Keep(ctx, s.tag(), s.run.found); err != nil {
-				s.run.keepErr = fmt.Errorf("store stage %s: %w", s, err)
+				s.run.keepErr = b.passOver(s, fmt.Errorf("store stage %s: %w", s, err))
 			}
 		}
 	})
 	return s.run.kept, s.run.keepErr
+}
+
+// passOver returns what is wrong with a stage that was stored, without a tag that can't
+// be written: that is no failure of the build. Where another builder has stored the
+// stage of the same key meanwhile, nothing is wrong at all.
+func (b *Builder) passOver(s *stage, err error) error {
+	var held *HeldError
+	if !errors.As(err, &held) {
+		return err
+	}
+	if held.Other && !b.anew(s) {
+		return nil
+	}
+	b.holding.Lock()
+	defer b.holding.Unlock()
+	b.held = append(b.held, held)
+	return nil
+}
+
+// heldTags returns the problem of the tags that could not be written since it was asked
+// for the last time; nil without one.
+func (b *Builder) heldTags() error {
+	b.holding.Lock()
+	defer b.holding.Unlock()
+	if len(b.held) == 0 {
+		return nil
+	}
+	first := b.held[0]
+	text := first.Tag
+	if more := len(b.held) - 1; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	b.held = nil
+	return problem.Problem{
+		Code: "registry.stage-tags", Subject: "stages", Detail: fmt.Sprintf("the registry does not let %s be written: %v", text, first.Err), Err: first,
+		Remedy: "exempt tags that begin with stage. from the registry's rule, such as one that tags are immutable; until then later builds take what these tags name already, and build what they don't",
+	}
 }
 
 func (b *Builder) packAndStore(ctx context.Context, s *stage) (v1.Image, error) {
@@ -241,7 +297,7 @@ func (b *Builder) packAndStore(ctx context.Context, s *stage) (v1.Image, error) 
 		return nil, fmt.Errorf("pack %s: %w", s, withOutput(err))
 	}
 	if err := b.Stores[0].Keep(ctx, s.tag(), packed); err != nil {
-		return nil, fmt.Errorf("store stage %s: %w", s, err)
+		return packed, fmt.Errorf("store stage %s: %w", s, err)
 	}
 	return packed, nil
 }

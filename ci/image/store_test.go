@@ -23,6 +23,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
+	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 )
 
 // store is a Store in memory. No engine can fetch from it.
@@ -249,5 +250,52 @@ func TestFetchErrorNamesTheStage(t *testing.T) {
 	s := &stage{name: "modules", of: "hrms", needs: []*stage{tools}}
 	if _, err := b.inputs(t.Context(), s); message(err) != "fetch stage tools linux/arm64: the engine is out of reach" {
 		t.Errorf("error %q", message(err))
+	}
+}
+
+// A store that lets no tag be written has the stages all the same. What later builds
+// don't take from there is a warning.
+func TestTagsThatCannotBeWritten(t *testing.T) {
+	taken := &HeldError{Tag: "stage.x", Other: true, Err: errors.New("412")}
+	ruled := &HeldError{Tag: "stage.x", Err: errors.New("403")}
+	for name, test := range map[string]struct {
+		noCache string
+		keepErr error
+		held    string
+		fails   string
+	}{
+		"another builder was quicker": {keepErr: taken},
+		"the name is against a rule":  {keepErr: ruled, held: "stages: the registry does not let stage.x and 18 more be written: 403"},
+		"a failure":                   {keepErr: errors.New("EOF"), fails: "EOF"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := exampleBuilder(t)
+			b.Stores = []Store{&store{keepErr: test.keepErr}, full(t)}
+			built, err := b.Build(t.Context(), exampleLock())
+			if test.fails != "" {
+				if err == nil || !strings.HasSuffix(err.Error(), test.fails) {
+					t.Errorf("error %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var p problem.Problem
+			if message(built.Held) != test.held || test.held != "" && (!errors.As(built.Held, &p) || p.Code != "registry.stage-tags" || p.Remedy == "") {
+				t.Errorf("warned of %v, want %q", built.Held, test.held)
+			}
+			if err := b.heldTags(); err != nil {
+				t.Errorf("warned of twice: %v", err)
+			}
+		})
+	}
+	// What was built anew is not what the tag names.
+	b := &Builder{NoCache: "hrms"}
+	for _, of := range []string{"hrms", "frappe"} {
+		err := b.passOver(&stage{name: "assets", of: of}, taken)
+		if held := b.heldTags(); err != nil || (held != nil) != (of == "hrms") {
+			t.Errorf("%s: %v, warned of %v", of, err, held)
+		}
 	}
 }

@@ -89,6 +89,14 @@ func Tag(ctx context.Context, t Target, version, digest string) (release.Image, 
 		return release.Image{}, fmt.Errorf("read back %s: %w", reference, err)
 	}
 	if err := remote.Tag(tag, descriptor, t.Options(ctx)...); err != nil {
+		// Another may have set it meanwhile. A registry that sets a tag once refuses even
+		// to set it to what it names.
+		switch existing, looked := Released(ctx, t, version); {
+		case looked == nil && existing == digest:
+			return t.Image(version, digest), nil
+		case looked == nil && existing != "":
+			return release.Image{}, problem.Report{Taken(t, version, existing)}.Err()
+		}
 		return release.Image{}, fmt.Errorf("tag %s: %w", tag, err)
 	}
 	return t.Image(version, digest), nil

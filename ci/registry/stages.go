@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/apps"
+	"github.com/desiredeffect/erpnext-pipeline/ci/image"
 )
 
 // Stages keeps the stages of builds in a registry. It is an image.Store.
@@ -23,6 +24,9 @@ type Stages struct {
 	Target Target
 	// Scratch is a folder for images on their way to the engine.
 	Scratch string
+	// Borrowed says that they lie beside another image, and are only looked for: what may
+	// not be read there is not there.
+	Borrowed bool
 
 	// apart says that the engine does not reach the registry, once one of the
 	// two was found out.
@@ -37,19 +41,37 @@ func (s *Stages) Stage(ctx context.Context, tag string) (v1.Image, error) {
 		return nil, err
 	}
 	found, err := remote.Image(reference, s.Target.Options(ctx)...)
-	if missing(err) {
+	if missing(err) || s.Borrowed && denied(err) {
 		return nil, nil
 	}
 	return found, err
 }
 
-// Keep stores a stage under its tag.
+// Keep stores a stage under its tag. Its layers are not sent where they are in another
+// repository of the registry that the account may read. The error is an
+// *[image.HeldError] where the registry does not let the tag be written: it names
+// another stage, and does not move, or its name is against a rule.
 func (s *Stages) Keep(ctx context.Context, tag string, stage v1.Image) error {
 	reference, err := s.Target.tag(tag)
 	if err != nil {
 		return err
 	}
-	return remote.Write(reference, stage, s.Target.Options(ctx)...)
+	refusal := remote.Write(reference, stage, s.Target.Options(ctx)...)
+	if !unwritable(refusal) {
+		return refusal
+	}
+	digest, err := stage.Digest()
+	if err != nil {
+		return err
+	}
+	if err := remote.Write(reference.Context().Digest(digest.String()), stage, s.Target.Options(ctx)...); err != nil {
+		return err
+	}
+	named, err := Released(ctx, s.Target, tag)
+	if err != nil || named == digest.String() {
+		return err
+	}
+	return &image.HeldError{Tag: tag, Other: named != "", Err: refusal}
 }
 
 // Container returns the engine's own view of a stage: the engine pulls it. An

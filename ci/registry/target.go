@@ -49,6 +49,36 @@ func (t Target) Image(tag, digest string) release.Image {
 	return image
 }
 
+// Sibling returns the target of another image in the same registry, given the name by
+// which that is pulled. It reports false where it is in another registry, or this one.
+func (t Target) Sibling(repository string) (Target, bool) {
+	own, err := name.NewRepository(t.Repository())
+	if err != nil {
+		return t, false
+	}
+	other, err := name.NewRepository(repository)
+	if err != nil {
+		return t, false
+	}
+	there := other.RepositoryStr()
+	if t.PulledAs != "" { // The name has no registry in it.
+		if other.RegistryStr() != name.DefaultRegistry {
+			return t, false
+		}
+		there = repository
+	} else if other.RegistryStr() != own.RegistryStr() {
+		return t, false
+	}
+	if there == t.Name || there == own.RepositoryStr() {
+		return t, false
+	}
+	t.Name = there
+	if t.PulledAs != "" {
+		t.PulledAs = there
+	}
+	return t, true
+}
+
 // Options returns the credentials and the retries for requests to the registry.
 func (t Target) Options(ctx context.Context) []remote.Option {
 	options := []remote.Option{remote.WithContext(ctx), remote.WithRetryStatusCodes(passing...), remote.WithRetryBackoff(backoff), remote.WithJobs(4)}
@@ -78,4 +108,25 @@ var (
 func missing(err error) bool {
 	var status *transport.Error
 	return errors.As(err, &status) && status.StatusCode == http.StatusNotFound
+}
+
+// denied reports whether a registry answered that the account may not read something.
+func denied(err error) bool {
+	var status *transport.Error
+	return errors.As(err, &status) && (status.StatusCode == http.StatusUnauthorized || status.StatusCode == http.StatusForbidden)
+}
+
+// unwritable reports whether a registry answered that something may not be written as it
+// is: a tag that it does not move (of which each says it in its own way: 400, 403, 405,
+// 409, 412), or a name that its rules don't allow.
+func unwritable(err error) bool {
+	var status *transport.Error
+	if !errors.As(err, &status) {
+		return false
+	}
+	switch status.StatusCode {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusConflict, http.StatusPreconditionFailed, http.StatusUnprocessableEntity:
+		return true
+	}
+	return false
 }

@@ -28,8 +28,8 @@ const (
 	debianImage  = "debian:bookworm-slim"
 )
 
-// attest smoke-tests a pushed image and attaches what is known of it: the test,
-// the bill of materials and, with a key, a signature. It returns what is known
+// attest smoke-tests a pushed image and attaches what is known of it: the test, the bill
+// of materials, how it was built and, with a key, a signature. It returns what is known
 // of the smoke test, for the image's record.
 func (p pusher) attest(ctx context.Context, b built, reference name.Digest) (smokeTest string, err error) {
 	var held []attest.Held
@@ -38,7 +38,7 @@ func (p pusher) attest(ctx context.Context, b built, reference name.Digest) (smo
 		held, err = p.read(ctx, b.image.Platforms)
 		return err
 	})
-	smokeTest, err = p.smokeTest(ctx, b, reference)
+	smokeTest, artifacts, err := p.smokeTest(ctx, b, reference)
 	unread := side.Wait()
 	if err != nil {
 		return "", err
@@ -46,14 +46,93 @@ func (p pusher) attest(ctx context.Context, b built, reference name.Digest) (smo
 	if unread != nil {
 		return "", fmt.Errorf("write bill of materials: %w", unread)
 	}
-	if err := p.attachContents(ctx, b, reference, held); err != nil {
+	signer, err := newSigner(p.config)
+	if err != nil {
 		return "", err
 	}
-	signer, err := newSigner(p.config)
-	if err != nil || signer == nil {
-		return smokeTest, err
+	statements, err := p.statements(ctx, b, reference, signer, held)
+	if err != nil {
+		return "", err
 	}
-	return smokeTest, signer.Sign(ctx, reference, p.target.Repository(), p.target.Options(ctx)...)
+	document, err := p.document(b, reference.DigestStr(), held...)
+	if err != nil {
+		return "", err
+	}
+	if err := p.attach(ctx, reference, append(append(artifacts, document), statements...)); err != nil {
+		return "", err
+	}
+	if err := p.attachPlatforms(ctx, b, reference, held); err != nil {
+		return "", err
+	}
+	if signer == nil {
+		return smokeTest, nil
+	}
+	return smokeTest, p.sign(ctx, reference, signer)
+}
+
+// attach attaches artifacts to an image. One that is not listed is a warning: it is
+// there.
+func (p pusher) attach(ctx context.Context, image name.Digest, artifacts []attest.Artifact) error {
+	var unlisted *attest.UnlistedError
+	_, err := attest.Attach(ctx, image, artifacts, p.target.Options(ctx)...)
+	if !errors.As(err, &unlisted) {
+		return err
+	}
+	warn(p.log, problem.Problem{
+		Code: "registry.list-tag", Subject: p.target.Repository(), Detail: "what was attached is in the registry, but not found there: " + unlisted.Error(), Err: err,
+		Remedy: "exempt tags that begin with sha256- from the registry's rule, such as one that tags are immutable, or use a registry with the referrers API",
+	})
+	return nil
+}
+
+// statements returns what is said of an image, with a key signed, and is not said yet.
+func (p pusher) statements(ctx context.Context, b built, reference name.Digest, signer *attest.Signer, held []attest.Held) ([]attest.Artifact, error) {
+	run := p.run
+	run.Lock, run.Platforms, run.Began, run.Ended = b.lock, nil, p.session.began, b.ended
+	for _, one := range held {
+		run.Platforms = append(run.Platforms, one.Platform)
+	}
+	var made []attest.Artifact
+	say := func(predicate string, create func() (attest.Artifact, error)) error {
+		known, err := attest.Stated(ctx, reference, predicate, signer, p.target.Options(ctx)...)
+		if err != nil || known {
+			return err
+		}
+		artifact, err := create()
+		made = append(made, artifact)
+		return err
+	}
+	err := say(attest.ProvenancePredicate, func() (attest.Artifact, error) { return attest.Provenance(reference, run, signer) })
+	if err == nil && signer != nil {
+		err = say(attest.SignaturePredicate, func() (attest.Artifact, error) { return signer.Signature(reference, time.Now()) })
+	}
+	return made, err
+}
+
+// sign signs an image as cosign before 3.0 does, where its signature as a bundle is
+// attached. That one of the two can't be kept is a warning, and that neither can is not.
+func (p pusher) sign(ctx context.Context, reference name.Digest, signer *attest.Signer) error {
+	err := signer.Sign(ctx, reference, p.target.Repository(), p.target.Options(ctx)...)
+	if !errors.Is(err, attest.ErrTagRefused) {
+		return err
+	}
+	lost := problem.Problem{
+		Code: "registry.signature-tag", Subject: p.target.Repository(), Detail: err.Error(), Err: err,
+		Remedy: "exempt tags that begin with sha256- from the registry's rule, such as one that tags are immutable",
+	}
+	public, err := signer.PublicKey()
+	if err != nil {
+		return err
+	}
+	switch err := attest.Verify(ctx, reference, public, p.target.Options(ctx)...); {
+	case errors.Is(err, attest.ErrUnsigned):
+		return problem.Report{lost}.Err()
+	case err != nil:
+		return err
+	}
+	lost.Remedy += ", or verify with cosign 3, which finds the signature that is attached"
+	warn(p.log, lost)
+	return nil
 }
 
 // contentsStage is what the timeline calls the reading of the image, beside the
@@ -84,32 +163,35 @@ func (n layerNotes) Keep(ctx context.Context, name string, record []byte) {
 	}
 }
 
-// attachContents attaches bills of materials: to the image of each platform its
-// own, and to an index one of all.
-func (p pusher) attachContents(ctx context.Context, b built, reference name.Digest, held []attest.Held) error {
-	attach := func(digest string, held ...attest.Held) error {
-		document, err := attest.SBOM(contents(p.target.Repository(), b, digest, held))
-		if err != nil {
-			return fmt.Errorf("write bill of materials: %w", err)
-		}
-		subject := reference.Context().Digest(digest)
-		if _, err := attest.Attach(ctx, subject, attest.SBOMType, attest.SBOMType, document, nil, p.target.Options(ctx)...); err != nil {
-			return fmt.Errorf("attach bill of materials: %w", err)
-		}
+// document returns the bill of materials of the image of a digest, for what is in it.
+func (p pusher) document(b built, digest string, held ...attest.Held) (attest.Artifact, error) {
+	text, err := attest.SBOM(contents(p.target.Repository(), b, digest, held))
+	if err != nil {
+		return attest.Artifact{}, fmt.Errorf("write bill of materials: %w", err)
+	}
+	return attest.Artifact{Type: attest.SBOMType, Content: text}, nil
+}
+
+// attachPlatforms attaches to each image of an index a bill of materials of its own:
+// the index has one of all.
+func (p pusher) attachPlatforms(ctx context.Context, b built, reference name.Digest, held []attest.Held) error {
+	if b.image.Index == nil {
 		return nil
 	}
-	if b.image.Index != nil {
-		for i, one := range b.image.Platforms {
-			digest, err := one.Digest()
-			if err != nil {
-				return fmt.Errorf("name image for %s: %w", held[i].Platform, err)
-			}
-			if err := attach(digest.String(), held[i]); err != nil {
-				return err
-			}
+	for i, one := range b.image.Platforms {
+		digest, err := one.Digest()
+		if err != nil {
+			return fmt.Errorf("name image for %s: %w", held[i].Platform, err)
+		}
+		document, err := p.document(b, digest.String(), held[i])
+		if err != nil {
+			return err
+		}
+		if err := p.attach(ctx, reference.Context().Digest(digest.String()), []attest.Artifact{document}); err != nil {
+			return err
 		}
 	}
-	return attach(reference.DigestStr(), held...)
+	return nil
 }
 
 // contents returns what an image holds, for its bill of materials.
@@ -135,32 +217,29 @@ func smokeTestOf(ctx context.Context, target registry.Target, reference name.Dig
 }
 
 // smokeTest makes a site from the image, unless that was done with this very
-// image. The result is kept beside the image, also that the test was skipped.
-func (p pusher) smokeTest(ctx context.Context, b built, reference name.Digest) (string, error) {
+// image. The result, also that the test was skipped, is for the image to be attached.
+func (p pusher) smokeTest(ctx context.Context, b built, reference name.Digest) (string, []attest.Artifact, error) {
 	known, err := smokeTestOf(ctx, p.target, reference)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if known != nil && (!known.Skipped || p.skipSmokeTest) {
 		p.log.Info().Time("at", known.At).Msg("the image is " + known.Word())
-		return known.Word(), nil
+		return known.Word(), nil, nil
 	}
 	var report smoketest.Report
 	if p.skipSmokeTest {
 		report = smoketest.Report{Digest: reference.DigestStr(), At: time.Now().UTC(), Skipped: true}
 	} else if report, err = p.runSmokeTest(ctx, b, reference); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	text, err := json.Marshal(report)
 	if err != nil {
-		return "", fmt.Errorf("encode smoke test: %w", err)
+		return "", nil, fmt.Errorf("encode smoke test: %w", err)
 	}
-	_, err = attest.Attach(ctx, reference, smoketest.ArtifactType, smoketest.ArtifactType, text,
-		map[string]string{attest.CreatedAnnotation: report.At.Format(time.RFC3339Nano)}, p.target.Options(ctx)...)
-	if err != nil {
-		return "", fmt.Errorf("attach smoke test: %w", err)
-	}
-	return report.Word(), nil
+	return report.Word(), []attest.Artifact{{
+		Type: smoketest.ArtifactType, Content: text, Annotations: map[string]string{attest.CreatedAnnotation: report.At.Format(time.RFC3339Nano)},
+	}}, nil
 }
 
 func (p pusher) runSmokeTest(ctx context.Context, b built, reference name.Digest) (smoketest.Report, error) {
@@ -193,7 +272,7 @@ func (p pusher) runSmokeTest(ctx context.Context, b built, reference name.Digest
 		return report, err
 	}
 	if keep != nil && folder != nil {
-		p.later(ctx, func(ctx context.Context) error { return s.builder.Keep(ctx, *folder, keep) }, "the site of the smoke test is not kept: the next one makes a new one")
+		p.later(ctx, func(ctx context.Context) error { return s.builder.Keep(ctx, *folder, keep) }, "the site of the smoke test is not kept: the next one begins with an earlier site, or makes one")
 	}
 	for _, check := range report.Checks {
 		p.log.Info().Str("took", fmt.Sprintf("%.1fs", check.Seconds)).Msg("smoke test: " + check.Name)

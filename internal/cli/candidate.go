@@ -54,7 +54,7 @@ func (c *cli) withCandidate(ctx context.Context, global *globalFlags, flags buil
 		}
 		return use(next, r, nil)
 	}
-	s, err := c.openSession(ctx, in, r.stages, flags)
+	s, err := c.openSession(ctx, in, r.stagesBeside(found.state), flags)
 	if err != nil {
 		return err
 	}

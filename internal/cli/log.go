@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 )
 
 // setLog makes the logger: readable lines on a terminal and in the log of a
@@ -33,6 +36,19 @@ func (c *cli) redirect(to io.Writer) (undo func()) {
 		c.err = before
 		c.setLog(c.format, c.verbose)
 	}
+}
+
+// warn logs what is wrong without being a failure, with its remedy.
+func warn(log zerolog.Logger, err error) { warning(log, err).Msg(err.Error()) }
+
+// warning begins such a line.
+func warning(log zerolog.Logger, err error) *zerolog.Event {
+	line := log.Warn()
+	var p problem.Problem
+	if errors.As(err, &p) && p.Remedy != "" {
+		line = line.Str("fix", p.Remedy)
+	}
+	return line
 }
 
 // annotate shows an error at the top of a workflow's run.

@@ -87,7 +87,7 @@ func (c *cli) resolveRefs(ctx context.Context, in inputs) ([]release.App, proble
 	}
 	resolved, warnings, report := apps.Resolve(ctx, servers, in.sources, start)
 	for _, w := range warnings {
-		c.log.Warn().Str("fix", w.Remedy).Msg(w.Error())
+		warn(c.log, w)
 	}
 	if len(report) > 0 {
 		return resolved, report

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"github.com/desiredeffect/erpnext-pipeline/ci/attest"
 	"github.com/desiredeffect/erpnext-pipeline/ci/image"
 	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
 	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
@@ -69,13 +71,32 @@ type pusher struct {
 	session       *session
 	skipSmokeTest bool
 	newSite       bool
+	// run is what is known of the build beforehand, for its provenance.
+	run attest.Run
 	// pushed is told of the image, which has no tag yet; it may be nil.
 	pushed func(release.Image)
 	log    zerolog.Logger
 }
 
 func (c *cli) newPusher(cfg config.Config, target registry.Target, s *session, flags pushFlags) pusher {
-	return pusher{config: cfg, target: target, session: s, skipSmokeTest: flags.skipSmokeTest, newSite: flags.newSite || flags.noCache == image.NoCacheAll, log: c.log}
+	return pusher{config: cfg, target: target, session: s, skipSmokeTest: flags.skipSmokeTest, newSite: flags.newSite || flags.noCache == image.NoCacheAll, run: c.run(), log: c.log}
+}
+
+// run returns who builds, for provenance: in GitHub Actions the workflow and its run.
+func (c *cli) run() attest.Run {
+	v := readVersion()
+	run := attest.Run{Version: cmp.Or(v.Version, v.Commit, "(devel)")}
+	server, workflow := c.getenv("GITHUB_SERVER_URL"), c.getenv("GITHUB_WORKFLOW_REF")
+	if !c.actions || server == "" {
+		return run
+	}
+	if workflow != "" {
+		run.Builder = server + "/" + workflow
+	}
+	if repository, id := c.getenv("GITHUB_REPOSITORY"), c.getenv("GITHUB_RUN_ID"); repository != "" && id != "" {
+		run.Invocation = server + "/" + repository + "/actions/runs/" + id + "/attempts/" + cmp.Or(c.getenv("GITHUB_RUN_ATTEMPT"), "1")
+	}
+	return run
 }
 
 // push pushes the image under its digest, smoke-tests it, attaches what is known
@@ -106,7 +127,7 @@ func (p pusher) push(ctx context.Context, b built) (release.Image, error) {
 func (p pusher) later(ctx context.Context, work func(context.Context) error, without string) {
 	p.session.background.Go(func() {
 		if err := work(ctx); err != nil && ctx.Err() == nil {
-			p.log.Warn().Err(err).Msg(without)
+			warning(p.log, err).Err(err).Msg(without)
 		}
 	})
 }

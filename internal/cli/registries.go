@@ -3,8 +3,10 @@ package cli
 import (
 	"context"
 	"path/filepath"
+	"slices"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
+	"github.com/desiredeffect/erpnext-pipeline/deploy"
 	"github.com/desiredeffect/erpnext-pipeline/internal/config"
 )
 
@@ -35,6 +37,21 @@ func openRegistries(ctx context.Context, in inputs, need config.Need) (registrie
 		}
 	}
 	return r, nil
+}
+
+// stagesBeside returns where stages are looked for, beside the image that the host runs
+// as well: it may have another name.
+func (r registries) stagesBeside(state *deploy.State) []registry.Target {
+	stages := slices.Clone(r.stages)
+	if state == nil || state.Current == nil {
+		return stages
+	}
+	for _, target := range r.stages {
+		if other, ok := target.Sibling(state.Current.Image.Repository); ok {
+			stages = append(stages, other)
+		}
+	}
+	return stages
 }
 
 func (r registries) close() { _ = r.embedded.Close() }

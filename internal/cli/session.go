@@ -32,6 +32,8 @@ type session struct {
 	page string
 	// scratch is a folder for what is on its way.
 	scratch string
+	// began is when the session did.
+	began time.Time
 	// background is what is done for later builds. Only the end of the session waits
 	// for it.
 	background sync.WaitGroup
@@ -41,12 +43,14 @@ type session struct {
 type built struct {
 	lock  release.Lock
 	image *image.Image
+	// ended is when the build did.
+	ended time.Time
 }
 
 // openSession connects to the engine and puts everything in place. Nothing is
 // built yet.
 func (c *cli) openSession(ctx context.Context, in inputs, stages []registry.Target, flags buildFlags) (_ *session, err error) {
-	s := &session{page: flags.timeline, builder: newBuilder(in.config)}
+	s := &session{page: flags.timeline, builder: newBuilder(in.config), began: time.Now()}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -68,7 +72,7 @@ func (c *cli) openSession(ctx context.Context, in inputs, stages []registry.Targ
 		return nil, err
 	}
 	for _, target := range stages {
-		s.stores = append(s.stores, &registry.Stages{Target: target, Scratch: s.scratch})
+		s.stores = append(s.stores, &registry.Stages{Target: target, Scratch: s.scratch, Borrowed: target.Name != stages[0].Name})
 	}
 	b := s.builder
 	b.Client, b.Reader, b.Stores, b.Sources, b.KnownHosts = s.client, commits{servers, in.sources}, s.stores, map[string]apps.Source{}, knownHosts(in.config)
@@ -122,7 +126,10 @@ func (s *session) resolve(ctx context.Context, lock release.Lock) (release.Lock,
 // build builds the image of a lock.
 func (s *session) build(ctx context.Context, lock release.Lock) (built, error) {
 	image, err := s.builder.Build(ctx, lock)
-	return built{lock: lock, image: image}, errors.Join(err, s.writeTimeline())
+	if err == nil && image.Held != nil {
+		warn(s.watcher.cli.log, image.Held)
+	}
+	return built{lock: lock, image: image, ended: time.Now()}, errors.Join(err, s.writeTimeline())
 }
 
 // writeTimeline writes the page with the timeline, if one is wanted.

@@ -67,6 +67,9 @@ func (u *user) attested(t *testing.T) {
 	if err := attest.Verify(t.Context(), image, public, login); err != nil {
 		t.Error(err)
 	}
+	if signed, err := attest.Stated(t.Context(), image, attest.ProvenancePredicate, signer, login); err != nil || !signed {
+		t.Errorf("signed provenance: %t, %v", signed, err)
+	}
 	timeline, err := os.ReadFile(page)
 	if err != nil || !bytes.Contains(timeline, []byte("smoke test")) || !bytes.Contains(timeline, []byte("critical path")) {
 		t.Errorf("timeline: %v\n%.500s", err, timeline)
