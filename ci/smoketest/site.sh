@@ -9,12 +9,14 @@ if [ "$(id -u):$(id -g)" != 1000:1000 ]; then
 fi
 
 mark "every app imports"
-env/bin/python -c '
+# From where bench runs it: Frappe's log is at ../logs, also for what is logged while
+# an app is imported.
+(cd sites && ../env/bin/python -c '
 import importlib, sys
 for name in sys.argv[1:]:
     for module in (name, name + ".hooks"):
         importlib.import_module(module)
-' $APPS
+' $APPS)
 
 mark "every asset of the manifests exists"
 env/bin/python -c '

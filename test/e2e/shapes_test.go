@@ -57,6 +57,10 @@ pathspec = "^0.12.1"
 requires = ["poetry-core>=1.9,<3"]
 build-backend = "poetry.core.masonry.api"
 `,
+		// As Frappe's logger does, which an app may call while it is imported.
+		"by_poetry/hooks.py": `app_name = app_title = app_description = "by_poetry"
+open("../logs/by_poetry.log", "a").close()
+`,
 	}, "", []string{"pathspec"}},
 	{"acme/by_setuptools", "by_setuptools", map[string]string{
 		"pyproject.toml": `[project]
