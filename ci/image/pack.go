@@ -67,16 +67,35 @@ tar --create --file /pack/archive --format=pax --pax-option=exthdr.name=%d/PaxHe
 //
 // The archive is made first, because the registry wants the digest of what is
 // in the layer as well as the layer's, and libdeflate reads a whole file.
-const packScript = parentsScript + `
+const packScript = parentsScript + packFrom + "\ntar --append --file /pack/archive" + packFiles + packOut
+
+// longScript is packScript for names that are too long for it: what is appended is
+// without tar's headers for long names, in whichever format. It makes an archive of the
+// files alone, and puts that behind the folders above them, of which each is a block of
+// 512 bytes. Where packScript does it too, its layer is another one to the byte, so it
+// is for nothing else, and in no key.
+const longScript = parentsScript + packFrom + "\ntar --create --file /pack/files" + packFiles + `
+for folder in $list; do echo "$folder"; done >/pack/folders
+head -c "$(($(wc -l </pack/folders) * 512))" /pack/archive >/pack/whole
+cat /pack/files >>/pack/whole
+mv /pack/whole /pack/archive
+rm /pack/files` + packOut
+
+// nameTooLong is what tar says then, which goes on and ends with 2.
+const nameTooLong = "file name is too long (cannot be split)"
+
+const (
+	packFrom = `
 cd /pack/from
 set +f
 eval "$BEFORE"
 set -f
 set --
 for pattern in $EXCLUDE; do set -- "$@" --exclude="$pattern"; done
-[ -z "$OWNER" ] || set -- "$@" --owner="${OWNER%:*}" --group="${OWNER#*:}" --mode=u+rwX,go+rX,go-w
-tar --append --file /pack/archive --format=pax --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime \
-	--sort=name --mtime="@$SECONDS_" --numeric-owner --no-xattrs "$@" --transform="flags=rh;s,^\.,$AT," .
+[ -z "$OWNER" ] || set -- "$@" --owner="${OWNER%:*}" --group="${OWNER#*:}" --mode=u+rwX,go+rX,go-w`
+	packFiles = ` --format=pax --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime \
+	--sort=name --mtime="@$SECONDS_" --numeric-owner --no-xattrs "$@" --transform="flags=rh;s,^\.,$AT," .`
+	packOut = `
 openssl dgst -sha256 -r /pack/archive | cut -d ' ' -f 1 >/pack/out/diffid
 if [ -n "$PASSING" ]; then
 	igzip -1 --no-name -c /pack/archive >/pack/out/layer.tar.gz
@@ -85,6 +104,7 @@ else
 fi
 rm /pack/archive
 `
+)
 
 // packed makes the image that a store keeps of a stage that was built here.
 func (b *Builder) packed(ctx context.Context, s *stage) (v1.Image, error) {
@@ -129,13 +149,21 @@ func (b *Builder) layerOf(ctx context.Context, s *stage, p packing) (v1.Layer, e
 		WithEnvVariable("OWNER", p.owner).
 		WithEnvVariable("SECONDS_", strconv.FormatInt(p.seconds, 10)).
 		WithEnvVariable("AT", strings.TrimPrefix(p.at, "/")).
-		WithEnvVariable("PASSING", passing).
-		WithExec([]string{"sh", "-eufc", progress.Marker(s.String()) + packScript})
+		WithEnvVariable("PASSING", passing)
 	dir, err := os.MkdirTemp(b.Scratch, "layer-")
 	if err != nil {
 		return nil, fmt.Errorf("make folder for a layer: %w", err)
 	}
-	if _, err := slotted(b, func() (string, error) { return c.Directory("/pack/out").Export(ctx, dir) }); err != nil {
+	export := func(script string) error {
+		_, err := slotted(b, func() (string, error) {
+			return c.WithExec([]string{"sh", "-eufc", progress.Marker(s.String()) + script}).Directory("/pack/out").Export(ctx, dir)
+		})
+		return err
+	}
+	if err = export(packScript); err != nil && strings.Contains(withOutput(err).Error(), nameTooLong) {
+		err = export(longScript)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return readLayer(dir)

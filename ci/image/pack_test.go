@@ -77,20 +77,66 @@ func plant(t *testing.T, dir string, files []file, at time.Time, uid int) {
 // What it knows as /pack is a folder of the test's.
 func pack(ctx context.Context, t *testing.T, from string, environ ...string) v1.Layer {
 	t.Helper()
+	layer, out, err := packWith(ctx, t, packScript, from, environ...)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return layer
+}
+
+func packWith(ctx context.Context, t *testing.T, script, from string, environ ...string) (v1.Layer, string, error) {
+	t.Helper()
 	dir := t.TempDir()
 	if err := errors.Join(os.Symlink(from, filepath.Join(dir, "from")), os.Mkdir(filepath.Join(dir, "out"), 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(ctx, "dash", "-eufc", ": stage test"+strings.ReplaceAll(packScript, "/pack", dir))
+	cmd := exec.CommandContext(ctx, "dash", "-eufc", ": stage test"+strings.ReplaceAll(script, "/pack", dir))
 	cmd.Env = append([]string{"PATH=" + searchPath, "LANG=C.UTF-8", "BEFORE=", "EXCLUDE=", "OWNER=", "SECONDS_=1600000000", "PASSING="}, environ...)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		return nil, string(out), err
 	}
 	layer, err := readLayer(filepath.Join(dir, "out"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return layer
+	return layer, "", nil
+}
+
+// A name of more than 100 characters, of which Python packages have some, is in the layer
+// too, which is the same each time.
+func TestPackLongNames(t *testing.T) {
+	needsPacker(t)
+	long := strings.Repeat("StandardBusinessDocument", 6) + ".xsd"
+	environ := []string{"AT=home/frappe/frappe-bench/env/lib", "OWNER=1000:1000"}
+	var layers []v1.Layer
+	for range 2 {
+		dir := t.TempDir()
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		plant(t, dir, []file{{path: "a", mode: 0o644, text: "before"}, {path: long, mode: 0o644, text: "long"}, {path: "z", mode: 0o644, text: "after"}}, time.Unix(1500000000, 0), 33)
+		if _, out, err := packWith(t.Context(), t, packScript, dir, environ...); err == nil || !strings.Contains(out, nameTooLong) {
+			t.Fatalf("tar says %q, %v; is longScript of any use?", out, err)
+		}
+		layer, out, err := packWith(t.Context(), t, longScript, dir, environ...)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		layers = append(layers, layer)
+	}
+	want := []string{"755 0:0 home/", "755 1000:1000 home/frappe/", "755 1000:1000 home/frappe/frappe-bench/", "755 1000:1000 home/frappe/frappe-bench/env/",
+		"755 1000:1000 home/frappe/frappe-bench/env/lib/",
+		"644 1000:1000 home/frappe/frappe-bench/env/lib/" + long + " long", "644 1000:1000 home/frappe/frappe-bench/env/lib/a before", "644 1000:1000 home/frappe/frappe-bench/env/lib/z after"}
+	if got := entriesOf(t, layers[0]); !reflect.DeepEqual(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	first, err := layers[0].Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second, err := layers[1].Digest(); err != nil || first != second {
+		t.Errorf("%s and then %s, %v", first, second, err)
+	}
 }
 
 // entriesOf lists a layer: mode, owner, name, and target or text.
@@ -110,7 +156,7 @@ func entriesOf(t *testing.T, layer v1.Layer) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if h.Uname != "" || h.Gname != "" || len(h.PAXRecords) > 0 || h.ModTime.Unix() != 1600000000 {
+		if h.Uname != "" || h.Gname != "" || len(h.PAXRecords) > 1 || len(h.PAXRecords) == 1 && h.PAXRecords["path"] == "" || h.ModTime.Unix() != 1600000000 {
 			t.Errorf("%s carries %q, %q, %v, %s", h.Name, h.Uname, h.Gname, h.PAXRecords, h.ModTime)
 		}
 		text, err := io.ReadAll(archive)

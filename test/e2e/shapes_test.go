@@ -27,6 +27,8 @@ type shape struct {
 	packages []string
 }
 
+var longName = strings.Repeat("StandardBusinessDocument", 5) + ".xsd"
+
 var shapes = []shape{
 	{"acme/2-way.match", "two_way_match", map[string]string{
 		"setup.py": `from setuptools import find_packages, setup
@@ -83,6 +85,9 @@ build-backend = "setuptools.build_meta"
 	{"acme/by_cfg", "by_cfg", map[string]string{
 		"setup.cfg": "[metadata]\nname = by_cfg\nversion = 0.0.1\n\n[options]\npackages = find:\ninstall_requires =\n    by-setuptools\n    toolz\n",
 		"setup.py":  "from setuptools import setup\n\nsetup()\n",
+		// A name that tar needs a header of its own for.
+		"by_cfg/" + longName: "long\n",
+		"by_cfg/hooks.py":    "from pathlib import Path\n\napp_name = app_title = app_description = \"by_cfg\"\nassert (Path(__file__).parent / \"" + longName + "\").read_text() == \"long\\n\"\n",
 	}, "", []string{"toolz"}},
 	{"acme/by_address", "by_address", map[string]string{
 		"pyproject.toml": `[project] # as flit has it
