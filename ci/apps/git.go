@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/Masterminds/semver/v3"
 	"github.com/rs/zerolog"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
@@ -49,6 +50,8 @@ type Git struct {
 	firstWait time.Duration
 
 	mutex sync.Mutex
+	// known says that git is there, and new enough.
+	known bool
 	// hosts bounds the connections to each host.
 	hosts map[string]chan struct{}
 }
@@ -75,6 +78,11 @@ func (g *Git) ResolveRef(ctx context.Context, s Source) (Resolution, error) {
 	}
 	var err error
 	resolution.CommittedAt, err = g.committedAt(ctx, s, resolution.Commit)
+	if errors.Is(err, errUnadvertised) {
+		return Resolution{}, problem.Problem{Code: "apps.commit-hidden", Subject: s.RefSubject, Err: err,
+			Detail: fmt.Sprintf("%s: %s gives out commits that a tag or branch is at, and not %s", s.Name, s.Host, resolution.Commit),
+			Remedy: "name a tag or branch, or tag that commit; a server of your own can allow it (git config uploadpack.allowReachableSHA1InWant true)"}
+	}
 	if errors.Is(err, errNoObject) && isFullSHA(s.Ref) {
 		refs, err := g.refs(ctx, s)
 		if err != nil {
@@ -102,11 +110,15 @@ func (g *Git) committedAt(ctx context.Context, s Source, commit string) (at time
 		if err := r.fetch(ctx, true, commit); err != nil {
 			return err
 		}
-		out, err := r.git(ctx, "show", "--no-patch", "--format=%ct", commit)
+		out, err := r.git(ctx, "show", "--no-patch", "--format=%H %ct", commit+"^{commit}")
 		if err != nil {
 			return err
 		}
-		seconds, err := strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
+		of, date, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
+		if of != commit {
+			return errNoObject // It is that of an annotated tag.
+		}
+		seconds, err := strconv.ParseInt(date, 10, 64)
 		if err != nil {
 			return r.failed(err, "its commit "+commit+" has no date")
 		}
@@ -157,7 +169,7 @@ func (g *Git) list(ctx context.Context, r clone, commit string) ([]File, error) 
 		switch {
 		case line == "" || len(fields) == 3 && fields[1] == "commit":
 			continue
-		case len(fields) != 3 || !isFullSHA(fields[2]) || !fs.ValidPath(at):
+		case len(fields) != 3 || !isFullSHA(fields[2]) || !fs.ValidPath(strings.ToValidUTF8(at, "_")):
 			return nil, r.failed(nil, "it has a file without a path or a SHA")
 		}
 		files = append(files, File{Path: at, Mode: fields[0], Blob: fields[2]})
@@ -247,7 +259,10 @@ func (g *Git) in(ctx context.Context, s Source, call func(clone) error) (err err
 	if r.environ, err = g.environ(dir, s); err != nil {
 		return err
 	}
-	_, err = r.git(ctx, "init", "--quiet", "--bare", ".")
+	err = g.newEnough(ctx, r)
+	if err == nil {
+		_, err = r.git(ctx, "init", "--quiet", "--bare", ".")
+	}
 	var failed *gitError
 	if errors.As(err, &failed) {
 		return r.explain(failed)
@@ -256,6 +271,31 @@ func (g *Git) in(ctx context.Context, s Source, call func(clone) error) (err err
 		return err
 	}
 	return call(r)
+}
+
+// oldest is the oldest git that takes all that it is told here by its environment.
+var oldest = semver.MustParse("2.32.0")
+
+// newEnough reports a git that is too old.
+func (g *Git) newEnough(ctx context.Context, r clone) error {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	if g.known {
+		return nil
+	}
+	out, err := r.git(ctx, "version")
+	if err != nil {
+		return err
+	}
+	fields := strings.Fields(string(out))
+	if len(fields) >= 3 {
+		numbers := strings.SplitN(fields[2], ".", 4)
+		if version, err := semver.NewVersion(strings.Join(numbers[:min(3, len(numbers))], ".")); err == nil && version.LessThan(oldest) {
+			return problem.Problem{Code: "apps.git-old", Subject: "git", Detail: "is " + fields[2] + " on this machine, too old to ask " + r.source.Host + " with", Remedy: "install git 2.32 or newer"}
+		}
+	}
+	g.known = true
+	return nil
 }
 
 // clone is a repository for a source, with the environment in which git reaches it.

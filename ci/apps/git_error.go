@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
+	"unicode"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
@@ -14,11 +15,16 @@ import (
 type gitError struct {
 	err       error
 	complaint string
+	// silent says that the host gave no answer, and would give none later.
+	silent bool
 }
 
 func (e *gitError) Error() string { return e.err.Error() + ": " + strings.TrimSpace(e.complaint) }
 
 func (e *gitError) Unwrap() error { return e.err }
+
+// errUnadvertised says that a server gives out only commits that a tag or branch is at.
+var errUnadvertised = fmt.Errorf("%w that a tag or branch is at", errNoObject)
 
 // says reports whether git said one of some things.
 func (e *gitError) says(texts ...string) bool {
@@ -33,14 +39,14 @@ func (e *gitError) says(texts ...string) bool {
 
 // unreached is what git, curl and ssh say where there was no answer.
 var unreached = []string{"Could not resolve", "Failed to connect", "Couldn't connect", "Connection refused", "Connection timed out", "Operation timed out", "Network is unreachable", "No route to host",
-	"Operation too slow", "Empty reply from server", "Connection reset", "Connection closed", "early EOF", "hung up unexpectedly", "Recv failure", "GnuTLS recv error", "SSL_ERROR_SYSCALL"}
+	"Operation too slow", "Empty reply from server", "Connection reset", "Connection closed", "early EOF", "hung up unexpectedly", "Recv failure", "GnuTLS recv error", "SSL_ERROR_SYSCALL", "SSL connection timeout", "i/o timeout", "no such host"}
 
 // failing is what git says of a server that has trouble of its own.
 var failing = []string{"returned error: 5", "returned error: 429", "HTTP 5", "HTTP 429"}
 
 // passing reports whether another attempt may go better.
 func (e *gitError) passing() bool {
-	return e.says(failing...) || e.says(unreached...) && !e.denied()
+	return !e.silent && (e.says(failing...) || e.says(unreached...) && !e.denied())
 }
 
 // denied reports whether an SSH server closed the connection because of the login.
@@ -68,6 +74,13 @@ func (e *gitError) reason() string {
 	if reason == "" {
 		reason = e.err.Error()
 	}
+	// It may be the server's text.
+	reason = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, reason)
 	return tokenShape.ReplaceAllString(reason, secret.Mask)
 }
 
@@ -81,7 +94,9 @@ func (r clone) explain(e *gitError) error {
 	case errors.Is(e.err, exec.ErrNotFound):
 		return problem.Problem{Code: "apps.git-missing", Subject: s.Host, Err: e,
 			Detail: "is no GitHub whose API could be asked, and there is no git on this machine to ask it with", Remedy: "install git; with a GitHub Enterprise Server, set GITHUB_API_URL to https://" + s.Host + "/api/v3 instead"}
-	case e.says("not our ref", "unadvertised object", "no such remote ref", "couldn't find remote ref"):
+	case e.says("unadvertised object"):
+		return errUnadvertised
+	case e.says("not our ref", "no such remote ref", "couldn't find remote ref"):
 		return errNoObject
 	case e.says("ssh: not found", "cannot run ssh", "unable to find remote helper"):
 		return found("apps.git-missing", "git has no "+strings.SplitN(s.URL, ":", 2)[0]+" here: "+e.reason(), "install git whole, and OpenSSH's client")
@@ -89,12 +104,12 @@ func (r clone) explain(e *gitError) error {
 		return found("apps.host-key", "the host key of "+s.Host+" is not among those that are accepted",
 			"add it to DEPLOY_KNOWN_HOSTS or DEPLOY_KNOWN_HOSTS_FILE; ssh-keyscan prints it, compare it with what the host publishes")
 	case e.says("SSL certificate", "certificate verif", "issuer certificate", "self-signed certificate", "self signed certificate"):
-		return found("apps.certificate", "the certificate of "+s.Host+" is not trusted: "+e.reason(), "put the CA that it is of into EXTRA_CA_FILE")
+		return found("apps.certificate", "the certificate of "+s.Host+" is not trusted: "+e.reason(), "put the CA that it is of into EXTRA_CA_FILE, on Windows among the system's own")
 	case s.SSH() && e.denied():
 		return found("apps.token-access", s.Host+" does not take the key "+s.TokenName, "add its public half to the repository's deploy keys, with read access; the login there is "+s.Login())
 	case e.says("Authentication failed", "Access denied", "could not read Username", "could not read Password", "returned error: 401", "returned error: 403", "returned error: 404", "not found", "does not exist", "not appear to be a git repository", "could not be found", "don't have permission"):
 		return r.notVisible(e)
-	case e.passing():
+	case e.silent, e.passing():
 		return problem.Problem{Code: "apps.network", Subject: s.Host, Err: e,
 			Detail: "can't be reached: " + e.reason(), Remedy: "check the network, the proxy and the address, then try again"}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,16 +26,20 @@ const (
 	stalledAfter = "30"
 )
 
-// passedOn is what git gets of the environment: the way to programs, folders and
-// proxies, and no secret.
-var passedOn = []string{"PATH", "HOME", "TMPDIR", "TMP", "TEMP", "SYSTEMROOT", "USERPROFILE", "PATHEXT", "COMSPEC",
-	"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
+// passedOn is what git gets of the environment: the way to programs and proxies, and
+// no secret. It has a home of its own: in the user's may be a .netrc, which the build
+// does not have.
+var passedOn = append([]string{"PATH", "TMPDIR", "TMP", "TEMP", "SYSTEMROOT", "PATHEXT", "COMSPEC", "NO_PROXY"}, proxies...)
+
+// proxies are the variables that name one.
+var proxies = []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
 
 // environ returns the environment in which git reaches a source, and puts into a
 // folder what that refers to. What the user has configured for git is left out, so
 // that all get the same.
 func (g *Git) environ(dir string, s Source) ([]string, error) {
-	environ := []string{"LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_ALLOW_PROTOCOL=https:http:ssh"}
+	environ := []string{"LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_ALLOW_PROTOCOL=https:http:ssh",
+		"HOME=" + dir, "USERPROFILE=" + dir}
 	for _, pair := range g.opts.Environ {
 		if name, _, _ := strings.Cut(pair, "="); slices.Contains(passedOn, strings.ToUpper(name)) {
 			environ = append(environ, pair)
@@ -46,15 +51,15 @@ func (g *Git) environ(dir string, s Source) ([]string, error) {
 		return path, os.WriteFile(path, []byte(text), 0o600)
 	}
 	if s.SSH() {
-		known, err := file("known_hosts", g.opts.KnownHosts)
-		if err != nil {
+		if _, err := file("known_hosts", g.opts.KnownHosts); err != nil {
 			return nil, fmt.Errorf("write host keys for %s: %w", s.URL, err)
 		}
-		key, err := file("key", s.PrivateKey())
-		if err != nil {
+		if _, err := file("key", s.PrivateKey()); err != nil {
 			return nil, fmt.Errorf("write key for %s: %w", s.URL, err)
 		}
-		ssh := "ssh -F none -i " + shellQuoted(key) + " -o UserKnownHostsFile=" + shellQuoted(known)
+		// From the repository, where git is run: ssh has its own way with spaces and
+		// percent signs, which the folder's name may have.
+		ssh := "ssh -F none -i ../key -o UserKnownHostsFile=../known_hosts -o GlobalKnownHostsFile=/dev/null"
 		for _, option := range []string{"IdentitiesOnly=yes", "IdentityAgent=none", "BatchMode=yes", "StrictHostKeyChecking=yes", "ConnectTimeout=15", "ServerAliveInterval=10"} {
 			ssh += " -o " + option
 		}
@@ -83,15 +88,13 @@ func (g *Git) environ(dir string, s Source) ([]string, error) {
 // systemTrust returns the CAs that this machine trusts, from where the usual systems
 // keep them, or nil: git is told of one file, which has to have them all.
 func systemTrust() []byte {
-	for _, path := range []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"} {
+	for _, path := range []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"} {
 		if text, err := os.ReadFile(path); err == nil {
 			return text
 		}
 	}
 	return nil
 }
-
-func shellQuoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // ask runs a git that talks to the server, again after a passing fault.
 func (r clone) ask(ctx context.Context, args ...string) ([]byte, error) {
@@ -104,7 +107,7 @@ func (r clone) ask(ctx context.Context, args ...string) ([]byte, error) {
 	defer func() { <-free }()
 	pause := r.g.firstWait
 	for attempt := 1; ; attempt++ {
-		out, err := r.git(ctx, args...)
+		out, err := r.reached(ctx, args...)
 		var failed *gitError
 		if err == nil || ctx.Err() != nil || !errors.As(err, &failed) {
 			return out, err
@@ -121,6 +124,40 @@ func (r clone) ask(ctx context.Context, args ...string) ([]byte, error) {
 		}
 		pause *= 2
 	}
+}
+
+// dialWithin is how long a host may take to take a connection. git itself waits for
+// what the system does, which is minutes.
+const dialWithin = 15 * time.Second
+
+// reached runs git once the host has taken a connection. Behind a proxy only the proxy
+// knows.
+func (r clone) reached(ctx context.Context, args ...string) ([]byte, error) {
+	proxied := slices.ContainsFunc(r.environ, func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		return slices.Contains(proxies, strings.ToUpper(name))
+	})
+	if proxied && !r.source.SSH() {
+		return r.git(ctx, args...)
+	}
+	address := r.source.Host
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		scheme, _, _ := strings.Cut(r.source.URL, "://")
+		address = net.JoinHostPort(strings.Trim(address, "[]"), map[string]string{"ssh": "22", "http": "80"}[scheme])
+		if scheme == "https" {
+			address += "443"
+		}
+	}
+	connection, err := (&net.Dialer{Timeout: dialWithin}).DialContext(ctx, "tcp", address)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		var timeout net.Error
+		return nil, &gitError{err: err, complaint: err.Error(), silent: errors.As(err, &timeout) && timeout.Timeout()}
+	}
+	_ = connection.Close()
+	return r.git(ctx, args...)
 }
 
 // slots returns what bounds the connections to a host.

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -130,13 +132,15 @@ func TestServers(t *testing.T) {
 		{"https://ghe.acme.example/api/v3", "https://github.com/acme/app", false},
 		{"https://ghe.acme.example/api/v3", "https://gitlab.com/acme/app", true},
 	} {
+		// Without git nothing else is asked.
+		t.Setenv("PATH", t.TempDir())
 		var asked []string
 		github, err := apps.NewGitHub(test.api, apps.GitHubOptions{Transport: asking(func(r *http.Request) { asked = append(asked, r.URL.Host) })})
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		_, err = apps.Servers{GitHub: github, Git: apps.NewGit(apps.GitOptions{Environ: []string{"PATH=/nowhere"}})}.ResolveRef(ctx, gitSource(t, test.url, "v1", nil))
+		_, err = apps.Servers{GitHub: github, Git: apps.NewGit(apps.GitOptions{})}.ResolveRef(ctx, gitSource(t, test.url, "v1", nil))
 		cancel()
 		if err == nil || (len(asked) == 0) != test.git {
 			t.Errorf("%s with the API %q: asked %q by HTTP, %v", test.url, test.api, asked, err)
@@ -205,6 +209,17 @@ func TestGitOverSSH(t *testing.T) {
 	g := apps.NewGit(apps.GitOptions{KnownHosts: server.KnownHosts})
 	held(t, g, gitSource(t, url("APP"), "v1.0.0", keys), first)
 	held(t, g, gitSource(t, url("WINDOWS"), "release/1", keys), second)
+	t.Run("a folder with a space", func(t *testing.T) {
+		odd := filepath.Join(t.TempDir(), "First Last 100%b")
+		if err := os.Mkdir(odd, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("TMPDIR", odd)
+		held(t, apps.NewGit(apps.GitOptions{KnownHosts: server.KnownHosts}), gitSource(t, url("APP"), "v1.0.0", keys), first)
+		if left, err := os.ReadDir(odd); err != nil || len(left) > 0 {
+			t.Errorf("%d folders are left, %v", len(left), err)
+		}
+	})
 	stranger := apps.NewGit(apps.GitOptions{KnownHosts: strings.Replace(server.KnownHosts, "127.0.0.1", "127.0.0.9", 1)})
 	for _, test := range []struct {
 		g         *apps.Git
@@ -253,7 +268,7 @@ func TestGitProblems(t *testing.T) {
 		{"no repository", "http://${T}@" + at + "/acme/none", "v1.0.0", 0, 0, "apps.json:1: none: acme/none does not exist, or the token T may not read it; check the path, and that T is valid and may read the repository; if the token belongs to a user name, put that in front: https://USER:${T}@" + at + "/acme/none"},
 		{"empty", "http://" + at + "/acme/empty", "v1.0.0", 0, 0, "apps.json:1: empty v1.0.0: no such tag, branch or commit in acme/empty; push the tag or branch, or name one that exists"},
 		{"forbidden", "http://${T}@" + at + path, "v1.0.0", 403, 1000, "apps.json:1: app: acme/app does not exist, or the token T may not read it"},
-		{"no server", "http://" + closed.Addr().String() + path, "v1.0.0", 0, 0, closed.Addr().String() + ": can't be reached: unable to access"},
+		{"no server", "http://" + closed.Addr().String() + path, "v1.0.0", 0, 0, closed.Addr().String() + ": can't be reached: dial tcp"},
 		{"a server that fails", "http://" + at + path, "v1.0.0", 502, 1000, at + ": can't be reached: The test wants it so."},
 		{"a server that failed", "http://${T}@" + at + path, "v1.0.0", 502, 2, ""},
 	} {
@@ -272,6 +287,34 @@ func TestGitProblems(t *testing.T) {
 		})
 	}
 	server.Fail = nil
+	t.Run("an annotated tag's own SHA", func(t *testing.T) {
+		out, err := exec.Command("git", "--git-dir", root+"/acme/app.git", "rev-parse", "v1.0.0^{tag}").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		of := strings.TrimSpace(string(out))
+		_, err = apps.NewGit(apps.GitOptions{}).ResolveRef(t.Context(), gitSource(t, "http://${T}@"+at+path, of, values))
+		wantProblem(t, err, "apps.json:1: app "+of+": no such tag, branch or commit in acme/app")
+	})
+	// The build has no such file: what it opens is no help.
+	t.Run("a netrc of the user's", func(t *testing.T) {
+		home := t.TempDir()
+		host, _, _ := net.SplitHostPort(at)
+		if err := os.WriteFile(filepath.Join(home, ".netrc"), []byte("machine "+host+" login x-access-token password good\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := apps.NewGit(apps.GitOptions{Environ: []string{"HOME=" + home}}).ResolveRef(t.Context(), gitSource(t, "http://"+at+path, "v1.0.0", nil))
+		wantProblem(t, err, "apps.json:1: app: acme/app is private or does not exist")
+	})
+	t.Run("an old git", func(t *testing.T) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "git"), []byte("#!/bin/sh\necho git version 2.30.2\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("PATH", dir)
+		_, err := apps.NewGit(apps.GitOptions{}).ResolveRef(t.Context(), gitSource(t, "http://"+at+path, "v1.0.0", nil))
+		wantProblem(t, err, "git: is 2.30.2 on this machine, too old to ask "+at+" with; install git 2.32 or newer")
+	})
 	t.Run("no git", func(t *testing.T) {
 		t.Setenv("PATH", t.TempDir())
 		_, err := apps.NewGit(apps.GitOptions{}).ResolveRef(t.Context(), gitSource(t, "http://"+at+path, "v1.0.0", nil))

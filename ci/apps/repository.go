@@ -79,6 +79,16 @@ var (
 // knows no placeholder, and its errors quote the credentials. No fault quotes
 // anything from before an @.
 func parseRepository(raw string) (Repository, *fault) {
+	repository, f := parseAddress(raw)
+	if f == nil && repository.Scheme == "ssh" && repository.TokenName == "" {
+		return Repository{}, withoutKey(repository.Host, repository.path())
+	}
+	return repository, f
+}
+
+// parseAddress is parseRepository where no key is needed for SSH: in a lock, which has
+// addresses alone.
+func parseAddress(raw string) (Repository, *fault) {
 	invalid := func(detail string) (Repository, *fault) {
 		return Repository{}, &fault{codeURL, detail, formURL}
 	}
@@ -121,10 +131,7 @@ func parseRepository(raw string) (Repository, *fault) {
 	if repository.Host == "www.github.com" {
 		repository.Host = publicHost
 	}
-	switch {
-	case repository.Scheme == "ssh" && repository.TokenName == "":
-		return Repository{}, withoutKey(repository.Host, path)
-	case repository.Scheme == "http" && repository.TokenName != "" && !IsLoopback(repository.Host):
+	if repository.Scheme == "http" && repository.TokenName != "" && !IsLoopback(repository.Host) {
 		return Repository{}, &fault{codeURL, "url would send " + repository.TokenName + " unencrypted", "write https:// instead of http://"}
 	}
 	if f := repository.locate(raw, path); f != nil {

@@ -45,7 +45,7 @@ func ForLock(list []release.App, known []Source) ([]Source, error) {
 		if at >= 0 {
 			sources[i] = known[at]
 		} else {
-			repository, fault := parseRepository(app.URL)
+			repository, fault := parseAddress(app.URL)
 			if fault != nil {
 				return nil, problem.Problem{Code: fault.code, Subject: app.Name, Detail: fault.detail, Remedy: fault.remedy}
 			}

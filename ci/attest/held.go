@@ -109,6 +109,9 @@ func findOrRead(ctx context.Context, digest v1.Hash, from v1.Layer, cache Cache)
 		}
 	}
 	l, err := readLayer(ctx, from)
+	if err != nil && ctx.Err() == nil {
+		l, err = readLayer(ctx, from) // A stream was cut, perhaps.
+	}
 	if err != nil {
 		return l, err
 	}

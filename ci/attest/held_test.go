@@ -337,3 +337,13 @@ func TestReadRefuses(t *testing.T) {
 		t.Errorf("when nobody waits: %v", err)
 	}
 }
+
+// A name that no package can have makes none.
+func TestNodeNames(t *testing.T) {
+	for name, want := range map[string]bool{"a": true, "@acme/real": true, "JSONStream": true, "": false, "@acme/": false, "/": false, "x/": false, "@acme": false, "a/b": false} {
+		made := document(t, attest.Contents{Name: "acme/site", Digest: imageDigest, Held: read(t, kept{}, imageOf(t, "linux/amd64", layerOf(t, files{app + "x/package.json": npm(name, "1.0.0")})))})
+		if strings.Contains(string(made), "pkg:npm/") != want {
+			t.Errorf("%q: %s", name, made)
+		}
+	}
+}

@@ -23,13 +23,16 @@ func isNodePackage(name string) bool {
 	return found && nodePackage.MatchString(below)
 }
 
+// nodeName is what a package may be called: with a scope or without.
+var nodeName = regexp.MustCompile(`^(?:@[^/@]+/)?[^/@][^/]*$`)
+
 // parsePackageJSON reads a package.json. One without a name and a version marks
 // a folder and is no package.
 func parsePackageJSON(_ string, text []byte) (evidence, bool) {
 	var p struct{ Name, Version string }
 	// npm takes a file that begins with a byte order mark.
 	err := json.Unmarshal(bytes.TrimPrefix(text, []byte("\ufeff")), &p)
-	return evidence{Name: p.Name, Version: p.Version}, err == nil && p.Name != "" && p.Version != ""
+	return evidence{Name: p.Name, Version: p.Version}, err == nil && nodeName.MatchString(p.Name) && p.Version != ""
 }
 
 // node are the Node packages. An alias is the package that it stands for.

@@ -128,12 +128,17 @@ func dependencies(lock release.Lock) []*intoto.ResourceDescriptor {
 	return append(list, &intoto.ResourceDescriptor{Name: "requirements.lock", Digest: map[string]string{"sha256": hex.EncodeToString(sum[:])}})
 }
 
-// bare returns a URL without what may be a credential: user, password and query.
+// bare returns a URL without what may be a credential: user, password and query. Over
+// SSH the user is a part of the address that every one has, and stays.
 func bare(address string) string {
 	at, err := url.Parse(address)
 	if err != nil {
 		return ""
 	}
+	user := at.User.Username()
 	at.User, at.RawQuery, at.Fragment = nil, "", ""
+	if strings.HasSuffix(at.Scheme, "ssh") && user != "" {
+		at.User = url.User(user)
+	}
 	return at.String()
 }

@@ -19,7 +19,7 @@ import (
 var (
 	pythonMetadata = regexp.MustCompile(`(?:^|/)(?:site|dist)-packages/(?:.+/)?[^/]+\.dist-info/METADATA$`)
 	pythonOrigin   = regexp.MustCompile(`(?:^|/)(?:site|dist)-packages/(?:.+/)?[^/]+\.dist-info/direct_url\.json$`)
-	pythonWheel    = regexp.MustCompile(`(?:^|/)([^/-]+)-([^/-]+)(?:-[^/-]+){3,4}\.whl$`)
+	pythonWheel    = regexp.MustCompile(`(?:^|/)ensurepip/_bundled/([^/-]+)-([^/-]+)(?:-[^/-]+){3,4}\.whl$`)
 )
 
 // parseMetadata reads the head of a METADATA. A license in it may have lines
@@ -101,13 +101,11 @@ func (h Held) python(c Contents) ([]cdx.Component, error) {
 // qualifiers say where a package is from that is from no index, without a
 // credential: what carries the name of a package there may be another one.
 func (e evidence) qualifiers() packageurl.Qualifiers {
-	from, err := url.Parse(e.URL)
-	if err != nil || from.Host == "" {
+	if from, err := url.Parse(e.URL); err != nil || from.Host == "" {
 		return nil
 	}
-	from.User, from.Fragment = nil, ""
 	if e.Commit != "" {
-		return qualifiers("vcs_url", "git+"+from.String()+"@"+e.Commit)
+		return qualifiers("vcs_url", "git+"+bare(e.URL)+"@"+e.Commit)
 	}
-	return qualifiers("download_url", from.String())
+	return qualifiers("download_url", bare(e.URL))
 }

@@ -67,7 +67,10 @@ func referrers(image name.Digest, options []remote.Option) ([]v1.Descriptor, err
 		return listed, nil // It is the one under the tag.
 	}
 	_, tagged, err := underTag(image, options)
-	return append(listed, without(tagged, listed)...), err
+	if err != nil {
+		return listed, nil //nolint:nilerr // What is under the tag may be no list.
+	}
+	return append(listed, without(tagged, listed)...), nil
 }
 
 // underTag returns the list under the tag, an empty one where there is none.
@@ -118,6 +121,10 @@ func list(image name.Digest, artifacts []v1.Descriptor, options []remote.Option)
 			return err
 		}
 		if err := remote.Put(listTag(image), raw{text, types.OCIImageIndex}, options...); refused(err) {
+			// A write that was answered with a passing fault is tried again, and refused.
+			if _, listed, again := underTag(image, options); again == nil && len(without(artifacts, listed)) == 0 {
+				return nil
+			}
 			kinds := make([]string, len(unlisted))
 			for i, artifact := range unlisted {
 				kinds[i] = artifact.ArtifactType

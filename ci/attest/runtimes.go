@@ -38,11 +38,10 @@ func (h Held) runtimes(c Contents) ([]cdx.Component, error) {
 			if err != nil {
 				return nil, fmt.Errorf("read address of %s: %w", runtime.name, err)
 			}
-			from.User = nil
 			architecture := path.Base(h.Platform)
 			sum = cmp.Or(runtime.from.SHA256[architecture], runtime.from.SHA256[""])
 			p.Version = versionInPath.FindString(from.Path)
-			p.Qualifiers = qualifiers("download_url", strings.NewReplacer("{arch}", architecture, "%7Barch%7D", architecture).Replace(from.String()))
+			p.Qualifiers = qualifiers("download_url", strings.NewReplacer("{arch}", architecture, "%7Barch%7D", architecture).Replace(bare(runtime.from.URL)))
 		}
 		made, err := component(cdx.ComponentTypeApplication, p)
 		if err != nil {

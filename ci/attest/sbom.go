@@ -208,21 +208,19 @@ func (c Contents) apps() ([]cdx.Component, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read address of app %s: %w", app.Name, err)
 		}
-		// A URL may carry a credential all the same.
-		address.User = nil
 		owner, repository := path.Split(strings.TrimSuffix(strings.Trim(address.Path, "/"), ".git"))
 		from := packageurl.PackageURL{Type: packageurl.TypeGithub, Namespace: strings.TrimSuffix(owner, "/"), Name: repository, Version: app.Commit}
 		// The others have no type of their own: vcs_url says where they are.
 		if address.Host != "github.com" {
 			from.Type, from.Namespace = packageurl.TypeGeneric, ""
-			from.Qualifiers = qualifiers("vcs_url", "git+"+address.String()+"@"+app.Commit)
+			from.Qualifiers = qualifiers("vcs_url", "git+"+bare(app.URL)+"@"+app.Commit)
 		}
 		made, err := component(cdx.ComponentTypeApplication, from)
 		if err != nil {
 			return nil, err
 		}
 		made.Name, made.Version = app.Name, cmp.Or(app.Version, app.Ref)
-		made.ExternalReferences = &[]cdx.ExternalReference{{Type: cdx.ERTypeVCS, URL: address.String()}}
+		made.ExternalReferences = &[]cdx.ExternalReference{{Type: cdx.ERTypeVCS, URL: bare(app.URL)}}
 		components = append(components, made)
 	}
 	return components, nil

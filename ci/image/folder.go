@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"dagger.io/dagger"
@@ -46,13 +47,17 @@ func (b *Builder) Find(ctx context.Context, f Folder) (*dagger.Directory, error)
 	return nil, nil
 }
 
-// Keep keeps a folder in the store that is written to, in place of one that is there; of
-// one that lets nothing be replaced the error is a *[HeldError]. An image was built before.
+// Keep keeps a folder in the store that is written to, in place of one that is there,
+// if that lets it be replaced. An image was built before.
 func (b *Builder) Keep(ctx context.Context, f Folder, folder *dagger.Directory) error {
 	s := b.useFolder(f)
 	s.pack = func(context.Context, *dagger.Container) packing {
 		return packing{from: folder, at: folderAt, seconds: epoch, passing: true}
 	}
 	_, err := b.packAndStore(ctx, s)
+	var held *HeldError
+	if errors.As(err, &held) && held.Other {
+		return nil // The one that is there does as well.
+	}
 	return err
 }

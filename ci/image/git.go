@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -174,9 +175,13 @@ func opens(repository, addresses string) bool {
 	if err != nil {
 		return false
 	}
-	owner, addresses := ownerOf(address), strings.ToLower(addresses)
-	if owner == "" {
-		owner = strings.TrimPrefix(address.EscapedPath(), "/")
+	of := regexp.QuoteMeta(ownerOf(address))
+	if of == "" {
+		of = regexp.QuoteMeta(strings.TrimPrefix(address.EscapedPath(), "/")) + `(\.git)?([^a-z0-9._-]|$)`
 	}
-	return strings.Contains(addresses, address.Host+"/"+owner) || address.Scheme == "ssh" && strings.Contains(addresses, address.Hostname()+":"+owner)
+	host, between := regexp.QuoteMeta(address.Host), "/"
+	if address.Scheme == "ssh" {
+		host, between = "("+host+"|"+regexp.QuoteMeta(address.Hostname())+")", "[:/]"
+	}
+	return regexp.MustCompile(`(//|@)` + host + between + of).MatchString(strings.ToLower(addresses))
 }

@@ -25,6 +25,18 @@ const noteType types.MediaType = "application/vnd.erpnext-pipeline.note.v1"
 
 func (n Note) stage() *stage { return &stage{name: n.Name, key: keyOf(n.Name, n.Of)} }
 
+// UseNotes tells that these are used.
+func (b *Builder) UseNotes(notes ...Note) {
+	if b.Uses == nil || len(notes) == 0 {
+		return
+	}
+	tags := make([]string, len(notes))
+	for i, n := range notes {
+		tags[i] = n.stage().tag()
+	}
+	b.Uses(tags)
+}
+
 // FindNote returns what a build before has kept; nil where no store has it.
 func (b *Builder) FindNote(ctx context.Context, n Note) ([]byte, error) {
 	for _, store := range b.Stores {

@@ -81,8 +81,9 @@ cat /pack/files >>/pack/whole
 mv /pack/whole /pack/archive
 rm /pack/files` + packOut
 
-// nameTooLong is what tar says then, which goes on and ends with 2.
-const nameTooLong = "file name is too long (cannot be split)"
+// nameTooLong is what tar says then of a file's name or a link's target, before it goes
+// on and ends with 2.
+const nameTooLong = "name is too long"
 
 const (
 	packFrom = `
@@ -154,13 +155,14 @@ func (b *Builder) layerOf(ctx context.Context, s *stage, p packing) (v1.Layer, e
 	if err != nil {
 		return nil, fmt.Errorf("make folder for a layer: %w", err)
 	}
+	var failed *dagger.ExecError
 	export := func(script string) error {
 		_, err := slotted(b, func() (string, error) {
 			return c.WithExec([]string{"sh", "-eufc", progress.Marker(s.String()) + script}).Directory("/pack/out").Export(ctx, dir)
 		})
 		return err
 	}
-	if err = export(packScript); err != nil && strings.Contains(withOutput(err).Error(), nameTooLong) {
+	if err = export(packScript); errors.As(err, &failed) && strings.Contains(failed.Stderr, nameTooLong) {
 		err = export(longScript)
 	}
 	if err != nil {

@@ -114,7 +114,7 @@ func TestPackLongNames(t *testing.T) {
 		if err := os.Chmod(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		plant(t, dir, []file{{path: "a", mode: 0o644, text: "before"}, {path: long, mode: 0o644, text: "long"}, {path: "z", mode: 0o644, text: "after"}}, time.Unix(1500000000, 0), 33)
+		plant(t, dir, []file{{path: "a", mode: 0o644, text: "before"}, {path: long, mode: 0o644, text: "long"}, {path: "z", mode: 0o644, text: "after"}, {path: "zlink", to: long}}, time.Unix(1500000000, 0), 33)
 		if _, out, err := packWith(t.Context(), t, packScript, dir, environ...); err == nil || !strings.Contains(out, nameTooLong) {
 			t.Fatalf("tar says %q, %v; is longScript of any use?", out, err)
 		}
@@ -126,7 +126,8 @@ func TestPackLongNames(t *testing.T) {
 	}
 	want := []string{"755 0:0 home/", "755 1000:1000 home/frappe/", "755 1000:1000 home/frappe/frappe-bench/", "755 1000:1000 home/frappe/frappe-bench/env/",
 		"755 1000:1000 home/frappe/frappe-bench/env/lib/",
-		"644 1000:1000 home/frappe/frappe-bench/env/lib/" + long + " long", "644 1000:1000 home/frappe/frappe-bench/env/lib/a before", "644 1000:1000 home/frappe/frappe-bench/env/lib/z after"}
+		"644 1000:1000 home/frappe/frappe-bench/env/lib/" + long + " long", "644 1000:1000 home/frappe/frappe-bench/env/lib/a before", "644 1000:1000 home/frappe/frappe-bench/env/lib/z after",
+		"755 1000:1000 home/frappe/frappe-bench/env/lib/zlink " + long}
 	if got := entriesOf(t, layers[0]); !reflect.DeepEqual(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
@@ -156,7 +157,7 @@ func entriesOf(t *testing.T, layer v1.Layer) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if h.Uname != "" || h.Gname != "" || len(h.PAXRecords) > 1 || len(h.PAXRecords) == 1 && h.PAXRecords["path"] == "" || h.ModTime.Unix() != 1600000000 {
+		if h.Uname != "" || h.Gname != "" || len(h.PAXRecords) > 1 || len(h.PAXRecords) == 1 && h.PAXRecords["path"]+h.PAXRecords["linkpath"] == "" || h.ModTime.Unix() != 1600000000 {
 			t.Errorf("%s carries %q, %q, %v, %s", h.Name, h.Uname, h.Gname, h.PAXRecords, h.ModTime)
 		}
 		text, err := io.ReadAll(archive)

@@ -21,6 +21,9 @@ import (
 // ErrInUse says that another process works with the embedded registry's folder.
 var ErrInUse = errors.New("another process uses the images on this machine")
 
+// ErrNoLock says that files can't be locked there.
+var ErrNoLock = errors.New("the file system of the user's cache does not lock files, so nothing is removed there")
+
 // Targets returns all repositories of the embedded registry.
 func (e *Embedded) Targets(ctx context.Context) ([]Target, error) {
 	host, err := name.NewRegistry(e.address)
@@ -44,10 +47,10 @@ const uploadLimit = 24 * time.Hour
 // Collect has tags removed, then removes what no tag leads to from the embedded
 // registry's folder, and returns how many bytes that frees. While another process has
 // the registry open nothing is removed, and the error is [ErrInUse]: what has no tag
-// yet may be on its way to one.
+// yet may be on its way to one. Where files can't be locked it is [ErrNoLock].
 func (e *Embedded) Collect(ctx context.Context, untag func(context.Context) error) (freed int64, err error) {
 	if e.lock == nil {
-		return 0, ErrInUse
+		return 0, ErrNoLock
 	}
 	// A shared lock can't become another one everywhere.
 	if err := e.lock.Unlock(); err != nil {
@@ -131,7 +134,11 @@ func removeUntagged(ctx context.Context, namespace distribution.Namespace, vacuu
 			return err
 		}
 		for _, part := range manifest.References() {
-			if is, err := manifests.Exists(ctx, part.Digest); err != nil || !is {
+			is, err := manifests.Exists(ctx, part.Digest)
+			if err != nil {
+				return err
+			}
+			if !is {
 				continue // a layer
 			}
 			if err := hold(part.Digest); err != nil {

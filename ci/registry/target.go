@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -60,13 +61,16 @@ func (t Target) Sibling(repository string) (Target, bool) {
 	if err != nil {
 		return t, false
 	}
+	first, _, _ := strings.Cut(repository, "/")
 	there := other.RepositoryStr()
 	if t.PulledAs != "" { // The name has no registry in it.
 		if other.RegistryStr() != name.DefaultRegistry {
 			return t, false
 		}
 		there = repository
-	} else if other.RegistryStr() != own.RegistryStr() {
+	} else if other.RegistryStr() != own.RegistryStr() || !strings.ContainsAny(first, ".:") && first != "localhost" {
+		// A name without a registry is one of the embedded registry's. What Docker Hub
+		// has under it may be a stranger's.
 		return t, false
 	}
 	if there == t.Name || there == own.RepositoryStr() {

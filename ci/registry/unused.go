@@ -188,8 +188,15 @@ func (u Unused) remove(ctx context.Context, t Target, tag string, digest v1.Hash
 	}
 	byDigest := remote.Delete(reference.Context().Digest(digest.String()), t.Options(ctx)...)
 	switch {
-	case byDigest == nil, missing(byDigest):
+	case byDigest == nil, byTag == nil && missing(byDigest):
 		return true, nil
+	case missing(byDigest):
+		// Gone already, or a registry that knows no such request.
+		still, err := t.head(ctx, tag)
+		if err == nil && still != nil {
+			err = undeletable(t, byDigest)
+		}
+		return err == nil, err
 	case !refusal(byDigest):
 		return false, fmt.Errorf("delete %s: %w", reference, byDigest)
 	case byTag == nil:

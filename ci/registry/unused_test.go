@@ -212,6 +212,29 @@ func TestUnusedButNowUsed(t *testing.T) {
 	}
 }
 
+// A note of long ago goes, and not the one of today that says the same.
+func TestNotesOfTwoDays(t *testing.T) {
+	to := target(t)
+	one := stage(t, to, "stage.a.1", "1")
+	for _, day := range []time.Time{now.AddDate(0, 0, -45), now.AddDate(0, 0, -44), now} {
+		noted(t, to, "1.5.0", day, one)
+	}
+	if removed, err := RemoveUnused(t.Context(), to, unused(t, to, month)); err != nil || len(removed) > 0 {
+		t.Errorf("removed %q, %v", removed, err)
+	}
+	tags, err := listTags(t.Context(), to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	notes := slices.DeleteFunc(tags, func(tag string) bool { return !strings.HasPrefix(tag, notePrefix) })
+	if len(notes) != 1 || !strings.HasPrefix(notes[0], notePrefix+now.UTC().Format(time.DateOnly)) {
+		t.Errorf("left are the notes %q, want today's", notes)
+	}
+	if u := unused(t, to, month); len(u.Unknown)+len(u.Stages) > 0 {
+		t.Errorf("%+v are unused", u)
+	}
+}
+
 // byDigest reports whether a request deletes a manifest by its digest.
 func byDigest(r *http.Request) bool {
 	return r.Method == http.MethodDelete && strings.Contains(r.URL.Path, "/manifests/sha256:")

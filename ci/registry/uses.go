@@ -35,6 +35,9 @@ type note struct {
 	Version string `json:"version,omitempty"`
 	// Stages are their tags, sorted.
 	Stages []string `json:"stages"`
+	// Day is that of the note. Without it those of two days would be one manifest, and
+	// deleting the older one would take both tags.
+	Day string `json:"day"`
 
 	tag string
 	// day is the day of the note, at midnight UTC.
@@ -46,12 +49,13 @@ type note struct {
 func NoteUse(ctx context.Context, t Target, version string, stages []string, at time.Time) error {
 	stages = slices.Clone(stages)
 	slices.Sort(stages)
-	text, err := json.Marshal(note{Version: version, Stages: slices.Compact(stages)})
+	today := at.UTC().Format(time.DateOnly)
+	text, err := json.Marshal(note{Version: version, Stages: slices.Compact(stages), Day: today})
 	if err != nil {
 		return fmt.Errorf("note used stages: %w", err)
 	}
 	sum := sha256.Sum256(text)
-	tag := notePrefix + at.UTC().Format(time.DateOnly) + "." + hex.EncodeToString(sum[:16])
+	tag := notePrefix + today + "." + hex.EncodeToString(sum[:16])
 	if there, err := t.head(ctx, tag); err != nil || there != nil {
 		return err
 	}

@@ -577,21 +577,27 @@ func placeholders(t *testing.T) []string {
 
 // The schema in internal/config writes the env of the steps that change a host.
 func TestDeployEnvIsUpToDate(t *testing.T) {
-	path := filepath.Join(workflowDir, deployWorkflow)
-	got, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := writeEnv(t, string(got), "release", append(config.WorkflowEnv(), placeholders(t)...))
-	want = writeEnv(t, want, "rollback", config.RollbackEnv())
-	if string(got) == want {
-		return
-	}
-	if !*update {
-		t.Fatalf("the env of %s is not what the schema in internal/config/schema.go and the placeholders of apps.json say; run: go test ./internal/archtest -update", deployWorkflow)
-	}
-	if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
-		t.Fatal(err)
+	for name, parts := range map[string]map[string][]string{
+		deployWorkflow:   {"release": append(config.WorkflowEnv(), placeholders(t)...), "rollback": config.RollbackEnv()},
+		upstreamWorkflow: {"apps": placeholders(t)},
+	} {
+		path := filepath.Join(workflowDir, name)
+		got, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := string(got)
+		for part, lines := range parts {
+			want = writeEnv(t, want, part, lines)
+		}
+		if string(got) == want {
+			continue
+		}
+		if !*update {
+			t.Errorf("the env of %s is not what the schema in internal/config/schema.go and the placeholders of apps.json say; run: go test ./internal/archtest -update", name)
+		} else if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

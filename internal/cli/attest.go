@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -32,33 +33,32 @@ const (
 // of materials, how it was built and, with a key, a signature. It returns what is known
 // of the smoke test, for the image's record.
 func (p pusher) attest(ctx context.Context, b built, reference name.Digest) (smokeTest string, err error) {
-	var held []attest.Held
-	var side errgroup.Group
-	side.Go(func() (err error) {
-		held, err = p.read(ctx, b.image.Platforms)
-		return err
-	})
-	smokeTest, artifacts, err := p.smokeTest(ctx, b, reference)
-	unread := side.Wait()
-	if err != nil {
-		return "", err
-	}
-	if unread != nil {
-		return "", fmt.Errorf("write bill of materials: %w", unread)
-	}
 	signer, err := newSigner(p.config)
 	if err != nil {
 		return "", err
 	}
-	statements, err := p.statements(ctx, b, reference, signer, held)
+	var held []attest.Held
+	var side errgroup.Group
+	reading, cancel := context.WithTimeout(ctx, readWithin)
+	defer cancel()
+	side.Go(func() (err error) {
+		held, err = p.read(reading, b.image.Platforms)
+		return err
+	})
+	smokeTest, artifacts, err := p.smokeTest(ctx, b, reference)
+	if err != nil {
+		cancel()
+	}
+	unread := side.Wait()
 	if err != nil {
 		return "", err
 	}
-	document, err := p.document(b, reference.DigestStr(), held...)
+	more, err := p.contentsAndStatements(ctx, b, reference, signer, held, unread)
 	if err != nil {
-		return "", err
+		// The test took long: the next run need not make it again.
+		return "", errors.Join(err, p.attach(ctx, reference, artifacts))
 	}
-	if err := p.attach(ctx, reference, append(append(artifacts, document), statements...)); err != nil {
+	if err := p.attach(ctx, reference, append(artifacts, more...)); err != nil {
 		return "", err
 	}
 	if err := p.attachPlatforms(ctx, b, reference, held); err != nil {
@@ -68,6 +68,23 @@ func (p pusher) attest(ctx context.Context, b built, reference name.Digest) (smo
 		return smokeTest, nil
 	}
 	return smokeTest, p.sign(ctx, reference, signer)
+}
+
+// readWithin is how long reading what is in an image may take.
+const readWithin = 20 * time.Minute
+
+// contentsAndStatements returns the bill of materials of an image, and what is said of
+// it. unread is why it could not be read what the image holds.
+func (p pusher) contentsAndStatements(ctx context.Context, b built, reference name.Digest, signer *attest.Signer, held []attest.Held, unread error) ([]attest.Artifact, error) {
+	if unread != nil {
+		return nil, fmt.Errorf("write bill of materials: %w", unread)
+	}
+	document, err := p.document(b, reference.DigestStr(), held...)
+	if err != nil {
+		return nil, err
+	}
+	statements, err := p.statements(ctx, b, reference, signer, held)
+	return append([]attest.Artifact{document}, statements...), err
 }
 
 // attach attaches artifacts to an image. One that is not listed is a warning: it is
@@ -142,22 +159,38 @@ const contentsStage = "bill of materials"
 // read reads what is in the images of all platforms.
 func (p pusher) read(ctx context.Context, images []v1.Image) ([]attest.Held, error) {
 	p.session.watcher.observe(progress.Event{Stage: contentsStage, Kind: progress.Began, At: time.Now(), Needs: []string{"push"}})
-	held, err := attest.Read(ctx, images, layerNotes(p))
+	notes := &layerNotes{pusher: p}
+	held, err := attest.Read(ctx, images, notes)
+	p.session.builder.UseNotes(notes.asked...)
 	p.session.watcher.observe(progress.Event{Stage: contentsStage, Kind: progress.Ended, At: time.Now(), Err: err})
 	return held, err
 }
 
 // layerNotes keeps what was read of layers beside the stages, where a release
 // from another machine finds it.
-type layerNotes pusher
-
-func (n layerNotes) note(name string) image.Note { return image.Note{Name: "contents", Of: name} }
-
-func (n layerNotes) Find(ctx context.Context, name string) ([]byte, error) {
-	return n.session.builder.FindNote(ctx, n.note(name))
+type layerNotes struct {
+	pusher
+	mutex sync.Mutex
+	asked []image.Note
 }
 
-func (n layerNotes) Keep(ctx context.Context, name string, record []byte) {
+func (n *layerNotes) note(name string) image.Note { return image.Note{Name: "contents", Of: name} }
+
+// Find returns what was kept. What can't be had is read from the layer again.
+func (n *layerNotes) Find(ctx context.Context, name string) ([]byte, error) {
+	n.mutex.Lock()
+	n.asked = append(n.asked, n.note(name))
+	n.mutex.Unlock()
+	record, err := n.session.builder.FindNote(ctx, n.note(name))
+	if err != nil && ctx.Err() == nil {
+		n.log.Debug().Err(err).Msg("what is in a layer is read again")
+		return nil, nil
+	}
+	return record, err
+}
+
+// Keep keeps what was read.
+func (n *layerNotes) Keep(ctx context.Context, name string, record []byte) {
 	if err := n.session.builder.KeepNote(ctx, n.note(name), record); err != nil && ctx.Err() == nil {
 		n.log.Warn().Err(err).Msg("what is in a layer is not kept: the next release reads the layer again")
 	}

@@ -47,6 +47,9 @@ type built struct {
 	ended time.Time
 }
 
+// scratchPrefix begins the names of folders for what is on its way.
+const scratchPrefix = "erpnext-pipeline-"
+
 // openSession connects to the engine and puts everything in place. Nothing is
 // built yet.
 func (c *cli) openSession(ctx context.Context, in inputs, stages []registry.Target, flags buildFlags) (_ *session, err error) {
@@ -56,7 +59,7 @@ func (c *cli) openSession(ctx context.Context, in inputs, stages []registry.Targ
 			s.close()
 		}
 	}()
-	if s.scratch, err = os.MkdirTemp("", "erpnext-pipeline-"); err != nil {
+	if s.scratch, err = os.MkdirTemp("", scratchPrefix); err != nil {
 		return nil, fmt.Errorf("make folder for layers: %w", err)
 	}
 	s.watcher = c.watch("Build of " + in.config.Lock.SiteVersion)
@@ -81,9 +84,11 @@ func (c *cli) openSession(ctx context.Context, in inputs, stages []registry.Targ
 	}
 	b.Name, b.Upgrade, b.NoCache = builderName(readVersion()), flags.upgrade, flags.noCache
 	b.Scratch, b.Observe = s.scratch, s.watcher.observe
+	// The day of a build is that on which it began.
+	day := time.Now()
 	b.Uses = func(tags []string) {
 		s.background.Go(func() {
-			err := registry.NoteUse(ctx, stages[0], in.config.Lock.SiteVersion, tags, time.Now())
+			err := registry.NoteUse(ctx, stages[0], in.config.Lock.SiteVersion, tags, day)
 			if err != nil && ctx.Err() == nil {
 				c.log.Warn().Err(err).Msg("it is not noted which stages this build uses: prune --stages may remove some of them")
 			}

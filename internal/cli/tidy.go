@@ -16,7 +16,20 @@ import (
 const (
 	tidyEvery   = 24 * time.Hour
 	answersKept = 90 * 24 * time.Hour
+	// leftoversKept is longer than any build takes.
+	leftoversKept = 7 * 24 * time.Hour
 )
+
+// removeLeftovers removes the folders of runs that were killed: they hold layers, and
+// may hold a key. Others' are not this user's to remove.
+func removeLeftovers(dir string, before time.Time) {
+	found, _ := filepath.Glob(filepath.Join(dir, scratchPrefix+"*"))
+	for _, path := range found {
+		if info, err := os.Lstat(path); err == nil && info.IsDir() && info.ModTime().Before(before) {
+			_ = os.RemoveAll(path)
+		}
+	}
+}
 
 // tidy removes from the user's cache what was not used for long: nobody else does.
 // What it can't do is of no account for the release that has just ended.
@@ -26,11 +39,15 @@ func (c *cli) tidy(ctx context.Context, in inputs, r registries) {
 		return
 	}
 	stages, freed, err := c.tidyImages(ctx, in, r.embedded)
+	if errors.Is(err, registry.ErrNoLock) {
+		err = nil
+	}
 	if errors.Is(err, registry.ErrInUse) {
 		c.log.Debug().Err(err).Msg("the cache is not tidied up")
 		return
 	}
 	answers, answersErr := apps.PruneCache(filepath.Join(in.cache, "commits"), time.Now().Add(-answersKept))
+	removeLeftovers(os.TempDir(), time.Now().Add(-leftoversKept))
 	err = errors.Join(err, answersErr, os.WriteFile(stamp, nil, 0o600))
 	if err != nil && ctx.Err() == nil {
 		c.log.Warn().Err(err).Msg("the cache in " + in.cache + " is not tidied up")
