@@ -315,7 +315,7 @@ func npmConfigs(mirror secret.Secret, registries []Registry, named []string) (np
 			}
 		}
 	}
-	if login.IsSet() {
+	if mirror.IsSet() {
 		add(mirror)
 	}
 	for _, r := range registries {
@@ -362,5 +362,7 @@ if [ -e ` + yarnrc + ` ] && [ -n "${YARN_NODE_LINKER:-}" ]; then
 		exit 1
 	done
 	ln -sf ` + yarnrc + ` ../../.yarnrc.yml
+	# That file has the mirror's host too, and all others.
+	unset YARN_UNSAFE_HTTP_WHITELIST
 fi
 `

@@ -159,6 +159,9 @@ unsafeHttpWhitelist:
 	if yarn.Reveal() != wantYarn {
 		t.Errorf("yarn's:\n%s", yarn.Reveal())
 	}
+	if _, yarn := npmConfigs(secret.New("http://10.0.0.8/npm"), []Registry{{"", secret.New("http://u:p@10.0.0.7")}}, nil); !strings.HasSuffix(yarn.Reveal(), "unsafeHttpWhitelist:\n    - 10.0.0.8\n    - 10.0.0.7\n") {
+		t.Errorf("beside a mirror without a login, yarn's:\n%s", yarn.Reveal())
+	}
 	if npm, _ := npmConfigs(secret.Secret{}, nil, []string{"//npm.example.com"}); npm.IsSet() {
 		t.Errorf("without any:\n%s", npm.Reveal())
 	}
@@ -180,8 +183,8 @@ func TestOwnLogins(t *testing.T) {
 			"apps/acme/web/yarn.lock":              "\"@acme/ui@npm:1.0.0::__archiveUrl=" + archive + "\":\n",
 			"apps/acme/node_modules/bad/yarn.lock": "__archiveUrl=https://bad.example.com/x.tgz\n",
 		})
-		cmd := exec.CommandContext(t.Context(), "dash", "-euc", strings.ReplaceAll(ownLogins, "/run/trust", dir+"/run/trust"))
-		cmd.Dir, cmd.Env = filepath.Join(dir, "apps/acme"), []string{"PATH=" + searchPath, "YARN_NODE_LINKER=node-modules"}
+		cmd := exec.CommandContext(t.Context(), "dash", "-euc", strings.ReplaceAll(ownLogins+"[ -z \"${YARN_UNSAFE_HTTP_WHITELIST:-}\" ]\n", "/run/trust", dir+"/run/trust"))
+		cmd.Dir, cmd.Env = filepath.Join(dir, "apps/acme"), []string{"PATH=" + searchPath, "YARN_NODE_LINKER=node-modules", "YARN_UNSAFE_HTTP_WHITELIST=10.0.0.8"}
 		out, err := cmd.CombinedOutput()
 		if (err == nil) != (want == "") || !strings.Contains(string(out), want) {
 			t.Errorf("%s: %v\n%s", archive, err, out)

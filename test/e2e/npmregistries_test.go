@@ -258,7 +258,10 @@ func privateRegistry(u *user) {
 		"NPM_REGISTRIES=@acme=http://_authToken:"+npmToken+"@"+host+"/token, http://robot:open%26sesame%40npm@"+host+"/basic/")
 	u.must(u.command("push", "3.0.0", selection, "--skip-smoke-test")...)
 	r.mutex.Lock()
-	t.Logf("answered %v, refused %v", r.answered, r.refused)
+	t.Logf("answered %v", r.answered)
+	if len(r.refused) > 0 {
+		t.Errorf("asked without the right login: %v", r.refused)
+	}
 	r.mutex.Unlock()
 	for _, secret := range []string{npmToken, npmPassword, base64.StdEncoding.EncodeToString([]byte("robot:" + npmPassword))} {
 		if strings.Contains(u.printed.String(), secret) {
