@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"crypto/rand"
 	"crypto/sha512"
 	"encoding/base64"
 	"encoding/json"
@@ -129,8 +130,9 @@ func (r *npmRegistries) at(path string) string {
 }
 
 // private returns apps with modules of those registries. The files of three of them
-// name variables that are not set, at which their managers fail.
-func (r *npmRegistries) private() []shape {
+// name variables that are not set, at which their managers fail. Their names end with the
+// run's: managers keep what they have fetched, for the next build of an app.
+func (r *npmRegistries) private(run string) []shape {
 	token, basic, place := r.URL+"/token/", r.URL+"/basic/", strings.TrimPrefix(r.URL, "http:")
 	// Where nothing is installed, there is no login.
 	const alone = builds + "if (fs.existsSync(\"/run/trust-npmrc\")) throw new Error(\"the build has logins\");\n"
@@ -139,7 +141,7 @@ func (r *npmRegistries) private() []shape {
 	}
 	return []shape{
 		// The build installs modules of its own.
-		front("private_npm", "of @acme of @other", "..", `require("@acme/said"), require("@other/said")`, map[string]string{
+		front("private_npm_"+run, "of @acme of @other", "..", `require("@acme/said"), require("@other/said")`, map[string]string{
 			"package.json": description("private_npm", "cd frontend && npm install && npm run build", `"@acme/said": "1.0.0"`),
 			".npmrc":       "@acme:registry=" + token + "\n" + place + "/token/:_authToken=${NPM_TOKEN}\n",
 			"package-lock.json": fmt.Sprintf(`{"name": "private_npm", "lockfileVersion": 3, "requires": true, "packages": {
@@ -153,7 +155,7 @@ func (r *npmRegistries) private() []shape {
 			"frontend/build.js": builds,
 		}),
 		// It does not say where its packages are.
-		front("private_pnpm", "of @acme", ".", `require("@acme/said")`, map[string]string{
+		front("private_pnpm_"+run, "of @acme", ".", `require("@acme/said")`, map[string]string{
 			"package.json": description("private_pnpm", "node build.js", `"@acme/said": "1.0.0"`),
 			"build.js":     alone,
 			"pnpm-lock.yaml": fmt.Sprintf(`lockfileVersion: '9.0'
@@ -180,21 +182,21 @@ snapshots:
   '@acme/said@1.0.0': {}
 `, integrityOf(r.archives["token"])),
 		}),
-		front("private_yarn", "of @acme of @other", ".", `require("@acme/said"), require("@other/said")`, map[string]string{
+		front("private_yarn_"+run, "of @acme of @other", ".", `require("@acme/said"), require("@other/said")`, map[string]string{
 			"package.json": description("private_yarn", "node build.js", `"@acme/said": "1.0.0", "@other/said": "1.0.0"`),
 			"build.js":     alone,
 			".npmrc":       "@other:registry=" + basic + "\n" + place + "/basic/:_auth=${NPM_LOGIN}\n",
 			"yarn.lock": fmt.Sprintf("# yarn lockfile v1\n\n\n\"@acme/said@1.0.0\":\n  version \"1.0.0\"\n  resolved %q\n  integrity %s\n\n\"@other/said@1.0.0\":\n  version \"1.0.0\"\n  resolved %q\n  integrity %s\n",
 				r.at("token"), integrityOf(r.archives["token"]), r.at("basic"), integrityOf(r.archives["basic"])),
 		}),
-		front("private_berry", "of @acme of @other", ".", `require("@acme/said"), require("@other/said")`, map[string]string{
+		front("private_berry_"+run, "of @acme of @other", ".", `require("@acme/said"), require("@other/said")`, map[string]string{
 			"package.json": strings.Replace(description("private_berry", "node build.js", `"@acme/said": "1.0.0", "@other/said": "1.0.0"`), `"private"`, `"packageManager": "yarn@4.18.1", "private"`, 1),
 			"build.js":     alone,
 			".yarnrc.yml":  "npmScopes:\n  other:\n    npmAuthIdent: \"robot:${NPM_PASSWORD}\"\n    npmRegistryServer: \"" + basic + "\"\n",
 			"yarn.lock":    berryLock,
 		}),
 		// Another's login is not for it.
-		front("private_none", "", ".", `""`, map[string]string{
+		front("private_none_"+run, "", ".", `""`, map[string]string{
 			"package.json": `{"name": "private_none", "private": true, "scripts": {"postinstall": "node build.js", "build": "node build.js"}}`,
 			"yarn.lock":    "# yarn lockfile v1\n",
 			"build.js":     alone,
@@ -240,7 +242,8 @@ func privateRegistry(u *user) {
 	t := u.t
 	r := serveNpmRegistries(t, gateway(t, u.world))
 	selection := apps.Selection{{Owner: "frappe", Name: "frappe", Ref: "v15.1.0"}}
-	for _, s := range r.private() {
+	run := strings.ToLower(rand.Text()[:8])
+	for _, s := range r.private(run) {
 		entries := common(s.name)
 		for name, text := range s.files {
 			entries = append(entries, githubtest.Entry{Path: name, Text: text})
@@ -250,17 +253,26 @@ func privateRegistry(u *user) {
 	}
 	host := strings.TrimPrefix(r.URL, "http://")
 	u.fails(u.command("check", "3.0.0", selection), cli.ExitUsage,
-		"private_npm main: its .npmrc logs in at "+host+"/token with a variable of the environment",
-		"private_npm main: its frontend/.npmrc logs in at "+host+"/basic", "private_berry main: its .yarnrc.yml logs in at "+host+"/basic",
+		"private_npm_"+run+" main: its .npmrc logs in at "+host+"/token with a variable of the environment",
+		"private_npm_"+run+" main: its frontend/.npmrc logs in at "+host+"/basic", "private_berry_"+run+" main: its .yarnrc.yml logs in at "+host+"/basic",
 		"set NPM_REGISTRIES to https://user:password@"+host+"/basic")
 	// A variable of that name is not what a build gets.
-	u.environ = append(u.environ, "NPM_TOKEN=of-another-server",
-		"NPM_REGISTRIES=@acme=http://_authToken:"+npmToken+"@"+host+"/token, http://robot:open%26sesame%40npm@"+host+"/basic/")
+	u.environ = append(u.environ, "NPM_TOKEN="+npmToken)
+	bound := "NPM_REGISTRIES=@acme=http://_authToken:" + npmToken + "@" + host + "/token, http://robot:open%26sesame%40npm@" + host + "/basic/"
+	u.with(strings.ReplaceAll(bound, npmToken, "npm_old")).fails(u.command("push", "3.0.0", selection, "--skip-smoke-test"), cli.ExitUsage, "a registry of its node modules wants another login", "NPM_REGISTRIES")
+	r.mutex.Lock()
+	if r.answered["token"] > 0 || r.refused["token"] == 0 {
+		t.Errorf("with an old token answered %v, refused %v", r.answered, r.refused)
+	}
+	clear(r.answered)
+	clear(r.refused)
+	r.mutex.Unlock()
+	u.environ = append(u.environ, bound)
 	u.must(u.command("push", "3.0.0", selection, "--skip-smoke-test")...)
 	r.mutex.Lock()
 	t.Logf("answered %v", r.answered)
-	if len(r.refused) > 0 {
-		t.Errorf("asked without the right login: %v", r.refused)
+	if r.answered["token"] < 4 || r.answered["basic"] < 1 || len(r.refused) > 0 {
+		t.Errorf("answered %v, and asked without the right login: %v", r.answered, r.refused)
 	}
 	r.mutex.Unlock()
 	for _, secret := range []string{npmToken, npmPassword, base64.StdEncoding.EncodeToString([]byte("robot:" + npmPassword))} {
@@ -270,5 +282,5 @@ func privateRegistry(u *user) {
 	}
 	target := registry.Target{Host: u.env("REGISTRY"), Name: u.env("IMAGE_NAME")}
 	noTracesIn(t, target, func(tag string) bool { return strings.Contains(tag, ".private_") || tag == "3.0.0" },
-		[]string{npmToken, npmPassword, base64.StdEncoding.EncodeToString([]byte("robot:" + npmPassword)), "of-another-server"})
+		[]string{npmToken, npmPassword, base64.StdEncoding.EncodeToString([]byte("robot:" + npmPassword))})
 }
