@@ -34,13 +34,24 @@ func (b *Builder) front(a *app, visible []*app, tools *stage, modules map[string
 	text := a.node.setUp() + `
 (cd "apps/$APP" && ` + a.node.manager.run("build") + `)
 `
+	asks := b.asks(a)
+	if !a.node.installs {
+		asks = nil
+	}
+	if asks != nil {
+		text = a.node.setUp() + `
+cd "apps/$APP"
+` + ownLogins + a.node.manager.run("build") + `
+cd ../..
+`
+	}
 	s := b.browser("front", a, visible, tools, own, text, func(v *app) func(string) bool {
 		if v == a {
 			return readsAssets
 		}
 		return v.readsBundles(a.linked(v)...)
 	})
-	s.history = "front end of " + a.Name
+	s.history, s.asks = "front end of "+a.Name, asks
 	return s
 }
 
@@ -60,6 +71,7 @@ func (b *Builder) browser(name string, a *app, visible []*app, tools *stage, mod
 		names = append(names, v.Name)
 		needs = append(needs, b.fetched(v))
 		parts = append(append(parts, v.Name, entries(v.files, reads(v))), v.apart()...)
+		parts = append(parts, v.withoutLogins()...)
 		if m := modules[v.Name]; m != nil {
 			needs = append(needs, m)
 			parts = append(parts, m.key)
@@ -72,7 +84,7 @@ func (b *Builder) browser(name string, a *app, visible []*app, tools *stage, mod
 			c := toolbox(in[tools])
 			var absent []string
 			for _, v := range visible {
-				c = c.WithMountedDirectory(v.dir(), in[b.fetched(v)].Directory(sourceDir))
+				c = c.WithMountedDirectory(v.dir(), v.source(in[b.fetched(v)]))
 				for _, front := range v.fronts() {
 					if !reads(v)(front + "/package.json") {
 						absent = append(absent, path.Join("apps", v.Name, front))

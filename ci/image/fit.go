@@ -18,9 +18,9 @@ import (
 )
 
 // Check reads what the apps of a lock say of themselves. It returns the apps with
-// their versions, and what keeps them from being one image. It needs no engine, and
-// asks the reader alone.
-func Check(ctx context.Context, reader Reader, lock release.Lock) ([]release.App, problem.Report) {
+// their versions, and what keeps them from being one image, given the registries with a
+// login. It needs no engine, and asks the reader alone.
+func Check(ctx context.Context, reader Reader, lock release.Lock, registries []Registry) ([]release.App, problem.Report) {
 	list, err := survey(ctx, reader, lock.Apps)
 	var found *problem.Error
 	switch {
@@ -33,13 +33,13 @@ func Check(ctx context.Context, reader Reader, lock release.Lock) ([]release.App
 	for i, a := range list {
 		lock.Apps[i].Version = a.Version
 	}
-	return lock.Apps, misfits(list, WithRuntimes(lock))
+	return lock.Apps, misfits(list, WithRuntimes(lock), registries)
 }
 
 // misfits returns what keeps apps from being one image: an app that another
 // requires and that is not there, and versions of Frappe, of other apps, of Python
-// and of Node that an app does not run with.
-func misfits(list []app, lock release.Lock) (report problem.Report) {
+// and of Node that an app does not run with; and a registry that does not let a build in.
+func misfits(list []app, lock release.Lock, registries []Registry) (report problem.Report) {
 	byName := map[string]*app{}
 	for i := range list {
 		a := &list[i]
@@ -79,6 +79,7 @@ func misfits(list []app, lock release.Lock) (report problem.Report) {
 				report.Addf("image.link", a.subject(), "choose refs in apps.json that fit together", "its %s asks for %s, %s", l.from, l.says, l.missing(other))
 			}
 		}
+		a.unbound(registries, &report)
 		if !fits(lock.Node, a.node.engine) {
 			report.Addf("image.node", a.subject(), "set NODE_VERSION to one that fits, or choose another ref", "its package.json wants Node %s, and the image has %s", a.node.engine, lock.Node)
 		}

@@ -211,6 +211,8 @@ var (
 	// refusedLock matches what managers say of a lock file that package.json has left
 	// behind: yarn 1, yarn 2 to 4, pnpm.
 	refusedLock = regexp.MustCompile(`Your lockfile needs to be updated|YN0028:.*The lockfile would have been modified|ERR_PNPM_OUTDATED_LOCKFILE|ERR_PNPM_LOCKFILE_CONFIG_MISMATCH`)
+	// refusedLogin matches what they and npm say of a registry that did not let them in.
+	refusedLogin = regexp.MustCompile(`\bE401\b|"401 Unauthorized"|ERR_PNPM_FETCH_401|YN0041:`)
 )
 
 // uninstalled says what to do about node modules that a manager refuses to install.
@@ -233,6 +235,13 @@ func (b *Builder) uninstalled(s *stage, err error) error {
 			Code: "image.node-lock", Subject: b.apps[at].subject(), Err: err,
 			Detail: "the lock file of its node modules does not go with its package.json:\n" + withOutput(exec).Error(),
 			Remedy: "choose a ref at which they go together, or fork the app and commit the lock file that its manager writes",
+		}}.Err()
+	}
+	if refusedLogin.MatchString(printed) {
+		return problem.Report{{
+			Code: "image.node-registry", Subject: b.apps[at].subject(), Err: err,
+			Detail: "a registry of its node modules wants another login:\n" + withOutput(exec).Error(),
+			Remedy: "add that registry to NPM_REGISTRIES, as @scope=https://user:password@host/path or with a token as @scope=https://_authToken:TOKEN@host/path, or renew the login there; that of a mirror is in NPM_REGISTRY_URL",
 		}}.Err()
 	}
 	return err

@@ -1,7 +1,6 @@
 package image
 
 import (
-	"encoding/base64"
 	"net/url"
 
 	"dagger.io/dagger"
@@ -17,6 +16,9 @@ type Mirrors struct {
 	// with debian and debian-security below it. Unset stands for the public
 	// ones. They may carry credentials.
 	PyPI, NPM, Apt secret.Secret
+	// Registries are registries of Node packages for those apps that ask for them,
+	// beside NPM.
+	Registries []Registry
 	// Images is a registry, or a path in one, in place of Docker Hub.
 	Images string
 	// CAs are certificates in PEM that are trusted besides the public ones.
@@ -80,15 +82,24 @@ fi
 `
 
 // reaching returns a container whose next step has the mirrors and the
-// certificates, as secrets: their values are in no cache key and in no layer.
-func (b *Builder) reaching(c *dagger.Container) *dagger.Container {
+// certificates, as secrets: their values are in no cache key and in no layer. It has
+// the logins of those registries that the stage may ask.
+func (b *Builder) reaching(c *dagger.Container, s *stage) *dagger.Container {
 	c = c.WithMountedTemp("/run/trust")
 	if b.Mirrors.CAs != "" {
 		c = c.WithMountedSecret("/run/trust-extra", b.Client.SetSecret("extra CAs", b.Mirrors.CAs), dagger.ContainerWithMountedSecretOpts{Mode: 0o444})
 	}
 	npm, login := npmLogin(b.Mirrors.NPM)
+	name, berry := "npmrc", secret.Secret{}
+	if s.asks != nil {
+		name += " of " + s.of
+		login, berry = npmConfigs(b.Mirrors.NPM, s.asks.bound(b.Mirrors.Registries), s.asks.named)
+	}
 	if login.IsSet() {
-		c = c.WithMountedSecret(npmrc, b.Client.SetSecret("npmrc", login.Reveal()), dagger.ContainerWithMountedSecretOpts{Mode: 0o444})
+		c = c.WithMountedSecret(npmrc, b.Client.SetSecret(name, login.Reveal()), dagger.ContainerWithMountedSecretOpts{Mode: 0o444})
+		if berry.IsSet() {
+			c = c.WithMountedSecret(yarnrc, b.Client.SetSecret("yarn's "+name, berry.Reveal()), dagger.ContainerWithMountedSecretOpts{Mode: 0o444})
+		}
 	}
 	for name, value := range map[string]secret.Secret{"UV_DEFAULT_INDEX": b.Mirrors.PyPI, "NPM_MIRROR": npm, "APT_MIRROR": b.Mirrors.Apt} {
 		if value.IsSet() {
@@ -101,8 +112,12 @@ func (b *Builder) reaching(c *dagger.Container) *dagger.Container {
 // publicTrust is where a stage without public CAs finds some.
 const publicTrust = "/run/trust-public"
 
-// npmrc is where npm and yarn read the login at the mirror.
-const npmrc = "/run/trust-npmrc"
+// npmrc is where npm, pnpm and yarn 1 read logins, and yarnrc is where yarn 2 to 4 read
+// those of an app that may have several.
+const (
+	npmrc  = "/run/trust-npmrc"
+	yarnrc = "/run/trust-yarnrc"
+)
 
 // npmLogin takes the credentials out of a registry's URL and returns them as
 // npm's configuration: in the URL they would be sent for what the registry
@@ -112,11 +127,7 @@ func npmLogin(mirror secret.Secret) (registry, login secret.Secret) {
 	if err != nil || u.User == nil {
 		return mirror, secret.Secret{}
 	}
-	password, _ := u.User.Password()
-	at := "//" + u.Host + u.EscapedPath() + "/:"
-	login = secret.New(at + "_auth=" + base64.StdEncoding.EncodeToString([]byte(u.User.Username()+":"+password)) + "\n" +
-		// yarn keeps the login to itself otherwise, but for scoped packages.
-		at + "always-auth=true\n")
+	login = secret.New(npmLines(placeOf(u.String()), u.User))
 	u.User = nil
 	return secret.New(u.String()), login
 }

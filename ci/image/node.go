@@ -22,6 +22,10 @@ type nodeApp struct {
 	// scripted says that installing modules runs scripts of the app's own.
 	gitModules string
 	scripted   bool
+	// installs says that the build of a front end may install modules itself.
+	installs bool
+	// registries are those that it asks for modules.
+	registries ownRegistries
 	// manager installs the modules of the root. added are those that have to be
 	// installed themselves, of each name one: for the root, or a front end with a lock
 	// of its own.
@@ -70,9 +74,9 @@ type nodePackage struct {
 }
 
 // describesModules reports whether a file that a manager reads says which node modules
-// an app has, and what runs when they are installed.
+// an app has, what runs when they are installed, and where they are from.
 func (a *app) describesModules(p string) bool {
-	return a.readsModules(p) && (path.Base(p) == "package.json" || slices.Contains(locks, path.Base(p)))
+	return a.readsModules(p) && (path.Base(p) == "package.json" || slices.Contains(locks, path.Base(p)) || slices.Contains(managerConfigs, path.Base(p)))
 }
 
 // surveyNode reads what the graph has to know of an app's node modules. The texts are
@@ -98,6 +102,7 @@ func (a *app) surveyNode(texts map[string]string) error {
 		}
 		packages = append(packages, described)
 		a.node.scripted = a.node.scripted || described.runsScripts()
+		a.node.installs = a.node.installs || described.buildInstalls()
 		a.readManager(described, texts)
 		if p == "package.json" {
 			a.node.builds = a.Name != "frappe" && described.Scripts["build"] != ""
@@ -111,6 +116,7 @@ func (a *app) surveyNode(texts map[string]string) error {
 		a.readPaths(p, packages[0], texts)
 	}
 	a.readImported(packages)
+	a.readRegistries(packages, texts)
 	return nil
 }
 
@@ -256,7 +262,25 @@ func (p nodePackage) runsMore(name string, depth int) bool {
 	return false
 }
 
+// buildInstalls reports whether the build of a package.json may install modules, by
+// itself or by a script that it calls.
+func (p nodePackage) buildInstalls() bool {
+	var installs func(name string, depth int) bool
+	installs = func(name string, depth int) bool {
+		for _, command := range commandBreak.Split(p.Scripts[name], -1) {
+			command = strings.TrimSpace(command)
+			called := scriptCall.FindStringSubmatch(command)
+			if installing.MatchString(command) || called != nil && depth < 5 && installs(called[1], depth+1) {
+				return true
+			}
+		}
+		return false
+	}
+	return slices.ContainsFunc([]string{"prebuild", "build", "postbuild"}, func(name string) bool { return installs(name, 0) })
+}
+
 var (
+	installing   = regexp.MustCompile(`^(yarn( --cwd[ =]\S+)?( -\S+)*|(yarn|npm|pnpm)\s(.*\s)?(install|i|ci|add)(\s.*)?)$`)
 	commandBreak = regexp.MustCompile(`&&|\|\||;`)
 	installer    = regexp.MustCompile(`^(cd \S+|(yarn|npm|pnpm)( install| i| ci)?( -\S+)*|patch-package( --(error-on-fail|error-on-warn|use-yarn|reverse))*|husky( install)?|is-ci|true|exit 0)$`)
 	scriptCall   = regexp.MustCompile(`^(?:yarn|npm run|pnpm|yarn run|pnpm run) ([\w:.-]+)$`)

@@ -165,6 +165,10 @@ func TestUninstalled(t *testing.T) {
 		"error Your lockfile needs to be updated, but yarn was run with `--frozen-lockfile`.":                                                                               "image.node-lock hrms v2: ",
 		"➤ YN0028: │ The lockfile would have been modified by this install, which is explicitly forbidden.":                                                                 "image.node-lock hrms v2: ",
 		" ERR_PNPM_OUTDATED_LOCKFILE  Cannot install with \"frozen-lockfile\"":                                                                                              "image.node-lock hrms v2: ",
+		"npm error code E401\nnpm error 401 Unauthorized - GET https://npm.example.com/@acme%2fui":                                                                          "image.node-registry hrms v2: a registry of its node modules wants another login",
+		"error Error: https://npm.example.com/@acme/ui/-/ui-1.0.0.tgz: Request failed \"401 Unauthorized\"":                                                                 "image.node-registry hrms v2: ",
+		" ERR_PNPM_FETCH_401  GET https://npm.example.com/@acme%2Fui: Unauthorized - 401":                                                                                   "image.node-registry hrms v2: ",
+		"➤ YN0041: │ @acme/ui@npm:1.0.0: Invalid authentication (as an unknown user)":                                                                                       "image.node-registry hrms v2: ",
 		"error Couldn't find package": "",
 	} {
 		failed := fmt.Errorf("build modules hrms: %w", withOutput(&dagger.ExecError{ExitCode: 1, Stderr: printed}))

@@ -26,7 +26,7 @@ var Stamp = regexp.MustCompile(`^\d+\.\d+$`)
 // stops at the first failure. Its first line names the stage in the engine's
 // account of the build.
 func (b *Builder) script(c *dagger.Container, s *stage, text string) *dagger.Container {
-	return b.reaching(b.fresh(c, s.of)).WithExec([]string{"sh", "-euc", progress.Marker(s.String()) + prelude + text + stamp})
+	return b.reaching(b.fresh(c, s.of), s).WithExec([]string{"sh", "-euc", progress.Marker(s.String()) + prelude + text + stamp})
 }
 
 // freshVariable is what a stage reads beside its inputs when the cache is not

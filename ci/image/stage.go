@@ -57,6 +57,8 @@ type stage struct {
 	build func(*stage, inputs) *dagger.Container
 	// pack says which of the files are the stage's, given what build made.
 	pack func(context.Context, *dagger.Container) packing
+	// asks are the registries that it may ask with a login; nil for none but the mirror.
+	asks *ownRegistries
 	// unstored says that no store has it: it is made as quickly as it is fetched.
 	unstored bool
 	// inImage says that the stage's layer is one of the image's, and history

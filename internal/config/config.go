@@ -166,6 +166,9 @@ func (c Config) Secrets() []secret.Secret {
 	for _, mirror := range []secret.Secret{c.Image.Mirrors.PyPI, c.Image.Mirrors.NPM, c.Image.Mirrors.Apt} {
 		more = append(more, mirror, credentials(mirror))
 	}
+	for _, r := range c.Image.Mirrors.Registries {
+		more = append(more, r.URL, credentials(r.URL))
+	}
 	for _, s := range more {
 		if s.IsSet() && !slices.ContainsFunc(all, func(known secret.Secret) bool { return known.Reveal() == s.Reveal() }) {
 			all = append(all, s)

@@ -1,13 +1,16 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strings"
 	"unicode"
 
 	"github.com/distribution/reference"
 
+	"github.com/desiredeffect/erpnext-pipeline/ci/image"
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
 
@@ -31,6 +34,75 @@ func mirrorURL(value string) (wrong, remedy string) {
 		return "has a ? or # in it", "end it with the path"
 	case u.Scheme == "http" && u.User != nil && !near(u.Hostname()):
 		return "has credentials in it, which http:// would send unencrypted", "write https:// in front, or leave the credentials out"
+	}
+	return "", ""
+}
+
+// registries reads registries of Node packages with their logins.
+func registries(field *[]image.Registry) parser {
+	return into(field, func(value string) (list []image.Registry) {
+		for _, entry := range registryEntries(value) {
+			scope, address := scopeOf(entry)
+			list = append(list, image.Registry{Scope: scope, URL: secret.New(strings.TrimRight(address, "/"))})
+		}
+		return list
+	}).where(npmRegistries)
+}
+
+// registryEntries takes apart a list of registries, and scopeOf one of them.
+func registryEntries(value string) []string {
+	return strings.FieldsFunc(value, func(r rune) bool { return unicode.IsSpace(r) || r == ',' })
+}
+
+func scopeOf(entry string) (scope, address string) {
+	if strings.HasPrefix(entry, "@") {
+		scope, address, _ = strings.Cut(entry, "=")
+		return scope, address
+	}
+	return "", entry
+}
+
+var (
+	npmScope = regexp.MustCompile(`^@[a-z0-9~-][a-z0-9._~-]*$`)
+	// bearerToken is what RFC 6750 has for a token.
+	bearerToken = regexp.MustCompile(`^[A-Za-z0-9._~+/-]+=*$`)
+)
+
+// npmRegistries is the rule of a list of registries. The value is a secret: none of it
+// gets into a problem but scopes.
+func npmRegistries(value string) (wrong, remedy string) {
+	const form = "write @scope=https://user:password@host/path, or with a token @scope=https://_authToken:TOKEN@host/path, separated by commas"
+	seen := map[string]bool{}
+	for number, entry := range registryEntries(value) {
+		scope, address := scopeOf(entry)
+		which := fmt.Sprintf("has an entry, number %d, that ", number+1)
+		if scope != "" {
+			if !npmScope.MatchString(scope) {
+				return which + "begins with an @ and no scope", form
+			}
+			which = "has an entry for " + scope + " that "
+			if seen[scope] {
+				return "has two entries for " + scope, "remove one of the two; one without @scope gives a login alone"
+			}
+			seen[scope] = true
+		}
+		if wrong, remedy := mirrorURL(address); wrong != "" {
+			if strings.HasPrefix(wrong, "is not") {
+				remedy = form + "; in a password write special characters as %40 for @ and %2C for a comma"
+			}
+			return which + wrong, remedy
+		}
+		u, err := url.Parse(address)
+		if err != nil {
+			return which + "is not the URL of a server", form
+		}
+		password, _ := u.User.Password()
+		switch {
+		case u.User == nil && scope == "":
+			return which + "has neither a scope nor a login", form
+		case u.User.Username() == "_authToken" && !bearerToken.MatchString(password):
+			return which + "has no token behind _authToken:", "copy the token again; user:password is for a login with a password"
+		}
 	}
 	return "", ""
 }

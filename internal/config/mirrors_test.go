@@ -145,6 +145,7 @@ func TestSecretsWithinValues(t *testing.T) {
 	w.environ = append(w.environ,
 		"DE_SITE_VERSION=1", "IMAGE_NAME=acme/erpnext",
 		"PYPI_INDEX_URL=https://bot:p%40ss-word@pypi.example.com/simple/", "NPM_REGISTRY_URL=https://npm-token@npm.example.com", "APT_MIRROR_URL=https://deb.example.com",
+		"NPM_REGISTRIES=@acme=https://_authToken:npm_secret@npm.acme.example, https://bot:p%2Cword@npm.example.com/x/",
 		"SIGNING_KEY_FILE=cosign.key",
 	)
 	w.write("cosign.key", pemOf("PRIVATE KEY"))
@@ -157,15 +158,19 @@ func TestSecretsWithinValues(t *testing.T) {
 		got = append(got, s.Reveal())
 	}
 	want := []string{
-		"https://deb.example.com", "https://npm-token@npm.example.com", "https://bot:p%40ss-word@pypi.example.com/simple/",
+		"https://deb.example.com", "@acme=https://_authToken:npm_secret@npm.acme.example, https://bot:p%2Cword@npm.example.com/x/", "https://npm-token@npm.example.com", "https://bot:p%40ss-word@pypi.example.com/simple/",
 		pemOf("PRIVATE KEY"), "https://bot:p%40ss-word@pypi.example.com/simple", "p@ss-word", "npm-token",
+		"https://_authToken:npm_secret@npm.acme.example", "npm_secret", "https://bot:p%2Cword@npm.example.com/x", "p,word",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("the secrets are\n%q\nwant\n%q", got, want)
 	}
-	for _, key := range []string{"PYPI_INDEX_URL", "NPM_REGISTRY_URL", "APT_MIRROR_URL"} {
+	for _, key := range []string{"PYPI_INDEX_URL", "NPM_REGISTRY_URL", "NPM_REGISTRIES", "APT_MIRROR_URL"} {
 		if text, ok := config.Lookup(key); ok {
 			t.Errorf("%s may be printed: %s", key, text)
 		}
+	}
+	if got := config.Image.Mirrors.Registries; len(got) != 2 || got[0].Scope != "@acme" || got[1].Scope != "" {
+		t.Errorf("the registries are %v", got)
 	}
 }

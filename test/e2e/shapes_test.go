@@ -383,6 +383,7 @@ build-backend = "flit_core.buildapi"
 		githubtest.Entry{Path: "setup.py", Text: "import frappe\n"})
 	u.fails(u.command("build", "1.0.1", append(selection, apps.Ref{Owner: "acme", Name: "broken", Ref: "main"})), cli.ExitUsage,
 		"broken main: its setup.py does not tell what the app needs to run", "No module named 'frappe'")
+	privateRegistry(u)
 	otherHosts(u)
 	u.environ = append(u.environ, "APT_PACKAGES=tree-of-nowhere -tree")
 	u.fails(u.command("build", "1.0.2", selection), cli.ExitUsage, "APT_PACKAGES: the Debian of the image does not have the package tree-of-nowhere")
