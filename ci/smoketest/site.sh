@@ -1,6 +1,12 @@
 # A site, from nothing to a migration, as the image's own user.
 set -o pipefail
-mark() { printf 'smoke-test: %s %s\n' "$1" "$(date +%s.%N)"; }
+# Of a long output only an end arrives with an error: what a site prints while it is made
+# goes to one stream, so the check is named on both.
+mark() {
+	set -- "smoke-test: $1 $(date +%s.%N)"
+	echo "$1"
+	echo "$1" >&2
+}
 
 mark "starts as uid 1000"
 if [ "$(id -u):$(id -g)" != 1000:1000 ]; then

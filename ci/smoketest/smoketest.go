@@ -356,9 +356,11 @@ func failed(err error, madeFor string) error {
 		return err
 	}
 	check := "start"
-	for _, line := range strings.Split(exec.Stdout, "\n") {
-		if name, _, found := cutMark(line); found {
-			check = name
+	for _, printed := range []string{exec.Stderr, exec.Stdout} {
+		for _, line := range strings.Split(printed, "\n") {
+			if name, _, found := cutMark(line); found {
+				check = name
+			}
 		}
 	}
 	detail, remedy := "does not work", ""
@@ -375,6 +377,9 @@ func failed(err error, madeFor string) error {
 
 // lastLines is the end of what a script printed.
 func lastLines(exec *dagger.ExecError) string {
-	lines := strings.Split(strings.TrimSpace(exec.Stdout+"\n"+exec.Stderr), "\n")
+	lines := slices.DeleteFunc(strings.Split(strings.TrimSpace(exec.Stdout+"\n"+exec.Stderr), "\n"), func(line string) bool {
+		_, _, is := cutMark(line)
+		return is
+	})
 	return strings.Join(lines[max(0, len(lines)-20):], "\n")
 }

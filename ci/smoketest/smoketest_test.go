@@ -159,11 +159,15 @@ func TestFailedNamesTheCheck(t *testing.T) {
 		"before the first": {"", "no such file\n", "image, start", "does not work: exit 7\nno such file"},
 		"a name with a number": {
 			"smoke-test: starts as uid 1000 1700000000.5\nruns as root\n", "",
-			"image, starts as uid 1000", "does not work: exit 7\nsmoke-test: starts as uid 1000 1700000000.5\nruns as root",
+			"image, starts as uid 1000", "does not work: exit 7\nruns as root",
 		},
 		"the last of several": {
 			"smoke-test: every app imports 1700000000.5\nsmoke-test: the site migrates 2700000000.5\n", "Traceback\n",
-			"image, the site migrates", "does not work: exit 7\nsmoke-test: every app imports 1700000000.5\nsmoke-test: the site migrates 2700000000.5\n\nTraceback",
+			"image, the site migrates", "does not work: exit 7\n\nTraceback",
+		},
+		"an output of which the beginning is lost": {
+			"Updating DocTypes\n", "smoke-test: the site migrates 1700000000.5\nTraceback\n",
+			"image, the site migrates", "does not work: exit 7\nUpdating DocTypes\n\nTraceback",
 		},
 		"a mark without a time": {"smoke-test: oddly\n", "", "image, start", "does not work: exit 7\nsmoke-test: oddly"},
 		"the last lines alone": {
