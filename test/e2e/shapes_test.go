@@ -81,6 +81,8 @@ requires = ["setuptools[core]>=61,<80", "wheel"]
 build-backend = "setuptools.build_meta"
 `,
 		"requirements/run.txt": "pluggy<2\n",
+		// One of ours, without its owner.
+		"by_setuptools/hooks.py": "app_name = app_title = app_description = \"by_setuptools\"\nrequired_apps = [\"by_poetry\"]\n",
 	}, "", []string{"pluggy"}},
 	{"acme/by_cfg", "by_cfg", map[string]string{
 		"setup.cfg": "[metadata]\nname = by_cfg\nversion = 0.0.1\n\n[options]\npackages = find:\ninstall_requires =\n    by-setuptools\n    toolz\n",

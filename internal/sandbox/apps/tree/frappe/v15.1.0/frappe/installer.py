@@ -65,6 +65,9 @@ def scheduler_is_enabled():
 def install_app(app, set_as_patched=True, force=False):
     """Installs an app after those it requires."""
     for required in frappe.get_hooks("required_apps", app):
+        # Frappe asks GitHub's API then, which a bench may have no way to.
+        if "/" not in required and not os.path.exists(required):
+            raise Exception(f"no owner of the app {required} can be found")
         install_app(required.rstrip("/").rpartition("/")[2], set_as_patched)
     if app not in frappe.get_all_apps():
         raise Exception(f"App {app} not in apps.txt")
