@@ -57,6 +57,12 @@ const (
 // well.
 func (u *user) visit() *visitor {
 	u.t.Helper()
+	return u.visitEach(visitEvery)
+}
+
+// visitEach is visit with a time between two requests.
+func (u *user) visitEach(every time.Duration) *visitor {
+	u.t.Helper()
 	ctx, end := context.WithCancel(u.t.Context())
 	u.t.Cleanup(end)
 	site := u.site()
@@ -69,7 +75,7 @@ func (u *user) visit() *visitor {
 	}
 	v.answers = nil
 	v.asking.Go(func() {
-		ticker := time.NewTicker(visitEvery)
+		ticker := time.NewTicker(every)
 		defer ticker.Stop()
 		for i := 0; ; i++ {
 			select {
