@@ -247,10 +247,14 @@ func (g *Git) keep(name string, data []byte) {
 	}
 }
 
+// GitScratch begins the name of a folder of [Git]'s in the system's folder for temporary
+// files; digits follow. One is left behind where the process is killed.
+const GitScratch = "erpnext-pipeline-git-"
+
 // in calls a function with an empty repository that fetches from a source, and
 // removes it.
 func (g *Git) in(ctx context.Context, s Source, call func(clone) error) (err error) {
-	dir, err := os.MkdirTemp("", "erpnext-pipeline-git-")
+	dir, err := os.MkdirTemp("", GitScratch)
 	if err != nil {
 		return fmt.Errorf("make folder for %s: %w", s.URL, err)
 	}

@@ -131,32 +131,33 @@ func (r clone) ask(ctx context.Context, args ...string) ([]byte, error) {
 const dialWithin = 15 * time.Second
 
 // reached runs git once the host has taken a connection. Behind a proxy only the proxy
-// knows.
+// knows, and ssh is told how long to wait.
 func (r clone) reached(ctx context.Context, args ...string) ([]byte, error) {
 	proxied := slices.ContainsFunc(r.environ, func(pair string) bool {
 		name, _, _ := strings.Cut(pair, "=")
 		return slices.Contains(proxies, strings.ToUpper(name))
 	})
-	if proxied && !r.source.SSH() {
+	if proxied || r.source.SSH() {
 		return r.git(ctx, args...)
 	}
 	address := r.source.Host
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		scheme, _, _ := strings.Cut(r.source.URL, "://")
-		address = net.JoinHostPort(strings.Trim(address, "[]"), map[string]string{"ssh": "22", "http": "80"}[scheme])
-		if scheme == "https" {
-			address += "443"
-		}
+		address = net.JoinHostPort(strings.Trim(address, "[]"), map[string]string{"http": "80", "https": "443"}[scheme])
 	}
 	connection, err := (&net.Dialer{Timeout: dialWithin}).DialContext(ctx, "tcp", address)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	if err != nil {
+	// A name is looked up by git itself, which may know more ways.
+	var unnamed *net.DNSError
+	if err != nil && !errors.As(err, &unnamed) {
 		var timeout net.Error
 		return nil, &gitError{err: err, complaint: err.Error(), silent: errors.As(err, &timeout) && timeout.Timeout()}
 	}
-	_ = connection.Close()
+	if connection != nil {
+		_ = connection.Close()
+	}
 	return r.git(ctx, args...)
 }
 

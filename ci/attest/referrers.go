@@ -67,8 +67,11 @@ func referrers(image name.Digest, options []remote.Option) ([]v1.Descriptor, err
 		return listed, nil // It is the one under the tag.
 	}
 	_, tagged, err := underTag(image, options)
+	if about, head := remote.Head(listTag(image), options...); err != nil && head == nil && !about.MediaType.IsIndex() {
+		return listed, nil // It is something else that has that tag.
+	}
 	if err != nil {
-		return listed, nil //nolint:nilerr // What is under the tag may be no list.
+		return nil, err
 	}
 	return append(listed, without(tagged, listed)...), nil
 }

@@ -18,9 +18,9 @@ import (
 )
 
 // Check reads what the apps of a lock say of themselves. It returns the apps with
-// their versions, and what keeps them from being one image, given the registries with a
-// login. It needs no engine, and asks the reader alone.
-func Check(ctx context.Context, reader Reader, lock release.Lock, registries []Registry) ([]release.App, problem.Report) {
+// their versions, and what keeps them from being one image, given the logins of the
+// mirrors. It needs no engine, and asks the reader alone.
+func Check(ctx context.Context, reader Reader, lock release.Lock, mirrors Mirrors) ([]release.App, problem.Report) {
 	list, err := survey(ctx, reader, lock.Apps)
 	var found *problem.Error
 	switch {
@@ -33,7 +33,7 @@ func Check(ctx context.Context, reader Reader, lock release.Lock, registries []R
 	for i, a := range list {
 		lock.Apps[i].Version = a.Version
 	}
-	return lock.Apps, misfits(list, WithRuntimes(lock), registries)
+	return lock.Apps, misfits(list, WithRuntimes(lock), mirrors.registries())
 }
 
 // misfits returns what keeps apps from being one image: an app that another
@@ -80,6 +80,7 @@ func misfits(list []app, lock release.Lock, registries []Registry) (report probl
 			}
 		}
 		a.unbound(registries, &report)
+		a.exposed(registries, &report)
 		if !fits(lock.Node, a.node.engine) {
 			report.Addf("image.node", a.subject(), "set NODE_VERSION to one that fits, or choose another ref", "its package.json wants Node %s, and the image has %s", a.node.engine, lock.Node)
 		}

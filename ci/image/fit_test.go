@@ -62,7 +62,7 @@ func TestMisfits(t *testing.T) {
 				r[url+tc.app] = r[url+"erpnext"]
 			}
 			var got []string
-			_, report := Check(t.Context(), r, exampleLock(), nil)
+			_, report := Check(t.Context(), r, exampleLock(), Mirrors{})
 			for _, p := range report {
 				got = append(got, p.Code+" "+p.Error())
 				if p.Remedy == "" {
@@ -96,7 +96,7 @@ func TestCheckKnowsTheRuntimes(t *testing.T) {
 	r, lock := exampleReader(), exampleLock()
 	lock.Python, lock.Node = "", ""
 	r[lock.Apps[0].URL]["package.json"] = `{"engines": {"node": ">=24"}}`
-	list, report := Check(t.Context(), r, lock, nil)
+	list, report := Check(t.Context(), r, lock, Mirrors{})
 	if len(report) != 1 || report[0].Detail != "its package.json wants Node >=24, and the image has 18.18.2" {
 		t.Errorf("found %v", report.Err())
 	}

@@ -2,6 +2,8 @@ package image
 
 import (
 	"net/url"
+	"slices"
+	"strings"
 
 	"dagger.io/dagger"
 
@@ -23,6 +25,14 @@ type Mirrors struct {
 	Images string
 	// CAs are certificates in PEM that are trusted besides the public ones.
 	CAs string
+}
+
+// registries are those that a login may be known for.
+func (m Mirrors) registries() []Registry {
+	if _, login := npmLogin(m.NPM); login.IsSet() {
+		return append(slices.Clone(m.Registries), Registry{URL: m.NPM})
+	}
+	return m.Registries
 }
 
 // prelude goes before every script that reaches the network. Each program is
@@ -128,6 +138,6 @@ func npmLogin(mirror secret.Secret) (registry, login secret.Secret) {
 		return mirror, secret.Secret{}
 	}
 	login = secret.New(npmLines(placeOf(u.String()), u.User))
-	u.User = nil
+	u.User, u.Host = nil, strings.ToLower(u.Host)
 	return secret.New(u.String()), login
 }

@@ -1,7 +1,6 @@
 package image
 
 import (
-	"encoding/base64"
 	"maps"
 	"net/url"
 	"path"
@@ -33,10 +32,12 @@ type ownRegistries struct {
 	// scopes are those of the packages that it asks for, with their @.
 	scopes []string
 	// named are the registries that the configuration of its managers names, as
-	// //host/path.
-	named []string
+	// //host/path, and places those of them that something is taken from.
+	named, places []string
 	// logins are those of them where it logs in with variables of the environment.
 	logins []ownLogin
+	// unencrypted are the addresses of registries without TLS, by the file that names it.
+	unencrypted map[string]string
 	// without are the files of that configuration with such a login, as they are
 	// without it: several managers refuse a variable that is not set.
 	without map[string]string
@@ -45,8 +46,10 @@ type ownRegistries struct {
 // ownLogin is a login at a registry that a file of an app names.
 type ownLogin struct {
 	registry, file string
-	// optional says that the file has a value for where the variable is not set.
+	// optional says that the file has an empty value for where the variable is not set.
 	optional bool
+	// unused says that nothing is taken from the registry: the app is published there.
+	unused bool
 }
 
 // managerConfigs are the files with which an app configures its managers.
@@ -61,6 +64,8 @@ var (
 	registryLine = regexp.MustCompile(`^\s*"?(@[^\s":=]+:)?registry"?[\s=]+"?(https?://[^\s"]+)`)
 	// needed matches a variable without a value for where it is not set.
 	needed = regexp.MustCompile(`\$\{[^}?:-]+\}`)
+	// backedUp matches one with a value for where it is not set, which managers take.
+	backedUp = regexp.MustCompile(`\$\{[^}?:-]+:?-[^}]+\}`)
 )
 
 // publicRegistries need no login for what anyone may have: many an app logs in there
@@ -99,6 +104,14 @@ func (a *app) readRegistries(packages []nodePackage, texts map[string]string) {
 			own.without[p] = without
 		}
 	}
+	asked := own.places
+	for i, l := range own.logins {
+		taken := slices.ContainsFunc(asked, func(place string) bool { return place == l.registry || strings.HasPrefix(place, l.registry+"/") })
+		for p, text := range texts {
+			taken = taken || !slices.Contains(managerConfigs, path.Base(p)) && strings.Contains(strings.ToLower(text), l.registry+"/")
+		}
+		own.logins[i].unused = !taken
+	}
 	own.scopes = slices.Sorted(maps.Keys(scopes))
 	slices.Sort(own.named)
 	own.named = slices.Compact(own.named)
@@ -109,7 +122,7 @@ func (o *ownRegistries) readNpmrc(file, text string) string {
 	standard := publicRegistries[0]
 	for line := range strings.Lines(text) {
 		if found := registryLine.FindStringSubmatch(line); found != nil {
-			o.named = append(o.named, placeOf(found[2]))
+			o.name(file, found[2])
 			if found[1] == "" {
 				standard = placeOf(found[2])
 			}
@@ -118,7 +131,7 @@ func (o *ownRegistries) readNpmrc(file, text string) string {
 	var kept strings.Builder
 	for line := range strings.Lines(text) {
 		found := loginLine.FindStringSubmatch(line)
-		if found == nil {
+		if found == nil || backedUp.MatchString(line) {
 			kept.WriteString(line)
 			continue
 		}
@@ -141,11 +154,11 @@ func (o *ownRegistries) readYarnrc(file, text string) string {
 	standard := publicRegistries[0]
 	if server := valueOf(top, "npmRegistryServer"); server != nil {
 		standard = placeOf(server.Value)
-		o.named = append(o.named, standard)
+		o.name(file, server.Value)
 	}
 	strip := func(of *yaml.Node, registry string) (stripped bool) {
 		remove(of, func(key, value *yaml.Node) bool {
-			login := (key.Value == "npmAuthToken" || key.Value == "npmAuthIdent") && strings.Contains(value.Value, "${")
+			login := (key.Value == "npmAuthToken" || key.Value == "npmAuthIdent") && strings.Contains(value.Value, "${") && !backedUp.MatchString(value.Value)
 			if login {
 				o.login(registry, file, value.Value)
 			}
@@ -159,7 +172,7 @@ func (o *ownRegistries) readYarnrc(file, text string) string {
 		registry := standard
 		if server := valueOf(scope, "npmRegistryServer"); server != nil {
 			registry = placeOf(server.Value)
-			o.named = append(o.named, registry)
+			o.name(file, server.Value)
 		}
 		strip(scope, registry)
 		return false
@@ -175,9 +188,20 @@ func (o *ownRegistries) readYarnrc(file, text string) string {
 	return string(without)
 }
 
+// name notes a registry that something is taken from.
+func (o *ownRegistries) name(file, address string) {
+	o.named, o.places = append(o.named, placeOf(address)), append(o.places, placeOf(address))
+	if strings.HasPrefix(address, "http://") {
+		if o.unencrypted == nil {
+			o.unencrypted = map[string]string{}
+		}
+		o.unencrypted[address] = file
+	}
+}
+
 func (o *ownRegistries) login(registry, file, value string) {
 	o.named = append(o.named, registry)
-	o.logins = append(o.logins, ownLogin{registry, file, !needed.MatchString(value)})
+	o.logins = append(o.logins, ownLogin{registry: registry, file: file, optional: !needed.MatchString(value)})
 }
 
 // valueOf returns the value of a key in a mapping of YAML; nil where there is none.
@@ -279,7 +303,7 @@ func (a *app) source(fetched *dagger.Container) *dagger.Directory {
 func (a *app) unbound(all []Registry, report *problem.Report) {
 	seen := slices.Clone(publicRegistries)
 	for _, l := range a.node.registries.logins {
-		if l.optional || slices.Contains(seen, l.registry) || slices.ContainsFunc(all, func(r Registry) bool { return r.covers(l.registry) }) {
+		if l.optional || l.unused || slices.Contains(seen, l.registry) || slices.ContainsFunc(all, func(r Registry) bool { return r.covers(l.registry) }) {
 			continue
 		}
 		seen = append(seen, l.registry)
@@ -290,79 +314,15 @@ func (a *app) unbound(all []Registry, report *problem.Report) {
 	}
 }
 
-// npmConfigs returns the login at the mirror and those at registries as npm, pnpm and
-// yarn 1 read them, and as yarn 2 to 4 do. named are registries that an app names: not
-// every manager has the login of a registry for what is below it.
-func npmConfigs(mirror secret.Secret, registries []Registry, named []string) (npmrc, yarnrc secret.Secret) {
-	_, login := npmLogin(mirror)
-	text := login.Reveal()
-	scopes, logins, unencrypted := map[string]any{}, map[string]any{}, []string{}
-	add := func(address secret.Secret, places ...string) {
-		u, err := url.Parse(address.Reveal())
-		if err != nil {
-			return // The configuration has only what is an address.
-		}
-		if u.Scheme == "http" {
-			unencrypted = append(unencrypted, u.Hostname())
-		}
-		for _, place := range append(places, placeOf(u.String())) {
-			if u.User != nil && logins[place] == nil {
-				name, value := loginOf(u.User)
-				logins[place] = map[string]any{"npmAlwaysAuth": true, map[string]string{"_auth": "npmAuthIdent", "_authToken": "npmAuthToken"}[name]: value}
-				if address != mirror {
-					text += npmLines(place, u.User)
-				}
-			}
+// exposed adds the registries that an app names without TLS, and a login is known for
+// with it: managers know a login by its host alone.
+func (a *app) exposed(all []Registry, report *problem.Report) {
+	for _, address := range slices.Sorted(maps.Keys(a.node.registries.unencrypted)) {
+		if slices.ContainsFunc(all, func(r Registry) bool {
+			return strings.HasPrefix(r.URL.Reveal(), "https://") && strings.Contains(r.URL.Reveal(), "@") && r.covers(placeOf(address))
+		}) {
+			report.Addf("image.node-registry", a.subject(), "write https:// there, in a fork of the app if it is not yours",
+				"its %s names a registry as http://%s, where the login that is known for it would go unencrypted", a.node.registries.unencrypted[address], strings.TrimPrefix(placeOf(address), "//"))
 		}
 	}
-	if mirror.IsSet() {
-		add(mirror)
-	}
-	for _, r := range registries {
-		add(r.URL, slices.DeleteFunc(slices.Clone(named), func(place string) bool { return !r.covers(place) })...)
-		if r.Scope != "" {
-			at, _ := npmLogin(r.URL)
-			text += r.Scope + ":registry=" + at.Reveal() + "/\n"
-			scopes[strings.TrimPrefix(r.Scope, "@")] = map[string]any{"npmRegistryServer": at.Reveal()}
-		}
-	}
-	written, err := yaml.Marshal(map[string]any{"npmScopes": scopes, "npmRegistries": logins, "unsafeHttpWhitelist": unencrypted})
-	if err != nil {
-		panic(err) // It is made of plain values.
-	}
-	return secret.New(text), secret.New(string(written))
 }
-
-// loginOf returns a login by npm's name of it: a token's user name is that name.
-func loginOf(user *url.Userinfo) (name, value string) {
-	password, _ := user.Password()
-	if user.Username() == "_authToken" {
-		return "_authToken", password
-	}
-	return "_auth", base64.StdEncoding.EncodeToString([]byte(user.Username() + ":" + password))
-}
-
-// npmLines returns a login at a place as npm's configuration has it.
-func npmLines(place string, user *url.Userinfo) string {
-	name, value := loginOf(user)
-	return place + "/:" + name + "=" + value + "\n" +
-		// yarn keeps the login to itself otherwise, but for scoped packages.
-		place + "/:always-auth=true\n"
-}
-
-// ownLogins is berryLogin for an app that may have several logins.
-const ownLogins = `
-if [ -e ` + yarnrc + ` ] && [ -n "${YARN_NODE_LINKER:-}" ]; then
-	sed -n 's#^\(//.*\):always-auth=true$#\1#p' ` + npmrc + ` >/run/trust/logins
-	find . -name node_modules -prune -o -name yarn.lock -exec grep -ho '__archiveUrl=[^"#&]*' {} + | sed 's/%3A/:/gI; s#%2F#/#gI; s#^[^:]*:##' | while read -r archive; do
-		while read -r at; do
-			case $archive in "$at"*) continue 2 ;; esac
-		done </run/trust/logins
-		echo "yarn.lock has an archive at $archive, where yarn would send a login of NPM_REGISTRIES or NPM_REGISTRY_URL" >&2
-		exit 1
-	done
-	ln -sf ` + yarnrc + ` ../../.yarnrc.yml
-	# That file has the mirror's host too, and all others.
-	unset YARN_UNSAFE_HTTP_WHITELIST
-fi
-`

@@ -22,29 +22,32 @@ func TestWithoutLogins(t *testing.T) {
 	}{
 		"npm": {".npmrc", "# ours\n@acme:registry=https://NPM.example.com/all/\n//npm.example.com/all/:_authToken=${NPM_TOKEN}\n //npm.example.com/all/:always-auth = ${ALWAYS}\nsave-exact=true\n",
 			"# ours\n@acme:registry=https://NPM.example.com/all/\nsave-exact=true\n",
-			[]string{"//npm.example.com/all"}, []ownLogin{{"//npm.example.com/all", ".npmrc", false}, {"//npm.example.com/all", ".npmrc", false}}},
+			[]string{"//npm.example.com/all"}, []ownLogin{{"//npm.example.com/all", ".npmrc", false, false}, {"//npm.example.com/all", ".npmrc", false, false}}},
 		"npm, of all packages": {".npmrc", "_auth=${LOGIN}\nregistry = https://npm.example.com:8443\n", "registry = https://npm.example.com:8443\n",
-			[]string{"//npm.example.com:8443"}, []ownLogin{{"//npm.example.com:8443", ".npmrc", false}}},
-		"npm, of the public one": {".npmrc", "_authToken=${NPM_TOKEN}", "", []string{"//registry.npmjs.org"}, []ownLogin{{"//registry.npmjs.org", ".npmrc", false}}},
+			[]string{"//npm.example.com:8443"}, []ownLogin{{"//npm.example.com:8443", ".npmrc", false, false}}},
+		"npm, of the public one": {".npmrc", "_authToken=${NPM_TOKEN}", "", []string{"//registry.npmjs.org"}, []ownLogin{{"//registry.npmjs.org", ".npmrc", false, false}}},
 		"npm, if it is set": {".npmrc", "//npm.example.com/:_authToken=${NPM_TOKEN:-}\n//npm.example.com/:_authToken=${NPM_TOKEN?}\n", "",
-			[]string{"//npm.example.com"}, []ownLogin{{"//npm.example.com", ".npmrc", true}, {"//npm.example.com", ".npmrc", true}}},
+			[]string{"//npm.example.com"}, []ownLogin{{"//npm.example.com", ".npmrc", true, false}, {"//npm.example.com", ".npmrc", true, false}}},
 		"npm, a login of everyone":  {".npmrc", "//npm.example.com/:_authToken=npm_0\nregistry=https://npm.example.com/\n", "", []string{"//npm.example.com"}, nil},
 		"npm, a variable elsewhere": {".npmrc", "cache=${HOME}/npm\n", "", nil, nil},
 		"yarn 1": {".yarnrc", "\"@acme:registry\" \"https://npm.example.com\"\n\"//npm.example.com/:_authToken\" \"${NPM_TOKEN}\"\nyarn-offline-mirror \"x\"\n",
 			"\"@acme:registry\" \"https://npm.example.com\"\nyarn-offline-mirror \"x\"\n",
-			[]string{"//npm.example.com"}, []ownLogin{{"//npm.example.com", ".yarnrc", false}}},
+			[]string{"//npm.example.com"}, []ownLogin{{"//npm.example.com", ".yarnrc", false, false}}},
 		"yarn 2 to 4": {".yarnrc.yml", "nodeLinker: node-modules # ours\nnpmScopes:\n  acme:\n    npmAuthToken: ${NPM_TOKEN}\n    npmRegistryServer: https://npm.example.com/\n  other:\n    npmAuthIdent: \"robot:${PASSWORD:-}\"\nnpmRegistries:\n  //npm.example.com/b:\n    npmAlwaysAuth: true\n    npmAuthIdent: ${USER}:${PASSWORD}\n",
 			"nodeLinker: node-modules # ours\nnpmScopes:\n    acme:\n        npmRegistryServer: https://npm.example.com/\n    other: {}\n",
 			[]string{"//npm.example.com", "//npm.example.com/b", "//registry.npmjs.org"},
-			[]ownLogin{{"//npm.example.com", ".yarnrc.yml", false}, {"//registry.npmjs.org", ".yarnrc.yml", true}, {"//npm.example.com/b", ".yarnrc.yml", false}}},
+			[]ownLogin{{"//npm.example.com", ".yarnrc.yml", false, false}, {"//registry.npmjs.org", ".yarnrc.yml", true, false}, {"//npm.example.com/b", ".yarnrc.yml", false, false}}},
 		"yarn 2 to 4, of all packages": {".yarnrc.yml", "npmAuthToken: ${NPM_TOKEN}\nnpmRegistryServer: \"https://npm.example.com\"\nnpmRegistries:\n  //other.example.com: {npmAuthToken: abc}\n",
 			"npmRegistryServer: \"https://npm.example.com\"\nnpmRegistries:\n    //other.example.com: {npmAuthToken: abc}\n",
-			[]string{"//npm.example.com"}, []ownLogin{{"//npm.example.com", ".yarnrc.yml", false}}},
+			[]string{"//npm.example.com"}, []ownLogin{{"//npm.example.com", ".yarnrc.yml", false, false}}},
 		"no YAML": {".yarnrc.yml", "npmAuthToken: [${NPM_TOKEN}\n", "", nil, nil},
 		"a list":  {".yarnrc.yml", "- npmAuthToken: ${NPM_TOKEN}\n", "", nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			own := surveyed(t, map[string]string{"package.json": "{}", test.file: test.text}).node.registries
+			for i := range own.logins {
+				own.logins[i].unused = false // TestUnbound looks at that.
+			}
 			if !slices.Equal(own.named, test.named) || !slices.Equal(own.logins, test.logins) {
 				t.Errorf("names %q, and logs in %v", own.named, own.logins)
 			}
@@ -61,9 +64,10 @@ func TestUnbound(t *testing.T) {
 	a := surveyed(t, map[string]string{
 		"package.json":          `{"scripts": {"postinstall": "cd frontend && yarn install"}}`,
 		"frontend/package.json": "{}", "example/package.json": "{}",
-		".npmrc":          "//npm.example.com/a/:_authToken=${A}\n//npm.example.com/a/:_auth=${A}\n//registry.npmjs.org/:_authToken=${A}\n//optional.example.com/:_authToken=${A-}\n",
-		"frontend/.npmrc": "//npm.example.com/ab/:_authToken=${B}\n",
-		"example/.npmrc":  "//example.com/:_authToken=${B}\n",
+		".npmrc":             "//publish.example.com/:_authToken=${A}\n@a:registry=https://npm.example.com/a/\n//npm.example.com/a/:_authToken=${A}\n//npm.example.com/a/:_auth=${A}\n//registry.npmjs.org/:_authToken=${A}\n//optional.example.com/:_authToken=${A-}\n",
+		"frontend/yarn.lock": "\"x@1\":\n  version \"1.0.0\"\n  resolved \"https://npm.example.com/ab/x/-/x-1.0.0.tgz#1\"\n",
+		"frontend/.npmrc":    "//readonly.example.com/:_authToken=${R-for-all}\n//npm.example.com/ab/:_authToken=${B}\n",
+		"example/.npmrc":     "//example.com/:_authToken=${B}\n",
 	})
 	const (
 		first  = "acme : its .npmrc logs in at npm.example.com/a with a variable of the environment, which a build does not have"
@@ -98,6 +102,18 @@ func TestUnbound(t *testing.T) {
 	}
 }
 
+// A login goes nowhere without TLS that is known for a registry with it.
+func TestExposed(t *testing.T) {
+	a := surveyed(t, map[string]string{"package.json": "{}", ".npmrc": "@acme:registry=http://npm.example.com/acme/\n"})
+	for address, want := range map[string]bool{"https://u:p@npm.example.com": true, "http://u:p@npm.example.com": false, "https://npm.example.com": false, "https://u:p@other.example.com": false} {
+		var report problem.Report
+		a.exposed([]Registry{{Scope: "@acme", URL: secret.New(address)}}, &report)
+		if got := len(report) == 1; got != want {
+			t.Errorf("%s: %v", address, report)
+		}
+	}
+}
+
 // An app has those logins that it asks for, and no other.
 func TestBound(t *testing.T) {
 	a := surveyed(t, map[string]string{
@@ -123,13 +139,13 @@ func TestNpmConfigs(t *testing.T) {
 	}, []string{"//npm.example.com/project/7", "//unrelated.example.com"})
 	const wantNpm = `//mirror.example.com/npm/:_auth=Ym90OnBAdw==
 //mirror.example.com/npm/:always-auth=true
-//npm.example.com/project/7/:_authToken=t-1
-//npm.example.com/project/7/:always-auth=true
 //npm.example.com/:_authToken=t-1
 //npm.example.com/:always-auth=true
-@acme:registry=https://npm.example.com/
 //10.0.0.7:4873/b/:_auth=Ym90Ong=
 //10.0.0.7:4873/b/:always-auth=true
+//npm.example.com/project/7/:_authToken=t-1
+//npm.example.com/project/7/:always-auth=true
+@acme:registry=https://npm.example.com/
 @open:registry=https://open.example.com/npm/
 `
 	const wantYarn = `npmRegistries:
@@ -161,6 +177,13 @@ unsafeHttpWhitelist:
 	}
 	if _, yarn := npmConfigs(secret.New("http://10.0.0.8/npm"), []Registry{{"", secret.New("http://u:p@10.0.0.7")}}, nil); !strings.HasSuffix(yarn.Reveal(), "unsafeHttpWhitelist:\n    - 10.0.0.8\n    - 10.0.0.7\n") {
 		t.Errorf("beside a mirror without a login, yarn's:\n%s", yarn.Reveal())
+	}
+	// Of two logins for a place the nearer one is its own.
+	npm, _ = npmConfigs(secret.Secret{}, []Registry{{"", secret.New("https://_authToken:far@h.example.com")}, {"", secret.New("https://_authToken:near@h.example.com/a")}}, []string{"//h.example.com/a", "//h.example.com/a/b"})
+	for _, line := range []string{"//h.example.com/a/:_authToken=near\n", "//h.example.com/a/b/:_authToken=near\n", "//h.example.com/:_authToken=far\n"} {
+		if !strings.Contains(npm.Reveal(), line) {
+			t.Errorf("%s is not in\n%s", line, npm.Reveal())
+		}
 	}
 	if npm, _ := npmConfigs(secret.Secret{}, nil, []string{"//npm.example.com"}); npm.IsSet() {
 		t.Errorf("without any:\n%s", npm.Reveal())

@@ -71,7 +71,7 @@ func (p pusher) attest(ctx context.Context, b built, reference name.Digest) (smo
 }
 
 // readWithin is how long reading what is in an image may take.
-const readWithin = 20 * time.Minute
+const readWithin = time.Hour
 
 // contentsAndStatements returns the bill of materials of an image, and what is said of
 // it. unread is why it could not be read what the image holds.

@@ -93,7 +93,7 @@ func (c *cli) resolveRefs(ctx context.Context, in inputs) ([]release.App, proble
 		return resolved, report
 	}
 	c.log.Info().Int("apps", len(resolved)).Str("took", seconds(time.Since(start))).Msg("resolved every ref to a commit")
-	return image.Check(ctx, commits{servers, in.sources}, newLock(in.config, resolved), in.config.Image.Mirrors.Registries)
+	return image.Check(ctx, commits{servers, in.sources}, newLock(in.config, resolved), in.config.Image.Mirrors)
 }
 
 // pushedBefore returns the image of a lock's version, and its lock, if it was pushed

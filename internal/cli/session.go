@@ -48,7 +48,7 @@ type built struct {
 }
 
 // scratchPrefix begins the names of folders for what is on its way.
-const scratchPrefix = "erpnext-pipeline-"
+const scratchPrefix = "erpnext-pipeline-scratch-"
 
 // openSession connects to the engine and puts everything in place. Nothing is
 // built yet.

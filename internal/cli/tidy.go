@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"time"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/apps"
@@ -20,11 +21,19 @@ const (
 	leftoversKept = 7 * 24 * time.Hour
 )
 
-// removeLeftovers removes the folders of runs that were killed: they hold layers, and
-// may hold a key. Others' are not this user's to remove.
+// leftover is a folder that os.MkdirTemp made for a run: with layers, or with git's
+// objects and a key.
+var leftover = regexp.MustCompile(`^(` + scratchPrefix + `|` + apps.GitScratch + `)[0-9]+$`)
+
+// removeLeftovers removes the folders of runs that were killed. Others' are not this
+// user's to remove.
 func removeLeftovers(dir string, before time.Time) {
-	found, _ := filepath.Glob(filepath.Join(dir, scratchPrefix+"*"))
-	for _, path := range found {
+	found, _ := os.ReadDir(dir)
+	for _, entry := range found {
+		path := filepath.Join(dir, entry.Name())
+		if !leftover.MatchString(entry.Name()) {
+			continue
+		}
 		if info, err := os.Lstat(path); err == nil && info.IsDir() && info.ModTime().Before(before) {
 			_ = os.RemoveAll(path)
 		}

@@ -3,6 +3,7 @@ package cli
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,7 +12,36 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/config"
 )
 
+func TestLeftovers(t *testing.T) {
+	dir := t.TempDir()
+	old := time.Now().Add(-time.Hour)
+	for _, name := range []string{"erpnext-pipeline-scratch-123", "erpnext-pipeline-git-4", "erpnext-pipeline-main", "erpnext-pipeline-1.2.0", "erpnext-pipeline-567", "erpnext-pipeline-git-new", "erpnext-pipeline-git-5"} {
+		if err := os.MkdirAll(filepath.Join(dir, name, "in"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if name == "erpnext-pipeline-git-5" {
+			continue
+		}
+		if err := os.Chtimes(filepath.Join(dir, name), old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	removeLeftovers(dir, time.Now().Add(-time.Minute))
+	var left []string
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		left = append(left, entry.Name())
+	}
+	if want := []string{"erpnext-pipeline-1.2.0", "erpnext-pipeline-567", "erpnext-pipeline-git-5", "erpnext-pipeline-git-new", "erpnext-pipeline-main"}; !slices.Equal(left, want) {
+		t.Errorf("left are %q, want %q", left, want)
+	}
+}
+
 func TestTidy(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
 	home, environ := withStages(t)
 	cache := filepath.Join(home, "erpnext-pipeline")
 	answer := func(name string, days int) {

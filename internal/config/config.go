@@ -167,7 +167,10 @@ func (c Config) Secrets() []secret.Secret {
 		more = append(more, mirror, credentials(mirror))
 	}
 	for _, r := range c.Image.Mirrors.Registries {
-		more = append(more, r.URL, credentials(r.URL))
+		// The address of one without a login is in the files of apps.
+		if login := credentials(r.URL); login.IsSet() {
+			more = append(more, r.URL, login)
+		}
 	}
 	for _, s := range more {
 		if s.IsSet() && !slices.ContainsFunc(all, func(known secret.Secret) bool { return known.Reveal() == s.Reveal() }) {
