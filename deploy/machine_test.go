@@ -37,7 +37,11 @@ type machine struct {
 }
 
 const dockerStandIn = `#!/bin/sh
-printf '%s\n' "$*" >>"$DOCKER_STATE/calls"
+# A long call takes several writes, and some calls are made side by side.
+(
+	flock 9
+	printf '%s\n' "$*" >>"$DOCKER_STATE/calls"
+) 9>>"$DOCKER_STATE/calls.lock"
 for rule in "$DOCKER_STATE"/rules/*; do
 	[ -f "$rule.do" ] || continue
 	case "$*" in *"$(cat "$rule")"*)
