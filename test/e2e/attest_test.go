@@ -40,7 +40,7 @@ func (u *user) attested(t *testing.T) {
 	login := remote.WithAuth(&authn.Basic{Username: "robot", Password: password})
 	for kind, want := range map[string][]string{
 		smoketest.ArtifactType: {"a site is made, with every app installed", "a job goes through the worker", "the site migrates", digest},
-		attest.SBOMType:        {"CycloneDX", "pkg:pypi/redis@", "pkg:pypi/frappe-bench@", "pkg:npm/rtlcss@", "pkg:deb/debian/nginx@", "pkg:github/frappe/erpnext@"},
+		attest.SBOMType:        {"CycloneDX", "pkg:pypi/redis@", "pkg:pypi/frappe-bench@", "pkg:npm/rtlcss@", "pkg:deb/debian/nginx@", "pkg:generic/erpnext@"},
 	} {
 		text, err := attest.Attached(t.Context(), image, kind, login)
 		if err != nil {
