@@ -70,7 +70,7 @@ func (u *user) oneLine(repository, from string, tags ...string) {
 	u.t.Helper()
 	origin, tree := filepath.Join(u.world.Dir, "repositories", repository+".git"), u.t.TempDir()
 	_, name, _ := strings.Cut(repository, "/")
-	script := "git clone --quiet --branch \"$1\" \"$2\" . && for tag in $4; do echo \"# $tag\" >>\"$3/hooks.py\" && git -c user.name=a -c user.email=a@example.com commit --quiet --all --message \"$tag\" && git tag \"$tag\" && git push --quiet origin \"$tag\" || exit; done"
+	script := "git clone --quiet --branch \"$1\" \"$2\" . && for tag in $4; do echo \"# $tag\" >>\"$3/setup.py\" && git -c user.name=a -c user.email=a@example.com commit --quiet --all --message \"$tag\" && git tag \"$tag\" && git push --quiet origin \"$tag\" || exit; done"
 	cmd := exec.CommandContext(u.t.Context(), "sh", "-c", script, "sh", from, origin, name, strings.Join(tags, " "))
 	cmd.Dir = tree
 	if out, err := cmd.CombinedOutput(); err != nil {
