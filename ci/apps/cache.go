@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/rs/zerolog"
 )
 
 // cache is a folder with answers that never change; an empty one keeps none.
@@ -62,6 +64,13 @@ func (c cache) put(name string, data []byte) error {
 		return fmt.Errorf("keep answer: %w", errors.Join(err, os.Remove(partial.Name())))
 	}
 	return nil
+}
+
+// keep is put where the next run only takes longer without it.
+func (c cache) keep(log zerolog.Logger, name string, data []byte) {
+	if err := c.put(name, data); err != nil {
+		log.Debug().Err(err).Msg("an answer is not kept")
+	}
 }
 
 // PruneCache removes the files of a cache, see GitHubOptions.CacheDir, that were last

@@ -123,7 +123,7 @@ func (g *Git) committedAt(ctx context.Context, s Source, commit string) (at time
 			return r.failed(err, "its commit "+commit+" has no date")
 		}
 		at = time.Unix(seconds, 0).UTC()
-		g.keep(key, []byte(at.Format(time.RFC3339)))
+		g.cache.keep(g.opts.Log, key, []byte(at.Format(time.RFC3339)))
 		_, err = g.list(ctx, r, commit)
 		return err
 	})
@@ -179,7 +179,7 @@ func (g *Git) list(ctx context.Context, r clone, commit string) ([]File, error) 
 	if err != nil {
 		return nil, fmt.Errorf("list files of %s: %w", r.source.URL, err)
 	}
-	g.keep(treeKey(r.source, commit), text)
+	g.cache.keep(g.opts.Log, treeKey(r.source, commit), text)
 	return files, nil
 }
 
@@ -235,16 +235,8 @@ func (g *Git) content(ctx context.Context, r clone, f File) (string, error) {
 	case len(out) > largestAnswer:
 		return "", fileLarge(r.source, f, int64(len(out)))
 	}
-	g.keep(path.Join("blobs", strings.ToLower(f.Blob)), out)
+	g.cache.keep(g.opts.Log, path.Join("blobs", strings.ToLower(f.Blob)), out)
 	return string(out), nil
-}
-
-// keep puts an answer into the cache. Without it the next run only takes
-// longer.
-func (g *Git) keep(name string, data []byte) {
-	if err := g.cache.put(name, data); err != nil {
-		g.opts.Log.Debug().Err(err).Msg("an answer is not kept")
-	}
 }
 
 // GitScratch begins the name of a folder of [Git]'s in the system's folder for temporary
@@ -260,6 +252,9 @@ func (g *Git) in(ctx context.Context, s Source, call func(clone) error) (err err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	r := clone{g: g, source: s, dir: filepath.Join(dir, "repository")}
+	if err := os.Mkdir(r.dir, 0o700); err != nil {
+		return fmt.Errorf("make folder for %s: %w", s.URL, err)
+	}
 	if r.environ, err = g.environ(dir, s); err != nil {
 		return err
 	}

@@ -34,6 +34,10 @@ var passedOn = append([]string{"PATH", "TMPDIR", "TMP", "TEMP", "SYSTEMROOT", "P
 // proxies are the variables that name one.
 var proxies = []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
 
+// SSHOptions are those with which git reaches any host over SSH, as ssh takes them on
+// its command line and in its configuration. Times are in seconds.
+var SSHOptions = []string{"StrictHostKeyChecking=yes", "IdentitiesOnly=yes", "IdentityAgent=none", "BatchMode=yes", "ConnectTimeout=15", "ServerAliveInterval=10"}
+
 // environ returns the environment in which git reaches a source, and puts into a
 // folder what that refers to. What the user has configured for git is left out, so
 // that all get the same.
@@ -60,7 +64,7 @@ func (g *Git) environ(dir string, s Source) ([]string, error) {
 		// From the repository, where git is run: ssh has its own way with spaces and
 		// percent signs, which the folder's name may have.
 		ssh := "ssh -F none -i ../key -o UserKnownHostsFile=../known_hosts -o GlobalKnownHostsFile=/dev/null"
-		for _, option := range []string{"IdentitiesOnly=yes", "IdentityAgent=none", "BatchMode=yes", "StrictHostKeyChecking=yes", "ConnectTimeout=15", "ServerAliveInterval=10"} {
+		for _, option := range SSHOptions {
 			ssh += " -o " + option
 		}
 		environ = append(environ, "GIT_SSH_COMMAND="+ssh, "GIT_SSH_VARIANT=ssh")
@@ -176,9 +180,6 @@ func (g *Git) slots(host string) chan struct{} {
 func (r clone) git(ctx context.Context, args ...string) ([]byte, error) {
 	limited, cancel := context.WithTimeout(ctx, fetchWithin)
 	defer cancel()
-	if err := os.MkdirAll(r.dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make folder for %s: %w", r.source.URL, err)
-	}
 	// git ends the programs that it started where it is asked to end.
 	cmd := exec.CommandContext(limited, "git", args...)
 	cmd.Cancel = func() error {

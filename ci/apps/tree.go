@@ -63,7 +63,7 @@ func (g *GitHub) Tree(ctx context.Context, s Source, commit string) ([]File, err
 	if err != nil {
 		return nil, fmt.Errorf("list files of %s: %w", r.name(), err)
 	}
-	g.keep(key, text)
+	g.cache.keep(g.opts.Log, key, text)
 	return files, nil
 }
 
@@ -178,7 +178,7 @@ func (g *GitHub) read(ctx context.Context, s Source, f File) (string, error) {
 	case blobSHA(content) != sha:
 		return "", r.strangeAnswer(fmt.Sprintf("is not the content %s of %s in %s", sha, quote(f.Path), r.name()), nil)
 	}
-	g.keep(key, content)
+	g.cache.keep(g.opts.Log, key, content)
 	return string(content), nil
 }
 
@@ -189,12 +189,4 @@ func blobSHA(content []byte) string {
 	fmt.Fprintf(hash, "blob %d\x00", len(content))
 	hash.Write(content)
 	return hex.EncodeToString(hash.Sum(nil))
-}
-
-// keep puts an answer into the cache. Without it the next run only takes
-// longer.
-func (g *GitHub) keep(name string, data []byte) {
-	if err := g.cache.put(name, data); err != nil {
-		g.opts.Log.Debug().Err(err).Msg("GitHub's answer is not kept")
-	}
 }

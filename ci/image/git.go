@@ -31,17 +31,6 @@ if [ -n "${GIT_SSH_HOSTS:-}" ]; then
 fi
 `
 
-// sshOptions are for every host that git reaches over SSH.
-const sshOptions = `Host *
-	UserKnownHostsFile /run/git-known-hosts
-	StrictHostKeyChecking yes
-	IdentitiesOnly yes
-	IdentityAgent none
-	BatchMode yes
-	ConnectTimeout 15
-	ServerAliveInterval 10
-`
-
 // sshPackages are what a stage needs to fetch over SSH: nothing where no app does.
 func sshPackages(lock release.Lock) []string {
 	if slices.ContainsFunc(lock.Apps, func(a release.App) bool { return strings.HasPrefix(a.URL, "ssh://") }) {
@@ -103,7 +92,7 @@ func (b *Builder) withGit(c *dagger.Container, list []app, addresses string) *da
 		}
 	}
 	if access.hosts != "" {
-		access.hosts += sshOptions
+		access.hosts += "Host *\n\tUserKnownHostsFile /run/git-known-hosts\n\t" + strings.Join(apps.SSHOptions, "\n\t") + "\n"
 		if b.KnownHosts != "" {
 			c = c.WithMountedSecret("/run/git-known-hosts", b.Client.SetSecret("known hosts", b.KnownHosts))
 		}

@@ -47,18 +47,30 @@ func (b *Builder) FindNote(ctx context.Context, n Note) ([]byte, error) {
 		if found == nil {
 			continue
 		}
-		layers, err := found.Layers()
-		if err != nil || len(layers) != 1 {
-			return nil, errors.Join(fmt.Errorf("read %s: it has %d contents, not one", n.Name, len(layers)), err)
-		}
-		content, err := layers[0].Compressed()
+		text, err := ContentOf(found)
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", n.Name, err)
 		}
-		text, err := io.ReadAll(content)
-		return text, errors.Join(err, content.Close())
+		return text, nil
 	}
 	return nil, nil
+}
+
+// ContentOf returns what is kept in the one layer of what a store has as a stage.
+func ContentOf(kept v1.Image) ([]byte, error) {
+	layers, err := kept.Layers()
+	if err != nil {
+		return nil, err
+	}
+	if len(layers) != 1 {
+		return nil, fmt.Errorf("it has %d contents, not one", len(layers))
+	}
+	content, err := layers[0].Compressed()
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(content)
+	return text, errors.Join(err, content.Close())
 }
 
 // KeepNote keeps a content in the store that is written to. An image was built before.

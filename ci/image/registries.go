@@ -104,9 +104,10 @@ func (a *app) readRegistries(packages []nodePackage, texts map[string]string) {
 			own.without[p] = without
 		}
 	}
-	asked := own.places
+	own.named = slices.Clone(own.places)
 	for i, l := range own.logins {
-		taken := slices.ContainsFunc(asked, func(place string) bool { return place == l.registry || strings.HasPrefix(place, l.registry+"/") })
+		own.named = append(own.named, l.registry)
+		taken := slices.ContainsFunc(own.places, func(place string) bool { return within(place, l.registry) })
 		for p, text := range texts {
 			taken = taken || !slices.Contains(managerConfigs, path.Base(p)) && strings.Contains(strings.ToLower(text), l.registry+"/")
 		}
@@ -190,7 +191,7 @@ func (o *ownRegistries) readYarnrc(file, text string) string {
 
 // name notes a registry that something is taken from.
 func (o *ownRegistries) name(file, address string) {
-	o.named, o.places = append(o.named, placeOf(address)), append(o.places, placeOf(address))
+	o.places = append(o.places, placeOf(address))
 	if strings.HasPrefix(address, "http://") {
 		if o.unencrypted == nil {
 			o.unencrypted = map[string]string{}
@@ -200,7 +201,6 @@ func (o *ownRegistries) name(file, address string) {
 }
 
 func (o *ownRegistries) login(registry, file, value string) {
-	o.named = append(o.named, registry)
 	o.logins = append(o.logins, ownLogin{registry: registry, file: file, optional: !needed.MatchString(value)})
 }
 
@@ -243,8 +243,7 @@ func placeOf(address string) string {
 // covers reports whether a registry's login is for another one: for itself, and for
 // what is below it.
 func (r Registry) covers(named string) bool {
-	place := placeOf(r.URL.Reveal())
-	return named == place || strings.HasPrefix(named, place+"/")
+	return within(named, placeOf(r.URL.Reveal()))
 }
 
 // bound are the registries whose logins an app has while its modules are installed.

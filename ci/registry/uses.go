@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,6 +14,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/desiredeffect/erpnext-pipeline/ci/image"
 )
 
 // stagePrefix begins the tags of stages, and notePrefix those of notes.
@@ -59,12 +60,12 @@ func NoteUse(ctx context.Context, t Target, version string, stages []string, at 
 	if there, err := t.head(ctx, tag); err != nil || there != nil {
 		return err
 	}
-	image := mutate.MediaType(mutate.ConfigMediaType(empty.Image, types.OCIConfigJSON), types.OCIManifestSchema1)
-	image, err = mutate.Append(image, mutate.Addendum{Layer: static.NewLayer(text, noteType), MediaType: noteType})
+	made := mutate.MediaType(mutate.ConfigMediaType(empty.Image, types.OCIConfigJSON), types.OCIManifestSchema1)
+	made, err = mutate.Append(made, mutate.Addendum{Layer: static.NewLayer(text, noteType), MediaType: noteType})
 	if err != nil {
 		return fmt.Errorf("note used stages: %w", err)
 	}
-	if err := (&Stages{Target: t}).Keep(ctx, tag, image); err != nil {
+	if err := (&Stages{Target: t}).Keep(ctx, tag, made); err != nil {
 		return fmt.Errorf("note used stages: %w", err)
 	}
 	return nil
@@ -84,24 +85,16 @@ func readNote(ctx context.Context, t Target, tag string) (*note, error) {
 	if err != nil || n == nil {
 		return nil, err
 	}
-	layers, err := n.Layers()
-	if err == nil && len(layers) != 1 {
-		err = errors.New("it is no note")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", tag, err)
-	}
-	content, err := layers[0].Compressed()
+	text, err := image.ContentOf(n)
 	if missing(err) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", tag, err)
-	}
 	found := note{tag: tag}
 	found.day, _ = noteDay(tag)
-	err = json.NewDecoder(content).Decode(&found)
-	if err = errors.Join(err, content.Close()); err != nil {
+	if err == nil {
+		err = json.Unmarshal(text, &found)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", tag, err)
 	}
 	return &found, nil
