@@ -16,6 +16,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/desiredeffect/erpnext-pipeline/ci/registry/answer"
 )
 
 // CreatedAnnotation says, in RFC 3339, when an artifact was made. Where an
@@ -184,7 +186,7 @@ func attached(image name.Digest, artifactType string, options []remote.Option) (
 		reference := image.Context().Digest(descriptor.Digest.String())
 		candidate, err := remote.Image(reference, options...)
 		switch {
-		case missing(err):
+		case answer.Missing(err):
 			// It was deleted, and the list under the tag not told.
 			continue
 		case err != nil:

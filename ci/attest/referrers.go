@@ -3,7 +3,6 @@ package attest
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -18,8 +17,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/desiredeffect/erpnext-pipeline/ci/registry/answer"
 )
 
 // UnlistedError is what [Attach] finds of artifacts that are in the registry, and that
@@ -79,7 +79,7 @@ func referrers(image name.Digest, options []remote.Option) ([]v1.Descriptor, err
 // underTag returns the list under the tag, an empty one where there is none.
 func underTag(image name.Digest, options []remote.Option) (v1.ImageIndex, []v1.Descriptor, error) {
 	index, err := remote.Index(listTag(image), options...)
-	if missing(err) {
+	if answer.Missing(err) {
 		return mutate.IndexMediaType(empty.Index, types.OCIImageIndex), nil, nil
 	}
 	if err != nil {
@@ -123,7 +123,7 @@ func list(image name.Digest, artifacts []v1.Descriptor, options []remote.Option)
 		if err != nil {
 			return err
 		}
-		if err := remote.Put(listTag(image), raw{text, types.OCIImageIndex}, options...); refused(err) {
+		if err := remote.Put(listTag(image), raw{text, types.OCIImageIndex}, options...); answer.Refused(err) {
 			// A write that was answered with a passing fault is tried again, and refused.
 			if _, listed, again := underTag(image, options); again == nil && len(without(artifacts, listed)) == 0 {
 				return nil
@@ -159,7 +159,7 @@ type referrersAPI struct {
 func (a *referrersAPI) RoundTrip(r *http.Request) (*http.Response, error) {
 	asks := r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/referrers/sha")
 	if asks && a.pushes {
-		return answer(r, http.StatusOK), nil
+		return reply(r, http.StatusOK), nil
 	}
 	response, err := a.next.RoundTrip(r)
 	if err != nil {
@@ -182,35 +182,14 @@ func (a *referrersAPI) RoundTrip(r *http.Request) (*http.Response, error) {
 		return response, nil
 	}
 	_ = response.Body.Close()
-	return answer(r, http.StatusNotFound), nil
+	return reply(r, http.StatusNotFound), nil
 }
 
-func answer(r *http.Request, status int) *http.Response {
+func reply(r *http.Request, status int) *http.Response {
 	return &http.Response{
 		StatusCode: status, Status: http.StatusText(status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(nil)), Request: r,
 	}
-}
-
-// refused reports whether a registry answered that something may not be written as it
-// is: a tag that it does not move (of which each says it in its own way: 400, 403, 405,
-// 409, 412), or a name that its rules don't allow.
-func refused(err error) bool {
-	var status *transport.Error
-	if !errors.As(err, &status) {
-		return false
-	}
-	switch status.StatusCode {
-	case http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusConflict, http.StatusPreconditionFailed, http.StatusUnprocessableEntity:
-		return true
-	}
-	return false
-}
-
-// missing reports whether a registry answered that it does not have something.
-func missing(err error) bool {
-	var status *transport.Error
-	return errors.As(err, &status) && status.StatusCode == http.StatusNotFound
 }
 
 // within makes requests end with a context.

@@ -22,6 +22,7 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/sigstore/sigstore/pkg/signature/payload"
 
+	"github.com/desiredeffect/erpnext-pipeline/ci/registry/answer"
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
 
@@ -132,9 +133,9 @@ func (s *Signer) Sign(ctx context.Context, image name.Digest, reference string, 
 		return fmt.Errorf("add signature to %s: %w", image, err)
 	}
 	switch err := remote.Write(signatureTag(image), list, options...); {
-	case err == nil, refused(err) && signed:
+	case err == nil, answer.Refused(err) && signed:
 		return nil
-	case refused(err):
+	case answer.Refused(err):
 		return fmt.Errorf("push signature of %s: %w %s: %w", image, ErrTagRefused, signatureTag(image), err)
 	default:
 		return fmt.Errorf("push signature of %s: %w", image, err)
@@ -202,7 +203,7 @@ func signatureTag(image name.Digest) name.Tag {
 // that they are in for another to be added. What is no signature is left out.
 func readSignatures(image name.Digest, options []remote.Option) (v1.Image, []signed, error) {
 	list, err := remote.Image(signatureTag(image), options...)
-	if missing(err) {
+	if answer.Missing(err) {
 		list = mutate.MediaType(empty.Image, types.OCIManifestSchema1)
 		return mutate.ConfigMediaType(list, types.OCIConfigJSON), nil, nil
 	}

@@ -9,6 +9,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/desiredeffect/erpnext-pipeline/ci/registry/answer"
 )
 
 // content is what a tag names.
@@ -34,7 +36,7 @@ func readContent(ctx context.Context, t Target, tag string) (*content, error) {
 		return nil, err
 	}
 	found, err := remote.Get(reference, t.Options(ctx)...)
-	if missing(err) {
+	if answer.Missing(err) {
 		return nil, nil
 	}
 	if err != nil {
@@ -83,7 +85,7 @@ func listTags(ctx context.Context, t Target) ([]string, error) {
 		return nil, fmt.Errorf("name image: %w", err)
 	}
 	tags, err := remote.List(repository, t.Options(ctx)...)
-	if missing(err) {
+	if answer.Missing(err) {
 		return nil, nil
 	}
 	if err != nil {

@@ -33,6 +33,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/image"
+	"github.com/desiredeffect/erpnext-pipeline/ci/registry/answer"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine/enginetest"
@@ -124,7 +125,7 @@ func tags(t *testing.T, of Target) []string {
 	}
 	found, err := remote.List(repository, of.Options(t.Context())...)
 	// A registry may not know a repository without any.
-	if missing(err) {
+	if answer.Missing(err) {
 		return nil
 	}
 	if err != nil {

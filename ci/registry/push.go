@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/image"
+	"github.com/desiredeffect/erpnext-pipeline/ci/registry/answer"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
@@ -39,7 +40,7 @@ func (t Target) head(ctx context.Context, of string) (*v1.Descriptor, error) {
 		return nil, err
 	}
 	descriptor, err := remote.Head(tag, t.Options(ctx)...)
-	if missing(err) {
+	if answer.Missing(err) {
 		return nil, nil
 	}
 	if err != nil {

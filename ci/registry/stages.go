@@ -17,6 +17,7 @@ import (
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/apps"
 	"github.com/desiredeffect/erpnext-pipeline/ci/image"
+	"github.com/desiredeffect/erpnext-pipeline/ci/registry/answer"
 )
 
 // Stages keeps the stages of builds in a registry. It is an image.Store.
@@ -41,7 +42,7 @@ func (s *Stages) Stage(ctx context.Context, tag string) (v1.Image, error) {
 		return nil, err
 	}
 	found, err := remote.Image(reference, s.Target.Options(ctx)...)
-	if missing(err) || s.Borrowed && denied(err) {
+	if answer.Missing(err) || s.Borrowed && denied(err) {
 		return nil, nil
 	}
 	return found, err
@@ -57,7 +58,7 @@ func (s *Stages) Keep(ctx context.Context, tag string, stage v1.Image) error {
 		return err
 	}
 	refusal := remote.Write(reference, stage, s.Target.Options(ctx)...)
-	if !unwritable(refusal) {
+	if !answer.Refused(refusal) {
 		return refusal
 	}
 	digest, err := stage.Digest()

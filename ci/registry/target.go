@@ -108,29 +108,8 @@ var (
 	backoff = remote.Backoff{Duration: 2 * time.Second, Factor: 2, Jitter: 0.1, Steps: 4}
 )
 
-// missing reports whether a registry answered that it does not have something.
-func missing(err error) bool {
-	var status *transport.Error
-	return errors.As(err, &status) && status.StatusCode == http.StatusNotFound
-}
-
 // denied reports whether a registry answered that the account may not read something.
 func denied(err error) bool {
 	var status *transport.Error
 	return errors.As(err, &status) && (status.StatusCode == http.StatusUnauthorized || status.StatusCode == http.StatusForbidden)
-}
-
-// unwritable reports whether a registry answered that something may not be written as it
-// is: a tag that it does not move (of which each says it in its own way: 400, 403, 405,
-// 409, 412), or a name that its rules don't allow.
-func unwritable(err error) bool {
-	var status *transport.Error
-	if !errors.As(err, &status) {
-		return false
-	}
-	switch status.StatusCode {
-	case http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusConflict, http.StatusPreconditionFailed, http.StatusUnprocessableEntity:
-		return true
-	}
-	return false
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
+	"github.com/desiredeffect/erpnext-pipeline/ci/registry/answer"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 )
 
@@ -188,9 +189,9 @@ func (u Unused) remove(ctx context.Context, t Target, tag string, digest v1.Hash
 	}
 	byDigest := remote.Delete(reference.Context().Digest(digest.String()), t.Options(ctx)...)
 	switch {
-	case byDigest == nil, byTag == nil && missing(byDigest):
+	case byDigest == nil, byTag == nil && answer.Missing(byDigest):
 		return true, nil
-	case missing(byDigest):
+	case answer.Missing(byDigest):
 		// Gone already, or a registry that knows no such request.
 		still, err := t.head(ctx, tag)
 		if err == nil && still != nil {

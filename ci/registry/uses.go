@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/image"
+	"github.com/desiredeffect/erpnext-pipeline/ci/registry/answer"
 )
 
 // stagePrefix begins the tags of stages, and notePrefix those of notes.
@@ -86,7 +87,7 @@ func readNote(ctx context.Context, t Target, tag string) (*note, error) {
 		return nil, err
 	}
 	text, err := image.ContentOf(n)
-	if missing(err) {
+	if answer.Missing(err) {
 		return nil, nil
 	}
 	found := note{tag: tag}
