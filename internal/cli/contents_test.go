@@ -1,21 +1,19 @@
 package cli
 
 import (
-	"archive/tar"
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"slices"
 	"strings"
 	"testing"
 
 	cdx "github.com/CycloneDX/cyclonedx-go"
+	"github.com/google/go-containerregistry/pkg/crane"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/attest"
@@ -26,18 +24,7 @@ import (
 // withModule returns an image for a platform with one Node package.
 func withModule(t *testing.T, architecture, module string) v1.Image {
 	t.Helper()
-	var archive bytes.Buffer
-	to, text := tar.NewWriter(&archive), `{"name": "`+module+`", "version": "1.0.0"}`
-	if err := to.WriteHeader(&tar.Header{Name: "srv/node_modules/" + module + "/package.json", Mode: 0o644, Size: int64(len(text))}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.WriteString(to, text); err != nil {
-		t.Fatal(err)
-	}
-	if err := to.Close(); err != nil {
-		t.Fatal(err)
-	}
-	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(archive.Bytes())), nil }, tarball.WithMediaType(types.OCILayer))
+	layer, err := crane.Layer(map[string][]byte{"srv/node_modules/" + module + "/package.json": []byte(`{"name": "` + module + `", "version": "1.0.0"}`)})
 	if err != nil {
 		t.Fatal(err)
 	}
