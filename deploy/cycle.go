@@ -9,8 +9,9 @@ var cycle = strategy{
 		stage,
 		pull,
 		check,
-		beforeDeploy,
 		compare,
+		awaitSmokeTest,
+		beforeDeploy,
 		measureDowntime,
 		keepAssets,
 		// From here on the site does less than usual.

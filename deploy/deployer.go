@@ -20,6 +20,9 @@ type Deployer struct {
 	// from through the SSH connection. Nil where the host reaches the registry
 	// by itself.
 	Registry func(ctx context.Context) (net.Conn, error)
+	// Tested yields the image as soon as it has passed its smoke test; a run waits for
+	// that before it changes what runs. Nil says that it has.
+	Tested <-chan release.Image
 	// Observe is told what happens, one event at a time and in order; it may be
 	// nil.
 	Observe func(Event)
@@ -73,6 +76,7 @@ const (
 // A release that did not go live is a [*FailedError]; one that was stopped by
 // request before anything was changed is [ErrInterrupted].
 func (d Deployer) Run(ctx context.Context, p Plan, image release.Image) (release.Record, error) {
+	p.untested = d.Tested != nil
 	r := d.newSession(p, p.runID())
 	r.record = p.record(r.id, image)
 	if p.Kind == Release && p.set == nil {
@@ -102,6 +106,7 @@ type session struct {
 	output  *output
 	observe func(Event)
 	detach  <-chan struct{}
+	tested  <-chan release.Image
 }
 
 func (d Deployer) newSession(p Plan, id string) *session {
@@ -120,7 +125,7 @@ func (d Deployer) newSession(p Plan, id string) *session {
 	}
 	steps := p.runSpec("", "").steps()
 	return &session{
-		plan: p, at: layout{p.Target.Dir}, id: id, observe: observe, detach: d.Detach,
+		plan: p, at: layout{p.Target.Dir}, id: id, observe: observe, detach: d.Detach, tested: d.Tested,
 		conn:   &connection{dial: d.Dial, registry: d.Registry, observe: observe, timeout: timeout},
 		output: &output{observe: observe, firstCritical: firstOf(steps, criticalPart), firstSettled: firstOf(steps, settledPart), began: map[string]float64{}},
 	}

@@ -9,6 +9,7 @@ var first = strategy{
 		stage,
 		pull,
 		check,
+		awaitSmokeTest,
 		beforeDeploy,
 		startData,
 		maintenanceFirst,

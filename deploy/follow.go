@@ -19,7 +19,7 @@ const wakeLimit = 90 * time.Second
 
 // follow follows the run to its end.
 func (r *session) follow(ctx context.Context) (release.Record, error) {
-	following, end := r.following(ctx, r.awaitInterrupt)
+	following, end := r.following(ctx, r.await)
 	defer end()
 	log := r.at.log(r.id)
 	var state host.JobState

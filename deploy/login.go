@@ -29,11 +29,6 @@ func pullWithLogin(ctx context.Context, h Host, login Login, image string) error
 	if !login.Password.IsSet() {
 		return nil
 	}
-	return pullImage(ctx, h, login, image)
-}
-
-// pullImage brings an image to the host, unless it is there.
-func pullImage(ctx context.Context, h Host, login Login, image string) error {
 	_, err := h.Run(ctx, script(pullScript, image, login.Username, login.Host),
 		host.Options{Stdin: strings.NewReader(login.Password.Reveal() + "\n")})
 	var answer *host.RunError

@@ -139,8 +139,12 @@ func (m *machine) Run(ctx context.Context, argv []string, o host.Options) (host.
 }
 
 func (m *machine) UploadTree(_ context.Context, dir string, files []host.File) error {
+	if _, err := os.Stat(dir); err == nil {
+		return host.ErrExists
+	}
+	part := dir + ".part"
 	for _, f := range files {
-		name := filepath.Join(dir, f.Name)
+		name := filepath.Join(part, f.Name)
 		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 			return err
 		}
@@ -148,7 +152,7 @@ func (m *machine) UploadTree(_ context.Context, dir string, files []host.File) e
 			return err
 		}
 	}
-	return nil
+	return os.Rename(part, dir)
 }
 
 func (m *machine) StartDetached(_ context.Context, argv []string, log string) (host.Job, error) {
@@ -232,11 +236,19 @@ var testImage = release.Image{Repository: "registry.example/desired/erp", Digest
 // release releases a version, from a look at the host to the end.
 func (m *machine) release(ctx context.Context, version string, change ...func(*Deployer)) (release.Record, []Event, error) {
 	m.t.Helper()
-	state, err := Inspect(ctx, m, m.target())
+	return m.releaseBy(ctx, "", version, change...)
+}
+
+// releaseBy is release by a strategy.
+func (m *machine) releaseBy(ctx context.Context, strategy, version string, change ...func(*Deployer)) (release.Record, []Event, error) {
+	m.t.Helper()
+	target := m.target()
+	target.Strategy = strategy
+	state, err := Inspect(ctx, m, target)
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	plan, report := MakePlan(ctx, state, m.target(), lockOf(version))
+	plan, report := MakePlan(ctx, state, target, lockOf(version))
 	if len(report) > 0 {
 		m.t.Fatal(report.Err())
 	}

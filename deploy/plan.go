@@ -59,6 +59,8 @@ type Plan struct {
 	migratedBy string
 	// migratesDown says why a migration would lead to older apps, if it would.
 	migratesDown string
+	// untested says that the image is still smoke-tested when the run begins.
+	untested bool
 }
 
 // AppChange is an app before and after a release.

@@ -3,7 +3,6 @@
 package deploy
 
 import (
-	"context"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -60,42 +59,5 @@ func TestPullEnded(t *testing.T) {
 				}
 			})
 		}
-	}
-}
-
-// TestPullAhead: what was brought ahead can be taken away, and what the host had before
-// stays.
-func TestPullAhead(t *testing.T) {
-	short(t)
-	const pull, remove = "pull --quiet registry.example/desired/erp@sha256:", "image rm registry.example/desired/erp@sha256:"
-	for name, test := range map[string]struct {
-		rule, do       string
-		pulls, forgets bool
-		fails          string
-	}{
-		"not there":      {"pull --quiet", "echo pulled", true, true, ""},
-		"there already":  {"image inspect --format {{.Id}}", "echo sha256:ab; exit 0", false, false, ""},
-		"can't be had":   {"pull --quiet", "echo no route to host >&2; exit 1", true, true, "no route to host"},
-		"no longer ours": {"pull --quiet", "echo denied >&2; exit 1", true, true, "denied"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			m := newMachine(t)
-			m.when("rule", test.rule, test.do)
-			d := Deployer{Dial: func(context.Context) (Host, error) { return m, nil }}
-			forget, err := d.PullAhead(t.Context(), Plan{Target: m.target()}, testImage)
-			if test.fails == "" && err != nil || test.fails != "" && (err == nil || !strings.Contains(err.Error(), test.fails)) {
-				t.Errorf("got %v", err)
-			}
-			if (forget != nil) != test.forgets {
-				t.Fatalf("can be forgotten: %v", forget != nil)
-			}
-			if forget != nil {
-				forget(t.Context())
-			}
-			calls := strings.Join(m.calls(), "\n")
-			if strings.Contains(calls, pull) != test.pulls || strings.Contains(calls, remove) != test.forgets {
-				t.Errorf("docker was called with\n%s", calls)
-			}
-		})
 	}
 }

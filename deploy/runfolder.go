@@ -42,8 +42,10 @@ type runSpec struct {
 	// would lead to older apps.
 	migrate      bool
 	migratesDown string
-	hooks        []Hook
-	unneeded     Unneeded
+	// untested says that the image is still smoke-tested.
+	untested bool
+	hooks    []Hook
+	unneeded Unneeded
 }
 
 // swaps reports whether new containers come up beside running ones.
@@ -59,6 +61,7 @@ func (p Plan) runSpec(id, image string) runSpec {
 		layout: layout{t.Dir}, id: id, number: p.nextRun, kind: p.Kind, strategy: t.Strategy, version: p.Version, image: image,
 		project: t.Project, previous: p.Previous, sites: p.Sites, knownSites: p.knownSites, port: t.HTTPPort, files: t.BackupFiles, hooks: t.Hooks,
 		unneeded: p.Unneeded, migrate: p.Migrate, migratesDown: p.migratesDown, drainLimit: int(t.DrainLimit.Seconds()),
+		untested: p.untested,
 	}
 	if r.strategy == "" {
 		r.strategy = Cycle
@@ -111,9 +114,9 @@ func (p Plan) folder(id string, record release.Record, registry string) ([]host.
 	}
 	r := p.runSpec(id, image)
 	r.tagged = repositoryPath(record.Image.Repository) + ":" + p.Version
-	recordText, err := json.MarshalIndent(record, "", "  ")
+	recorded, err := recordText(record)
 	if err != nil {
-		return nil, fmt.Errorf("write %s: %w", recordFile, err)
+		return nil, err
 	}
 	files := append(r.stepFiles(),
 		plainFile("owner", "by="+oneLine(p.Target.Owner)+"\n"),
@@ -122,7 +125,7 @@ func (p Plan) folder(id string, record release.Record, registry string) ([]host.
 	case Prune:
 		return files, nil
 	case Rollback:
-		return append(files, plainFile(recordFile, string(recordText)+"\n")), nil
+		return append(files, plainFile(recordFile, recorded)), nil
 	}
 	dotEnv, err := p.dotEnv(image)
 	if err != nil {
@@ -134,13 +137,22 @@ func (p Plan) folder(id string, record release.Record, registry string) ([]host.
 	}
 	files = append(files,
 		plainFile("release/.env", string(dotEnv)),
-		plainFile("release/"+recordFile, string(recordText)+"\n"),
+		plainFile("release/"+recordFile, recorded),
 		plainFile("release/services", services.String()),
 		plainFile("release/compose-files", strings.Join(record.ComposeFiles, "\n")+"\n"))
 	for _, f := range p.set.Files {
 		files = append(files, plainFile("release/"+f.Name, string(f.Data)))
 	}
 	return files, nil
+}
+
+// recordText returns a record as it lies on the host.
+func recordText(record release.Record) (string, error) {
+	text, err := json.MarshalIndent(record, "", "  ")
+	if err != nil {
+		return "", fmt.Errorf("write %s: %w", recordFile, err)
+	}
+	return string(text) + "\n", nil
 }
 
 // stepFiles returns the files that the steps are made of, the facts that they
@@ -199,7 +211,7 @@ func (r runSpec) settings() string {
 		{"image", r.image}, {"tagged", r.tagged}, {"sites", strings.Join(r.sites, " ")}, {"first_site", r.firstSite},
 		{"known_sites", strings.Join(r.knownSites, " ")}, {"port", strconv.Itoa(r.port)},
 		{"drain_limit", strconv.Itoa(r.drainLimit)}, {"backup_files", yes(r.files)}, {"restore_from", r.restoreFrom},
-		{"migrate", yes(r.migrate)}, {"migrates_down", oneLine(r.migratesDown)}, {"only_copies", yes(r.unneeded.onlyCopies)},
+		{"migrate", yes(r.migrate)}, {"migrates_down", oneLine(r.migratesDown)}, {"only_copies", yes(r.unneeded.onlyCopies)}, {"untested", yes(r.untested)},
 		{"unneeded_versions", strings.Join(r.unneeded.Versions, " ")}, {"unneeded_backups", strings.Join(r.unneeded.Backups, " ")},
 	} {
 		text.WriteString(pair[0] + "=" + word(pair[1]) + "\n")

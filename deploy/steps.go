@@ -34,13 +34,15 @@ var (
 		undo: "remove them"}
 	checkRelease = step{name: "check-release",
 		does: "look whether the release to go back to is there"}
-	// Images that nothing uses do no harm: they are not removed.
 	pull = step{name: "pull",
-		does: "pull the image by its digest, unless the host did so during the smoke test, and the other images that are missing"}
+		does: "pull the image by its digest, and the other images that are missing",
+		undo: "remove the image, if it did not pass its smoke test"}
 	check = step{name: "check",
 		does: "check the compose set, that all images of the new and the running release are there, that the database of every site of the bench can be dumped and put back and data services that change have a way back, that there is room for that, and that the running site can be asked"}
 	compare = step{name: "compare",
 		does: "look whether a migration is needed: whether an app changed what a migration reads or runs"}
+	awaitSmokeTest = step{name: AwaitSmokeTest, needed: isUntested,
+		does: "wait until the image has passed its smoke test, where that is still under way; until then nothing that runs is changed"}
 	measureDowntime = step{name: "measure-downtime",
 		does: "begin to measure whether the site answers",
 		undo: "end measuring"}
@@ -153,7 +155,12 @@ func hookStep(name string) step {
 }
 
 func bringsDataBack(r runSpec) bool { return r.restoreFrom != "" }
+func isUntested(r runSpec) bool     { return r.untested }
 func hasUnneeded(r runSpec) bool    { return !r.unneeded.Empty() }
+
+// AwaitSmokeTest is the name of the step in which a run waits for its image to pass the
+// smoke test.
+const AwaitSmokeTest = "await-smoke-test"
 
 // recordStep is the name of the step after which a release is the current one.
 const recordStep = "record"

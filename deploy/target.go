@@ -114,6 +114,15 @@ func (t Target) pullReference(image release.Image) string {
 	return image.Pinned()
 }
 
+// from returns the target where the host reaches the registry at another address, if
+// it does.
+func (t Target) from(registry string) Target {
+	if registry != "" {
+		t.PullAddress = registry
+	}
+	return t
+}
+
 // repositoryPath returns a repository without its registry. The first part is a
 // registry if it could not be a part of a path: the rule of Docker.
 func repositoryPath(repository string) string {

@@ -1,13 +1,8 @@
-# Pulls the image $1, unless it is there, and prints what it pulled: with the user $2 at
-# the registry $3 and the password on standard input, or without a login where $2 is
-# empty. The login lives in a folder of its own and goes with it: no password stays on
-# the host.
+# Pulls the image $1, unless it is there, and prints what it pulled, with the user $2 at
+# the registry $3 and the password on standard input. The login lives in a folder of its
+# own and goes with it: no password stays on the host.
 set -eu
 if docker image inspect --format '{{.Id}}' "$1" >/dev/null 2>&1; then exit; fi
-if [ -z "$2" ]; then
-	docker pull --quiet "$1" </dev/null
-	exit
-fi
 config=$(mktemp -d)
 trap 'rm -rf -- "$config"' EXIT
 # Some shells go without that when a signal ends them.

@@ -17,6 +17,7 @@
 #   restore_from             the backup that a rollback brings back
 #   migrate                  yes where a migration was asked for
 #   migrates_down            why a migration would lead to older apps, if it would
+#   untested                 yes where the image is still smoke-tested
 #   unneeded_versions        releases whose images no rollback needs
 #   unneeded_backups         runs whose backups no rollback needs
 #   only_copies              yes where those may go that hold what is nowhere else

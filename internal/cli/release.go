@@ -2,11 +2,11 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
-	"time"
+	"sync/atomic"
 
-	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
@@ -57,6 +57,7 @@ func (c *cli) release(ctx context.Context, o releaseOptions) (done released, err
 		var b built
 		var image release.Image
 		var w *watcher
+		var begun *begunDeploy
 		if next.pushed != nil {
 			// There is no session, because nothing is built.
 			image, w = *next.pushed, c.watch("Deploy of "+next.config.Lock.SiteVersion)
@@ -64,13 +65,11 @@ func (c *cli) release(ctx context.Context, o releaseOptions) (done released, err
 		} else {
 			w = s.watcher
 			pusher := c.newPusher(next.config, r.target, s, o.pushFlags)
-			ahead := c.pullAhead(ctx, next, r, &pusher)
+			begun = c.beginDeploy(ctx, next, r, w, &pusher)
 			b, image, err = c.buildAndPush(ctx, next.lock, s, pusher)
-			ahead.wait(err, c.log)
-			defer ahead.end(ctx)
 			done.stages = w.timeline.Rows()
 			if err != nil {
-				return err
+				return errors.Join(begun.abandon(), err)
 			}
 		}
 		if next.plan == nil {
@@ -84,6 +83,10 @@ func (c *cli) release(ctx context.Context, o releaseOptions) (done released, err
 			return nil
 		}
 		err = c.group("deploy", func() (err error) {
+			if begun != nil {
+				done.record, err = begun.goOn(image)
+				return err
+			}
 			done.record, err = c.deployer(ctx, next.config, r.embedded, w.observeDeploy).Run(ctx, *next.plan, image)
 			return err
 		})
@@ -102,57 +105,57 @@ func (c *cli) release(ctx context.Context, o releaseOptions) (done released, err
 	return done, err
 }
 
-// aheadPull is the host's pulling of an image that is still smoke-tested.
-type aheadPull struct {
-	cancel  context.CancelFunc
-	pulling sync.WaitGroup
-	// forget takes away what the host has of it; nil where that stays.
-	forget func(context.Context)
-	// passing says that the image has a name of its own, which nobody asks for again.
-	passing bool
+// begunDeploy is the run of an image that is still smoke-tested: the host pulls it and
+// looks at everything meanwhile, and waits with what changes something.
+type begunDeploy struct {
+	tested chan release.Image
+	passed atomic.Bool
+	cancel context.CancelFunc
+	run    sync.WaitGroup
+	record release.Record
+	err    error
 }
 
-// pullAhead has the host pull the image as soon as it is pushed.
-func (c *cli) pullAhead(ctx context.Context, next candidate, r registries, p *pusher) *aheadPull {
-	d := c.deployer(ctx, next.config, r.embedded, func(deploy.Event) {})
-	ctx, cancel := context.WithCancel(ctx)
-	a := &aheadPull{cancel: cancel, passing: d.Registry != nil}
+// beginDeploy has the run begin as soon as the image is pushed, if there is a host.
+func (c *cli) beginDeploy(ctx context.Context, next candidate, r registries, w *watcher, p *pusher) *begunDeploy {
+	b := &begunDeploy{tested: make(chan release.Image, 1)}
 	if next.plan == nil {
-		return a
+		return b
 	}
+	d := c.deployer(ctx, next.config, r.embedded, w.observeDeploy)
+	d.Tested = b.tested
 	p.pushed = func(image release.Image) {
-		a.pulling.Go(func() {
-			var err error
-			if a.forget, err = d.PullAhead(ctx, *next.plan, image); err != nil {
-				// The run pulls it, and says so if it can't.
-				c.log.Debug().Err(err).Msg("not pulled ahead")
+		ctx, cancel := context.WithCancel(ctx)
+		b.cancel = cancel
+		b.run.Go(func() {
+			if b.record, b.err = d.Run(ctx, *next.plan, image); b.err != nil && ctx.Err() == nil && !b.passed.Load() {
+				c.log.Error().Msg("there will be no deploy, for a reason that is told at the end; the image is tested all the same, so that this version can be released again")
 			}
 		})
 	}
-	return a
+	return b
 }
 
-// aheadLimit is how long a release waits for a host that still pulls. The run pulls by
-// itself what is missing then, and tries again where that fails.
-const aheadLimit = 10 * time.Minute
-
-// wait waits for the host, unless there will be no run: then nothing of the image stays.
-func (a *aheadPull) wait(err error, log zerolog.Logger) {
-	if err != nil {
-		a.cancel()
-	}
-	defer time.AfterFunc(aheadLimit, a.cancel).Stop()
-	defer time.AfterFunc(time.Second, func() { log.Info().Msg("waiting for the host, which still pulls the image") }).Stop()
-	a.pulling.Wait()
-	if err == nil && !a.passing {
-		a.forget = nil
-	}
+// goOn tells the run that the image has passed, and returns how it ended.
+func (b *begunDeploy) goOn(image release.Image) (release.Record, error) {
+	b.passed.Store(true)
+	b.tested <- image
+	b.run.Wait()
+	b.cancel()
+	return b.record, b.err
 }
 
-// end takes away what has to go, after the run.
-func (a *aheadPull) end(ctx context.Context) {
-	a.cancel()
-	if a.forget != nil {
-		a.forget(context.WithoutCancel(ctx))
+// abandon has the run put back what it did, as the image did not pass. Its error says
+// where that did not succeed.
+func (b *begunDeploy) abandon() error {
+	if b.cancel == nil {
+		return nil
 	}
+	b.cancel()
+	b.run.Wait()
+	var failed *deploy.FailedError
+	if errors.As(b.err, &failed) && failed.State == deploy.NeedsPerson {
+		return failed
+	}
+	return nil
 }

@@ -32,7 +32,7 @@ type watcher struct {
 }
 
 func (c *cli) watch(title string) *watcher {
-	w := &watcher{cli: c, timeline: &progress.Timeline{Title: title, Hide: c.hidden}, began: map[string]time.Time{}, before: []string{"push", smoketest.Stage, contentsStage}}
+	w := &watcher{cli: c, timeline: &progress.Timeline{Title: title, Hide: c.hidden}, began: map[string]time.Time{}, before: []string{"push"}}
 	if !c.terminal {
 		return w
 	}
@@ -84,6 +84,9 @@ func (w *watcher) observeDeploy(e deploy.Event) {
 	case deploy.StepBegan, deploy.UndoBegan:
 		stage.Kind, stage.Needs = progress.Began, w.before
 		w.before = []string{stage.Stage}
+		if e.Step == deploy.AwaitSmokeTest {
+			w.before = append(w.before, smoketest.Stage, contentsStage)
+		}
 		w.began[stage.Stage] = stage.At
 	case deploy.StepEnded, deploy.UndoEnded:
 		// By the host's clock: what a connection had missed comes all at once.

@@ -1,0 +1,70 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
+)
+
+// A run whose image is still smoke-tested waits on the host until it is told that the
+// image has passed (the folder passed in that of the run, with the record of the release
+// as it is then), and ends by itself where nothing is heard any more (the file heard).
+const (
+	heardEvery  = 20 * time.Second
+	passedAgain = time.Second
+)
+
+// await does what goes on beside the following of a run, see [session.following].
+func (r *session) await(ctx, following context.Context, leave func(), ended <-chan struct{}) {
+	telling, cancel := context.WithCancel(following)
+	var side sync.WaitGroup
+	if r.tested != nil {
+		side.Go(func() { r.tellTested(telling) })
+	}
+	r.awaitInterrupt(ctx, following, leave, ended)
+	cancel()
+	side.Wait()
+}
+
+// tellTested tells the run that its image has passed, as soon as it has, and until then
+// that it is still tested. Who follows the run makes a connection that is lost again.
+func (r *session) tellTested(ctx context.Context) {
+	still := time.NewTicker(heardEvery)
+	defer still.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case r.record.Image = <-r.tested:
+			r.tellPassed(ctx)
+			return
+		case <-still.C:
+			if h := r.conn.get(); h != nil {
+				_, _ = h.Run(ctx, script(`touch "$1/heard"`, r.at.run(r.id)), host.Options{})
+			}
+		}
+	}
+}
+
+// tellPassed gives the run its record, again and again until it has it.
+func (r *session) tellPassed(ctx context.Context) {
+	text, err := recordText(r.record)
+	if err != nil {
+		return // it was written before
+	}
+	for ctx.Err() == nil {
+		if h := r.conn.get(); h != nil {
+			err := h.UploadTree(ctx, r.at.run(r.id)+"/passed", []host.File{plainFile(recordFile, text)})
+			if err == nil || errors.Is(err, host.ErrExists) {
+				return
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(passedAgain):
+		}
+	}
+}
