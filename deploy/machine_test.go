@@ -59,10 +59,10 @@ case "$*" in
 "network inspect bridge"*) cat "$DOCKER_STATE/started" ;;
 esac
 # A verb of site.py.
-case "${*##*sys.argv\[2:\])}" in
+case "${*##*sys.argv\[1:\])}" in
 " tables erp.example.com") echo 1 ;;
 " bench_sites"*) echo erp.example.com ;;
-" size  erp.example.com") echo 1000 1000 ;;
+" fit erp.example.com -- size  erp.example.com -- serving erp.example.com") printf '1000 1000\nerp.example.com\n' ;;
 " maintenance get erp.example.com") echo '{"erp.example.com": null}' ;;
 " serving erp.example.com") echo erp.example.com ;;
 " jobs_left") echo 0 ;;

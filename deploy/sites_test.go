@@ -24,7 +24,7 @@ func (m *machine) order(texts ...string) []int {
 	return at
 }
 
-const verb = "sys.argv[2:]) "
+const verb = "sys.argv[1:]) "
 
 // TestFirstReleaseOverABench: a bench that ran before is closed and backed up
 // before new code serves it.
@@ -47,7 +47,7 @@ func TestFirstReleaseOfOtherSites(t *testing.T) {
 	short(t)
 	m := newMachine(t)
 	m.when("sites", verb+"bench_sites", "echo other.example.com; exit")
-	m.when("size", verb+"size  other.example.com", "echo 1 1; exit")
+	m.when("size", "-- size  other.example.com", `printf '1 1\nother.example.com\n'; exit`)
 	_, _, err := m.release(t.Context(), "1.0.0")
 	if err == nil || !strings.Contains(err.Error(), "the bench has the sites other.example.com, and not erp.example.com") {
 		t.Fatal(err)
@@ -65,7 +65,7 @@ func TestEverySiteOfTheBench(t *testing.T) {
 		m := newMachine(t)
 		m.mustRelease("1.0.0")
 		m.when("sites", verb+"bench_sites", "printf 'erp.example.com\\nshut.example.com\\n'; exit")
-		m.when("size", verb+"size  erp.example.com shut.example.com", "echo 1 1; exit")
+		m.when("size", "-- size  erp.example.com shut.example.com", `printf '1 1\nerp.example.com\n'; exit`)
 		m.when("modes", verb+"maintenance get erp.example.com shut.example.com", `echo '{"erp.example.com": null, "shut.example.com": 1}'; exit`)
 		m.when("serving", verb+"serving erp.example.com shut.example.com", "echo erp.example.com; exit")
 		m.when("close", verb+"close erp.example.com shut.example.com", "echo 0; exit")
@@ -110,7 +110,7 @@ func TestOnlyBegunSitesAreRestored(t *testing.T) {
 	m := newMachine(t)
 	m.mustRelease("1.0.0")
 	m.when("sites", verb+"bench_sites", "printf 'erp.example.com\\ntwo.example.com\\n'; exit")
-	m.when("size", verb+"size  erp.example.com two.example.com", "echo 1 1; exit")
+	m.when("size", "-- size  erp.example.com two.example.com", `printf '1 1\nerp.example.com two.example.com\n'; exit`)
 	m.when("close", verb+"close ", "echo 0; exit")
 	m.when("tables", verb+"tables two.example.com", "echo 1; exit")
 	m.when("dump", verb+"dump two.example.com", `printf '%s' "$DUMP" | gzip; exit`)
@@ -147,7 +147,7 @@ func TestRoomForBackups(t *testing.T) {
 	m := newMachine(t)
 	m.mustRelease("1.0.0")
 	m.write("df", "#!/bin/sh\ncase $2 in */backups) free=100 ;; *) free=99999999 ;; esac\nprintf 'Filesystem 1K-blocks Used Available Capacity Mounted\\nx 1 1 %s 1%% /\\n' \"$free\"\n", 0o755)
-	m.when("size", verb+"size  erp.example.com", "echo 204800 1; exit")
+	m.when("size", "-- size  erp.example.com", `printf '204800 1\nerp.example.com\n'; exit`)
 	_, _, err := m.release(t.Context(), "1.0.1")
 	if err == nil || !strings.Contains(err.Error(), "a backup may need 200 KiB in "+filepath.Join(m.dir, "backups")+", and 100 KiB are free") {
 		t.Fatal(err)
@@ -191,7 +191,7 @@ func TestBrokenSite(t *testing.T) {
 	for _, verbAndSites := range []string{"bench_sites", "serving erp.example.com broken.example.com"} {
 		m.when(strings.Fields(verbAndSites)[0], verb+verbAndSites, "printf 'erp.example.com\nbroken.example.com\n'; exit")
 	}
-	m.when("size", verb+"size  erp.example.com broken.example.com", "echo 1 1; exit")
+	m.when("size", "-- size  erp.example.com broken.example.com", `printf '1 1\nerp.example.com broken.example.com\n'; exit`)
 	m.when("tables", verb+"tables broken.example.com", "echo 1; exit")
 	m.when("dump", verb+"dump broken.example.com", `printf '%s' "$DUMP" | gzip; exit`)
 	m.when("mute", verb+"mute ", "echo broken.example.com 500; exit")
@@ -251,7 +251,7 @@ func TestFilesThatAreReplacedAreSaved(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(m.dir, "backups", run, "erp.example.com-files.tar"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m.when("size", verb+"size yes erp.example.com", "echo 1 1; exit")
+	m.when("size", "-- size yes erp.example.com", `printf '1 1\nerp.example.com\n'; exit`)
 	m.when("pack", verb+"pack ", "tar --create --file=- --files-from=/dev/null; exit")
 	state, err := Inspect(t.Context(), m, m.target())
 	if err != nil {

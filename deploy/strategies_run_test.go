@@ -33,11 +33,11 @@ func TestEveryStrategyRuns(t *testing.T) {
 		step     string // that step
 		said     string // by the hook
 	}{
-		{"first", "", false, "(*sys.argv[2:]) workers", "await-workers", "release cycle -1.0.0 " + testImage.Pinned()},
-		{"cycle", Cycle, false, "(*sys.argv[2:]) workers", "await-workers", "release cycle 1.0.0-1.0.1 " + testImage.Pinned()},
-		{"swap", Swap, false, "(*sys.argv[2:]) forget_assets", "retire", "release swap 1.0.0-1.0.1 " + testImage.Pinned()},
-		{"rollback by cycle", Cycle, true, "(*sys.argv[2:]) workers", "await-workers", "rollback cycle 1.0.1-1.0.0 " + testImage.Pinned()},
-		{"rollback by swap", Swap, true, "(*sys.argv[2:]) forget_assets", "retire", "rollback swap 1.0.1-1.0.0 " + testImage.Pinned()},
+		{"first", "", false, "run(sys.argv[1:]) workers", "await-workers", "release cycle -1.0.0 " + testImage.Pinned()},
+		{"cycle", Cycle, false, "run(sys.argv[1:]) workers", "await-workers", "release cycle 1.0.0-1.0.1 " + testImage.Pinned()},
+		{"swap", Swap, false, "run(sys.argv[1:]) forget_assets", "retire", "release swap 1.0.0-1.0.1 " + testImage.Pinned()},
+		{"rollback by cycle", Cycle, true, "run(sys.argv[1:]) workers", "await-workers", "rollback cycle 1.0.1-1.0.0 " + testImage.Pinned()},
+		{"rollback by swap", Swap, true, "run(sys.argv[1:]) forget_assets", "retire", "rollback swap 1.0.1-1.0.0 " + testImage.Pinned()},
 	} {
 		for _, ends := range []string{"", "undone", "with a warning"} {
 			t.Run(strings.TrimSuffix(tc.name+", "+ends, ", "), func(t *testing.T) {

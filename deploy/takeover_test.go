@@ -111,7 +111,7 @@ func TestTakeOverSettled(t *testing.T) {
 	short(t)
 	m := newMachine(t)
 	m.mustRelease("1.0.0")
-	m.leave("1.0.1", "await-workers", "(*sys.argv[2:]) workers")
+	m.leave("1.0.1", "await-workers", "run(sys.argv[1:]) workers")
 	m.kill()
 	state := m.inspect()
 	if state.LastRun.Status != RunInterrupted || !state.LastRun.Settled || state.LastRun.Step != "await-workers" || state.Current.Version != "1.0.1" {

@@ -37,7 +37,7 @@ func untested(m *machine, tested chan release.Image, waits func(run string, call
 // nothing of one that does not pass stays.
 func TestAwaitSmokeTest(t *testing.T) {
 	short(t)
-	changes := regexp.MustCompile(`^(stop|rm|start|restart|kill|run --detach)\b|^compose .* (up|down|stop|start|rm) |sys\.argv\[2:\]\) (close|maintenance) `)
+	changes := regexp.MustCompile(`^(stop|rm|start|restart|kill|run --detach)\b|^compose .* (up|down|stop|start|rm) |sys\.argv\[1:\]\) (close|maintenance) `)
 	const remove = "image rm desired/erp:1.0.1 registry.example/desired/erp@sha256:"
 	for name, test := range map[string]struct {
 		// test is how the smoke test ends.

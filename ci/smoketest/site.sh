@@ -50,10 +50,14 @@ start.sh >/tmp/backend.log 2>&1 &
 node apps/frappe/socketio.js >/tmp/websocket.log 2>&1 &
 nginx-entrypoint.sh >/tmp/frontend.log 2>&1 &
 
+# It takes as long to start, but wants a site.
+work() { bench worker --queue short >/tmp/worker.log 2>&1 & }
+
 if [ -d /kept ]; then
 	mark "the site of an earlier image migrates"
 	cp -r /kept/site "sites/$SITE"
-	bench --site "$SITE" migrate
+	work
+	(cd sites && ../env/bin/python -m frappe.utils.bench_helper frappe --site "$SITE" migrate)
 else
 	mark "a site is made, with every app installed"
 	arguments=
@@ -74,31 +78,31 @@ else
 	[ -z "$named" ] || touch $named
 	bench new-site "$SITE" --db-root-password "$DB_ROOT_PASSWORD" --admin-password smoke-test $arguments
 	rm -f $named
+	work
 fi
 
 # Beside the pages that are asked for next.
 cat >/tmp/job.py <<'PYTHON'
-import os, sys
+import os, sys, time
 os.chdir("sites")
 import frappe
 from rq.job import Job
 from frappe.utils.background_jobs import enqueue, get_redis_conn
 frappe.init(site=os.environ["SITE"])
 frappe.connect()
-if sys.argv[1] == "put":
-    job = enqueue("frappe.ping", queue="short")
-    print(getattr(job, "id", job))
-else:
-    status = Job.fetch(sys.argv[2], connection=get_redis_conn()).get_status()
-    if getattr(status, "value", status) != "finished":
+job = enqueue("frappe.ping", queue="short")
+give_up = time.monotonic() + 120
+while True:
+    status = Job.fetch(getattr(job, "id", job), connection=get_redis_conn()).get_status()
+    status = getattr(status, "value", status)
+    if status == "finished":
+        break
+    if status not in ("queued", "started") or time.monotonic() > give_up:
         sys.exit("the job is " + str(status))
+    time.sleep(0.05)
 PYTHON
-{
-	job=$(env/bin/python /tmp/job.py put | tail -n 1)
-	bench worker --queue short --burst
-	env/bin/python /tmp/job.py get "$job"
-} >/tmp/worker.log 2>&1 &
-worker=$!
+env/bin/python /tmp/job.py >/tmp/job.log 2>&1 &
+job=$!
 
 mark "the site answers"
 for _ in $(seq 300); do
@@ -127,7 +131,7 @@ done
 curl --silent --show-error --fail --output /dev/null "http://127.0.0.1:8080/socket.io/?EIO=4&transport=polling" || { tail -n 20 /tmp/websocket.log; exit 1; }
 
 mark "a job goes through the worker"
-wait "$worker" || { tail -n 20 /tmp/worker.log; exit 1; }
+wait "$job" || { tail -n 20 /tmp/worker.log /tmp/job.log; exit 1; }
 
 if [ ! -d /kept ]; then
 	mark "the site migrates"

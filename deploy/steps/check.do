@@ -61,12 +61,11 @@ mv kept.part kept
 [ ! -s kept ] || echo "these stay as they are: $(paste -sd ' ' kept)"
 
 # Sites that nothing answers for as it should are not waited for in the end.
-open=$(site "$previous" serving $sites)
 one=$(containers "$previous" label=com.docker.compose.service=backend status=running | head -n 1)
-if [ -z "$one" ] || ! docker exec "$one" "$bench/env/bin/python" -c "$(cat database.py site.py)" mute $open </dev/null >mute.part; then
+if [ -z "$one" ] || ! docker exec "$one" "$bench/env/bin/python" -c "$(cat database.py site.py)" mute $sites </dev/null >mute.part; then
 	# It does not run, or not for long.
 	one=
-	printf '%s -\n' $open >mute.part
+	printf '%s -\n' $open_sites >mute.part
 fi
 while read -r site_name code; do
 	[ -z "$site_name" ] || [ -z "$one" ] || echo "warning: $site_name answers with $code before this release"
@@ -78,8 +77,7 @@ rm mute.part
 # put right. Where the site is not well, this release may be what mends it.
 if [ -n "$(containers "$previous" label=com.docker.compose.service=frontend health=healthy)" ]; then
 	asked=$previous
-	open=$(site "$previous" serving "$first_site")
-	as_visitor look.sh $open >looked
+	case " $open_sites " in *" $first_site "*) as_visitor look.sh "$first_site" ;; esac >looked
 	asked=
 	while read -r one code at; do
 		case $code in

@@ -239,7 +239,8 @@ def fit(*sites):
     fails where there is anything."""
     reasons = [f"{site}: {reason}" for site in sites for reason in unfit(site)]
     print("\n".join(reasons), end="\n" if reasons else "")
-    raise SystemExit(1 if reasons else 0)
+    if reasons:
+        raise SystemExit(1)
 
 
 def dump(site):

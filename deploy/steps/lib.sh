@@ -132,8 +132,8 @@ frappe() (
 	within "$of" backend sh -c "cd $bench/sites && exec ../env/bin/python -m frappe.utils.bench_helper frappe \"\$@\"" frappe "$@"
 )
 
-# site VERSION VERB ARGUMENTS…: what bench has no command for, see site.py and
-# database.py.
+# site VERSION VERB ARGUMENTS… [-- VERB ARGUMENTS…]: what bench has no command for, see
+# site.py and database.py. To start Python takes longer than most of it.
 site() (
 	of=$1
 	shift
@@ -217,14 +217,19 @@ await_open() (
 )
 
 # check_data: finds the sites, and looks whether their databases can be dumped and
-# put back, and whether there is room for that.
+# put back, and whether there is room for that. Those that are not closed are in
+# open_sites then.
 check_data() {
 	find_sites
+	open_sites=
 	[ -n "$sites" ] || return 0
 	as_administrator
-	site "$active" fit $sites || fail "this could not be put back if the release failed: nothing was changed"
-	sizes=$(site "$active" size "$(packs_files)" $sites)
-	set -- $sizes
+	site "$active" fit $sites -- size "$(packs_files)" $sites -- serving $sites >fit || {
+		cat fit
+		fail "this could not be put back if the release failed: nothing was changed"
+	}
+	open_sites=$(sed -n 2p fit)
+	set -- $(sed -n 1p fit)
 	# The folder may be a disk of its own.
 	at=$dir/backups
 	[ -d "$at" ] || at=$dir

@@ -51,7 +51,7 @@ missing_images() (
 		echo "the compose set of $1 names no image"
 		exit 1
 	} >&2
-	printf '%s\n' "$listed" | sort -u | while read -r one; do
+	docker image inspect $listed >/dev/null 2>&1 </dev/null || printf '%s\n' "$listed" | sort -u | while read -r one; do
 		docker image inspect "$one" </dev/null >/dev/null 2>&1 || echo "$one"
 	done
 )

@@ -2,7 +2,7 @@
 # is wanted: bench's own backup deletes older backups, and its restore asks for the
 # password of the database's root. It follows database.py:
 #
-#     python -c "$(cat database.py site.py)" VERB ARGUMENTS…   in a backend container
+#     python -c "$(cat database.py site.py)" VERB ARGUMENTS… [-- VERB ARGUMENTS…]   in a backend container
 
 import signal
 import tarfile
@@ -252,9 +252,10 @@ def answers(*sites):
 
 
 def mute(*sites):
-    """Prints the sites that are not answered for as they should be, and with what."""
+    """Prints the sites that are not closed and not answered for as they should be, and
+    with what."""
     for site in sites:
-        got, code = answer(site, 10)
+        got, code = ("", "") if config(site).get("maintenance_mode") else answer(site, 10)
         if got != code:
             print(site, got)
 
@@ -461,5 +462,13 @@ def to_disk(path):
     os.close(at)
 
 
+def run(words):
+    """Does verbs with their arguments, one after the other."""
+    while words:
+        end = words.index("--") if "--" in words else len(words)
+        globals()[words[0]](*words[1:end])
+        words = words[end + 1:]
+
+
 if __name__ == "__main__":
-    globals()[sys.argv[1]](*sys.argv[2:])
+    run(sys.argv[1:])
