@@ -26,11 +26,12 @@ type nodeApp struct {
 	installs bool
 	// registries are those that it asks for modules.
 	registries ownRegistries
-	// manager installs the modules of the root. added are those that have to be
-	// installed themselves, of each name one: for the root, or a front end with a lock
-	// of its own.
+	// manager installs the modules of the root. own are those that have to be installed
+	// themselves, by the folder: for the root, or a front end with a lock of its own.
 	manager manager
-	added   []manager
+	own     map[string]manager
+	// named says that a package.json names a manager, maybe another than its lock does.
+	named bool
 	// links are the folders of other apps that the app's own front ends read.
 	links []link
 	// copied are the files and folders of the app that are copied among its modules.
@@ -82,7 +83,7 @@ func (a *app) describesModules(p string) bool {
 // surveyNode reads what the graph has to know of an app's node modules. The texts are
 // those of the files that describe them, by their path.
 func (a *app) surveyNode(texts map[string]string) error {
-	a.node = nodeApp{manager: yarn1}
+	a.node = nodeApp{manager: yarn1, own: map[string]manager{}}
 	var packages []nodePackage
 	// The root first: what it needs goes before what others need.
 	names := slices.SortedFunc(maps.Keys(texts), func(a, b string) int {
@@ -158,6 +159,7 @@ func (a *app) readImported(packages []nodePackage) {
 
 // readManager finds out what installs the modules of a package.json.
 func (a *app) readManager(p nodePackage, texts map[string]string) {
+	a.node.named = a.node.named || p.PackageManager != ""
 	m := managerOf(p, func(name string) (string, bool) {
 		text, there := texts[path.Join(p.folder, name)]
 		return text, there
@@ -165,9 +167,20 @@ func (a *app) readManager(p nodePackage, texts map[string]string) {
 	if p.folder == "." {
 		a.node.manager = m
 	}
-	if m.version != "" && !slices.ContainsFunc(a.node.added, func(other manager) bool { return other.name == m.name }) {
-		a.node.added = append(a.node.added, m)
+	if m.version != "" && (locked(p.folder, texts) || !lockedAbove(p.folder, texts)) {
+		a.node.own[p.folder] = m
 	}
+}
+
+// locked reports whether a lock lies in a folder.
+func locked(folder string, texts map[string]string) bool {
+	return slices.ContainsFunc(locks, func(name string) bool { _, there := texts[path.Join(folder, name)]; return there })
+}
+
+// lockedAbove reports whether one lies in a folder above, which installs a workspace,
+// whatever its package.json says.
+func lockedAbove(folder string, texts map[string]string) bool {
+	return folder != "." && (locked(path.Dir(folder), texts) || lockedAbove(path.Dir(folder), texts))
 }
 
 // pathModule matches a module that is a folder or an archive in a source tree: a link

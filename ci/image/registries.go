@@ -262,7 +262,7 @@ func (o ownRegistries) bound(all []Registry) (list []Registry) {
 func (b *Builder) asks(a *app) *ownRegistries {
 	own := &a.node.registries
 	_, mirror := npmLogin(b.Mirrors.NPM)
-	unread := strings.Contains(mirror.Reveal(), ":_authToken=") && slices.ContainsFunc(a.node.added, func(m manager) bool { return m.name == "yarn" })
+	unread := strings.Contains(mirror.Reveal(), ":_authToken=") && slices.ContainsFunc(a.node.added(), func(m manager) bool { return m.name == "yarn" })
 	if unread || len(own.without) > 0 || len(own.bound(b.Mirrors.Registries)) > 0 {
 		return own
 	}
