@@ -86,7 +86,7 @@ func (a *app) readRegistries(packages []nodePackage, texts map[string]string) {
 		}
 		// An example that nothing installs may log in where it likes.
 		if !slices.ContainsFunc(packages, func(other nodePackage) bool {
-			return other.folder == path.Dir(p) && packages[0].folder == "." && packages[0].installs(other, texts)
+			return other.folder == path.Dir(p) && other.installed(packages, texts)
 		}) {
 			continue
 		}
