@@ -31,7 +31,7 @@ func (b *Builder) front(a *app, visible []*app, tools *stage, modules map[string
 	for _, other := range b.linkedBy(a) {
 		own[other.Name] = modules[other.Name]
 	}
-	text := a.node.setUp() + `
+	text := a.setUp() + `
 (cd "apps/$APP" && ` + a.node.manager.run("build") + `)
 `
 	asks := b.asks(a)
@@ -39,7 +39,7 @@ func (b *Builder) front(a *app, visible []*app, tools *stage, modules map[string
 		asks = nil
 	}
 	if asks != nil {
-		text = a.node.setUp() + `
+		text = a.setUp() + `
 cd "apps/$APP"
 ` + ownLogins + a.node.manager.run("build") + `
 cd ../..

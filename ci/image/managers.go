@@ -28,6 +28,9 @@ var (
 	yarnOf     = map[string]string{"4": "2.4.2", "5": "3.1.1", "6": "3.8.6", "8": "4.13.0", "9": "4.14.1"}
 	newestPnpm = "10.34.8"
 	newestYarn = "4.18.1"
+	// firstYarn4 wrote checksums of the eighth format otherwise than those after it,
+	// which take them for outdated.
+	firstYarn4 = "4.0.2"
 )
 
 // yarn1 is what installs where nothing is said. It is among the tools, as npm is.
@@ -49,6 +52,8 @@ var (
 	// pnpmLock and yarnLock match the version of a lock file's format; yarn 1 has none.
 	pnpmLock = regexp.MustCompile(`(?m)^lockfileVersion:\s*['"]?(\d+)`)
 	yarnLock = regexp.MustCompile(`(?m)^__metadata:\s+version:\s*['"]?(\d+)`)
+	// bareChecksum matches a checksum without the key of the cache before it.
+	bareChecksum = regexp.MustCompile(`(?m)^ +checksum: [0-9a-f]+$`)
 )
 
 // managerOf returns what installs the modules of a package.json: the manager that it
@@ -71,6 +76,9 @@ func managerOf(p nodePackage, lock func(name string) (string, bool)) manager {
 		case at >= 0 && locked[at].classic() != named.classic():
 			// What it names would write another lock.
 			return locked[at]
+		case named.name == "yarn" && strings.HasPrefix(named.version, "2."):
+			// All of them write that lock, and most are not to be had as a package.
+			named.version = yarnOf["4"]
 		case named.name == npm || named.classic():
 			// The one of the tools reads the same locks.
 			named = manager{name: named.name}
@@ -90,8 +98,11 @@ func lockedBy(name, text string) manager {
 		return manager{"pnpm", cmp.Or(pnpmOf[formatOf(pnpmLock, text)], newestPnpm)}
 	case "yarn.lock":
 		format := formatOf(yarnLock, text)
-		if format == "" {
+		switch {
+		case format == "":
 			return yarn1
+		case format == "8" && bareChecksum.MatchString(text):
+			return manager{"yarn", firstYarn4}
 		}
 		return manager{"yarn", cmp.Or(yarnOf[format], newestYarn)}
 	}
@@ -104,82 +115,6 @@ func formatOf(pattern *regexp.Regexp, text string) string {
 	}
 	return ""
 }
-
-// setUp has a shell find the managers that are not among the tools, and tells them
-// where they may write. Which yarn runs is up to the lock: yarn 1 reads none of the
-// others', and installs without a word what it likes. The choice is made in the file
-// that a yarn has its scripts call, whatever PATH says. What yarn 2 to 4 leave beside the
-// modules goes among them, which the next stage gets too.
-func (n nodeApp) setUp() (text string) {
-	otherwise := "classic"
-	if n.manager.name == "yarn" && !n.manager.classic() {
-		otherwise = "berry"
-	}
-	for _, m := range n.added {
-		if m.name == "pnpm" {
-			text += installManager("pnpm", m.version) + `
-export npm_config_store_dir="$HOME/pnpm" npm_config_package_import_method=copy
-`
-			continue
-		}
-		text += installManager("@yarnpkg/cli-dist", m.version) + `
-at=/usr/local/lib/node_modules/yarn/bin
-mv $at/yarn.js $at/classic.js
-cat >$at/yarn.js <<'END'
-#!/usr/bin/env node
-const fs = require("fs"), path = require("path");
-const programs = { classic: "./classic.js", berry: "/opt/manager/lib/node_modules/@yarnpkg/cli-dist/bin/yarn.js" };
-const args = process.argv.slice(2), cwd = args.findIndex((one) => one === "--cwd" || one.startsWith("--cwd="));
-const folder = cwd < 0 ? "." : args[cwd] === "--cwd" ? args[cwd + 1] || "." : args[cwd].slice(6);
-let which = "` + otherwise + `";
-for (let at = path.resolve(folder); ; at = path.dirname(at)) {
-	const lock = path.join(at, "yarn.lock");
-	if (fs.existsSync(lock)) which = /^__metadata:/m.test(fs.readFileSync(lock, "utf8")) ? "berry" : "classic";
-	if (fs.existsSync(lock) || at === path.dirname(at)) break;
-}
-// By this the mirror is called for yarn 1, and yarn 2 and 3 take it for a mistake.
-if (which === "berry") delete process.env.YARN_REGISTRY;
-else if (process.env.NPM_MIRROR) process.env.YARN_REGISTRY = process.env.NPM_MIRROR;
-require(programs[which]);
-END
-chmod 755 $at/yarn.js
-ln -sf $at/yarn.js /opt/manager/bin/yarn
-export YARN_NODE_LINKER=node-modules YARN_INSTALL_STATE_PATH=node_modules/.yarn-install-state.gz
-export YARN_ENABLE_GLOBAL_CACHE=true YARN_GLOBAL_FOLDER="$HOME/berry" YARN_ENABLE_TELEMETRY=false YARN_ENABLE_PROGRESS_BARS=false
-[ -z "${NPM_MIRROR:-}" ] || export YARN_NPM_REGISTRY_SERVER="$NPM_MIRROR"
-case ${NPM_MIRROR:-} in
-http://*) export YARN_UNSAFE_HTTP_WHITELIST="$(printf %s "$NPM_MIRROR" | sed 's#^http://##; s#[:/].*##')" ;;
-esac
-`
-	}
-	return text
-}
-
-func installManager(of, version string) string {
-	return `
-npm install --loglevel error --global --prefix /opt/manager ` + of + "@" + version + ` >/dev/null || unreached NPM_REGISTRY_URL "${NPM_MIRROR:-not set}"
-export PATH="/opt/manager/bin:$PATH"`
-}
-
-// berryLogin gives yarn 2 to 4 the login at the mirror, for that host alone: above the
-// app, where they look for it, on a file system that goes with the step. They would
-// send it wherever a lock says that an archive is, so such a lock is refused.
-const berryLogin = `
-if [ -e ` + npmrc + ` ] && [ -n "${YARN_NODE_LINKER:-}" ]; then
-	at=$(sed -n 's#^\(//.*\)/:_auth=.*#\1#p' ` + npmrc + `)
-	find . -name yarn.lock -exec grep -ho '__archiveUrl=[^"#&]*' {} + | sed 's/%3A/:/gI; s#%2F#/#gI; s#^[^:]*:##' | while read -r archive; do
-		case $archive in
-		"$at"/*) ;;
-		*)
-			echo "yarn.lock has an archive at $archive, where yarn would send the login of NPM_REGISTRY_URL" >&2
-			exit 1
-			;;
-		esac
-	done
-	printf 'npmRegistries:\n  "%s":\n    npmAuthIdent: "%s"\n    npmAlwaysAuth: true\n' "$at" "$(sed -n 's/.*:_auth=//p' ` + npmrc + `)" >/run/trust/yarnrc.yml
-	ln -s /run/trust/yarnrc.yml ../../.yarnrc.yml
-fi
-`
 
 // install is the command that installs what the lock file says.
 func (m manager) install() string {

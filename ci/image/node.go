@@ -26,11 +26,12 @@ type nodeApp struct {
 	installs bool
 	// registries are those that it asks for modules.
 	registries ownRegistries
-	// manager installs the modules of the root. added are those that have to be
-	// installed themselves, of each name one: for the root, or a front end with a lock
-	// of its own.
+	// manager installs the modules of the root. own are those that have to be installed
+	// themselves, by the folder: for the root, or a front end with a lock of its own.
 	manager manager
-	added   []manager
+	own     map[string]manager
+	// named says that a package.json names a manager, maybe another than its lock does.
+	named bool
 	// links are the folders of other apps that the app's own front ends read.
 	links []link
 	// copied are the files and folders of the app that are copied among its modules.
@@ -41,7 +42,7 @@ type nodeApp struct {
 
 // link is a folder of another app.
 type link struct {
-	// from is the package.json that asks for it, says how it does.
+	// from is the file that asks for it, says how it does.
 	from, says string
 	// app is the other app, and folder the folder in it; no app means that it is none
 	// of a bench.
@@ -71,18 +72,22 @@ type nodePackage struct {
 	Workspaces json.RawMessage
 
 	Dependencies, DevDependencies, OptionalDependencies, Resolutions map[string]string
+	// Pnpm and Overrides are of pnpm and npm alone; the last may hold others below itself.
+	Pnpm, Overrides json.RawMessage
+	// replaced are the overrides that its manager reads.
+	replaced []override
 }
 
 // describesModules reports whether a file that a manager reads says which node modules
 // an app has, what runs when they are installed, and where they are from.
 func (a *app) describesModules(p string) bool {
-	return a.readsModules(p) && (path.Base(p) == "package.json" || slices.Contains(locks, path.Base(p)) || slices.Contains(managerConfigs, path.Base(p)))
+	return a.readsModules(p) && (path.Base(p) == "package.json" || path.Base(p) == pnpmWorkspace || slices.Contains(locks, path.Base(p)) || slices.Contains(managerConfigs, path.Base(p)))
 }
 
 // surveyNode reads what the graph has to know of an app's node modules. The texts are
 // those of the files that describe them, by their path.
 func (a *app) surveyNode(texts map[string]string) error {
-	a.node = nodeApp{manager: yarn1}
+	a.node = nodeApp{manager: yarn1, own: map[string]manager{}}
 	var packages []nodePackage
 	// The root first: what it needs goes before what others need.
 	names := slices.SortedFunc(maps.Keys(texts), func(a, b string) int {
@@ -100,10 +105,10 @@ func (a *app) surveyNode(texts map[string]string) error {
 			}
 			continue // Its manager says what is wrong with it, if that matters.
 		}
+		described.replaced = described.overrides(a.readManager(described, texts), texts)
 		packages = append(packages, described)
 		a.node.scripted = a.node.scripted || described.runsScripts()
 		a.node.installs = a.node.installs || described.buildInstalls()
-		a.readManager(described, texts)
 		if p == "package.json" {
 			a.node.builds = a.Name != "frappe" && described.Scripts["build"] != ""
 			var engines struct{ Node string }
@@ -113,51 +118,16 @@ func (a *app) surveyNode(texts map[string]string) error {
 		}
 	}
 	for _, p := range packages {
-		a.readPaths(p, packages[0], texts)
+		a.readPaths(p, packages, texts)
 	}
 	a.readImported(packages)
 	a.readRegistries(packages, texts)
 	return nil
 }
 
-// dependencies are all modules that a package.json asks for: where each is to be had,
-// by its name.
-func (p nodePackage) dependencies() map[string]string {
-	all := map[string]string{}
-	for _, of := range []map[string]string{p.Resolutions, p.OptionalDependencies, p.DevDependencies, p.Dependencies} {
-		maps.Copy(all, of)
-	}
-	return all
-}
-
-// readImported finds the folders that the root imports, by the name of a workspace or
-// by their path, and what those import.
-func (a *app) readImported(packages []nodePackage) {
-	reached := map[string]bool{".": true}
-	for grew := true; grew; {
-		grew = false
-		for _, from := range packages {
-			if !reached[from.folder] {
-				continue
-			}
-			all := from.dependencies()
-			for _, to := range packages {
-				by := func(at string) bool {
-					found := pathModule.FindStringSubmatch(at)
-					return found != nil && path.Join(from.folder, found[2]+found[3]) == to.folder
-				}
-				if !reached[to.folder] && (to.Name != "" && all[to.Name] != "" || slices.ContainsFunc(slices.Collect(maps.Values(all)), by)) {
-					reached[to.folder], grew = true, true
-					a.node.imported = append(a.node.imported, to.folder)
-				}
-			}
-		}
-	}
-	slices.Sort(a.node.imported)
-}
-
 // readManager finds out what installs the modules of a package.json.
-func (a *app) readManager(p nodePackage, texts map[string]string) {
+func (a *app) readManager(p nodePackage, texts map[string]string) manager {
+	a.node.named = a.node.named || p.PackageManager != ""
 	m := managerOf(p, func(name string) (string, bool) {
 		text, there := texts[path.Join(p.folder, name)]
 		return text, there
@@ -165,45 +135,21 @@ func (a *app) readManager(p nodePackage, texts map[string]string) {
 	if p.folder == "." {
 		a.node.manager = m
 	}
-	if m.version != "" && !slices.ContainsFunc(a.node.added, func(other manager) bool { return other.name == m.name }) {
-		a.node.added = append(a.node.added, m)
+	if m.version != "" && (locked(p.folder, texts) || !lockedAbove(p.folder, texts)) {
+		a.node.own[p.folder] = m
 	}
+	return m
 }
 
-// pathModule matches a module that is a folder or an archive in a source tree: a link
-// to it, or a copy.
-var pathModule = regexp.MustCompile(`^(?:(link|portal|file):(.+)|(\.\.?/.+))$`)
-
-// readPaths finds the modules of a package.json that lie in source trees. An example
-// that nothing installs may ask for what it likes.
-func (a *app) readPaths(p, root nodePackage, texts map[string]string) {
-	all := p.dependencies()
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		found := pathModule.FindStringSubmatch(all[name])
-		if found == nil {
-			continue
-		}
-		at := path.Join(p.folder, found[2]+found[3])
-		outside, isOutside := strings.CutPrefix(at, "../")
-		switch {
-		case isOutside && root.folder == "." && root.installs(p, texts):
-			l := link{from: path.Join(p.folder, "package.json"), says: all[name]}
-			if other, folder, _ := strings.Cut(outside, "/"); other != ".." {
-				l.app, l.folder = other, path.Clean(folder)
-			}
-			a.node.links = append(a.node.links, l)
-		case !isOutside && found[1] != "link" && found[1] != "portal":
-			a.node.copied = append(a.node.copied, at)
-		}
-	}
+// locked reports whether a lock lies in a folder.
+func locked(folder string, texts map[string]string) bool {
+	return slices.ContainsFunc(locks, func(name string) bool { _, there := texts[path.Join(folder, name)]; return there })
 }
 
-// installs reports whether installing it, the root, may install another package.json:
-// its own, a workspace, one with a lock, and one in a folder that a script names.
-func (p nodePackage) installs(other nodePackage, texts map[string]string) bool {
-	return other.folder == "." || len(p.Workspaces) > 0 ||
-		slices.ContainsFunc(locks, func(name string) bool { _, there := texts[path.Join(other.folder, name)]; return there }) ||
-		slices.ContainsFunc(slices.Collect(maps.Values(p.Scripts)), func(script string) bool { return strings.Contains(script, other.folder) })
+// lockedAbove reports whether one lies in a folder above, which installs a workspace,
+// whatever its package.json says.
+func lockedAbove(folder string, texts map[string]string) bool {
+	return folder != "." && (locked(path.Dir(folder), texts) || lockedAbove(path.Dir(folder), texts))
 }
 
 // linked returns the folders of another app that the app's own front ends read.

@@ -55,23 +55,28 @@ func TestManagers(t *testing.T) {
 		"a front end's own": {map[string]string{"yarn.lock": yarn1Lock, "acme/ui/package.json": "{}", "acme/ui/pnpm-lock.yaml": "lockfileVersion: '9.0'\n"},
 			"yarn install --frozen-lockfile", []manager{{"pnpm", newestPnpm}}},
 		"a front end's own yarn, below npm": {map[string]string{"package-lock.json": "{}", "acme/ui/package.json": "{}", "acme/ui/yarn.lock": berry8, "web/package.json": "{}", "web/yarn.lock": berry6},
-			"npm ci", []manager{{"yarn", "3.8.6"}}},
-		"a front end's own yarn, below the first": {map[string]string{"web/package.json": "{}", "web/yarn.lock": berry6}, `"classic";`, []manager{{"yarn", "3.8.6"}}},
-		"a name and a lock of two kinds of yarn":  {map[string]string{"yarn.lock": yarn1Lock, "package.json": `{"packageManager": "yarn@4.9.1"}`}, "yarn install --frozen-lockfile", nil},
-		"what can't be the name of one":           {map[string]string{"package.json": `{"packageManager": "$(id)@1.0.0"}`}, "yarn install --frozen-lockfile", nil},
+			"npm ci", []manager{{"yarn", "3.8.6"}, {"yarn", "4.13.0"}}},
+		"a front end's own yarn, below the first": {map[string]string{"web/package.json": "{}", "web/yarn.lock": berry6}, `"./classic.js";`, []manager{{"yarn", "3.8.6"}}},
+		"a workspace's, beside the root's": {map[string]string{"yarn.lock": berry8, "packages/lib/package.json": `{"packageManager": "yarn@3.2.0"}`, "ui/package.json": `{"packageManager": "pnpm@9.15.4"}`, "ui/pnpm-lock.yaml": "lockfileVersion: '6.0'\n"},
+			"yarn install --immutable", []manager{{"pnpm", "9.15.4"}, {"yarn", "4.13.0"}}},
+		"a front end's own, by name alone":       {map[string]string{"ui/package.json": `{"packageManager": "yarn@4.9.1"}`}, `apps/acme/ui":"/opt/manager/yarn-4.9.1/`, []manager{{"yarn", "4.9.1"}}},
+		"the beginning of yarn's fourth":         {map[string]string{"yarn.lock": berry8 + "\n\"x@npm:1\":\n  checksum: 0a\n"}, "@yarnpkg/cli-dist@4.0.2 yarn install --immutable", nil},
+		"yarn's second by name":                  {map[string]string{"yarn.lock": "__metadata:\n  version: 4\n", "package.json": `{"packageManager": "yarn@2.1.0"}`}, "@yarnpkg/cli-dist@2.4.2 yarn install --immutable", nil},
+		"a name and a lock of two kinds of yarn": {map[string]string{"yarn.lock": yarn1Lock, "package.json": `{"packageManager": "yarn@4.9.1"}`}, "SKIP_YARN_COREPACK_CHECK=1 yarn install --frozen-lockfile", nil},
+		"what can't be the name of one":          {map[string]string{"package.json": `{"packageManager": "$(id)@1.0.0"}`}, "yarn install --frozen-lockfile", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			files := map[string]string{"package.json": "{}"}
 			maps.Copy(files, test.files)
-			node := surveyed(t, files).node
-			script := node.setUp() + node.manager.install()
+			a := surveyed(t, files)
+			script := a.setUp() + a.node.manager.install()
 			for _, word := range strings.Fields(test.install) {
 				if !strings.Contains(script, word) {
 					t.Errorf("%s is not in\n%s", word, script)
 				}
 			}
-			if test.added != nil && !slices.Equal(node.added, test.added) {
-				t.Errorf("installed themselves are %v", node.added)
+			if added := a.node.added(); test.added != nil && !slices.Equal(added, test.added) {
+				t.Errorf("installed themselves are %v", added)
 			}
 		})
 	}

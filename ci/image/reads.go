@@ -40,7 +40,7 @@ var literally = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, 
 
 // nodeFiles decide which node modules an app has: managers read these, and of a folder
 // .yarn what they were told to keep there.
-var nodeFiles = append([]string{"package.json", ".npmrc", ".yarnrc", ".yarnrc.yml", "pnpm-workspace.yaml", ".pnpmfile.cjs"}, locks...)
+var nodeFiles = append([]string{"package.json", ".npmrc", ".yarnrc", ".yarnrc.yml", pnpmWorkspace, ".pnpmfile.cjs"}, locks...)
 
 // yarnKeeps matches what a yarn after the first keeps beside package.json.
 var yarnKeeps = regexp.MustCompile(`(^|/)\.yarn/(patches|plugins|releases|versions|cache)/`)

@@ -86,7 +86,7 @@ func (a *app) readRegistries(packages []nodePackage, texts map[string]string) {
 		}
 		// An example that nothing installs may log in where it likes.
 		if !slices.ContainsFunc(packages, func(other nodePackage) bool {
-			return other.folder == path.Dir(p) && packages[0].folder == "." && packages[0].installs(other, texts)
+			return other.folder == path.Dir(p) && other.installed(packages, texts)
 		}) {
 			continue
 		}
@@ -262,7 +262,7 @@ func (o ownRegistries) bound(all []Registry) (list []Registry) {
 func (b *Builder) asks(a *app) *ownRegistries {
 	own := &a.node.registries
 	_, mirror := npmLogin(b.Mirrors.NPM)
-	unread := strings.Contains(mirror.Reveal(), ":_authToken=") && slices.ContainsFunc(a.node.added, func(m manager) bool { return m.name == "yarn" })
+	unread := strings.Contains(mirror.Reveal(), ":_authToken=") && slices.ContainsFunc(a.node.added(), func(m manager) bool { return m.name == "yarn" })
 	if unread || len(own.without) > 0 || len(own.bound(b.Mirrors.Registries)) > 0 {
 		return own
 	}

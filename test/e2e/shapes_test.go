@@ -129,8 +129,8 @@ requires = ["flit_core >=3.4,<4"]
 build-backend = "flit_core.buildapi"
 `
 	// builds writes what the front end of an app in $NAME says into its public folder;
-	// $SAYS are the modules.
-	builds = `const fs = require("fs");
+	// $SAYS are the modules, and by is the program that runs it.
+	builds = `const fs = require("fs"), by = process.env.npm_config_user_agent.split(" ")[0];
 fs.mkdirSync("$UP/$NAME/public", { recursive: true });
 fs.writeFileSync("$UP/$NAME/public/said.js", [$SAYS].join(" "));
 `
@@ -298,7 +298,7 @@ func TestShapes(t *testing.T) {
 	u := &user{t: t, printed: &syncedBuffer{}, world: newWorld(t, sandbox.Options{Name: "shapes", NoHost: true})}
 	root := filepath.Join(u.world.Dir, "repositories")
 	selection := apps.Selection{{Owner: "frappe", Name: "frappe", Ref: "v15.1.0"}}
-	for _, s := range slices.Concat(shapes, fronts) {
+	for _, s := range slices.Concat(shapes, fronts, yarns, pnpms) {
 		entries := common(s.name)
 		for _, name := range slices.Sorted(maps.Keys(s.files)) {
 			text := s.files[name]
@@ -377,9 +377,12 @@ build-backend = "flit_core.buildapi"
 	listsShapes(t, u.must(u.command("push", "1.0.0", selection)...))
 	linked := githubtest.New(t, root, "acme/linked")
 	linked.CommitEntries("main", common("linked", githubtest.Entry{Path: "pyproject.toml", Text: fmt.Sprintf(byFlit, "linked")},
-		githubtest.Entry{Path: "package.json", Text: `{"dependencies": {"@framework/ui": "link:../frappe/ui"}}`})...)
+		githubtest.Entry{Path: "package.json", Text: `{"dependencies": {"@framework/ui": "link:../frappe/ui"}}`},
+		githubtest.Entry{Path: "desk/package.json", Text: `{"dependencies": {"ui": "^1.0.0"}, "pnpm": {"overrides": {"ui@1": "file:../../by_pnpm/libs/gone"}}}`},
+		githubtest.Entry{Path: "desk/pnpm-lock.yaml", Text: "lockfileVersion: '9.0'\n"})...)
 	u.fails(u.command("build", "1.0.1", append(slices.Clone(selection), apps.Ref{Owner: "acme", Name: "linked", Ref: "main"})), cli.ExitUsage,
-		"linked main: its package.json asks for link:../frappe/ui, and frappe v15.1.0 has no folder ui")
+		"linked main: its package.json asks for link:../frappe/ui, and frappe v15.1.0 has no folder ui",
+		"linked main: its desk/package.json asks for file:../../by_pnpm/libs/gone, and by_pnpm main has no folder libs/gone")
 	broken := githubtest.New(t, root, "acme/broken")
 	broken.CommitEntries("main", githubtest.Entry{Path: "broken/__init__.py", Text: "__version__ = \"1\"\n"}, githubtest.Entry{Path: "broken/hooks.py", Text: "\n"},
 		githubtest.Entry{Path: "setup.py", Text: "import frappe\n"})
