@@ -107,6 +107,8 @@ type session struct {
 	observe func(Event)
 	detach  <-chan struct{}
 	tested  <-chan release.Image
+	// passed says that the image has passed its smoke test, if it is waited for.
+	passed bool
 }
 
 func (d Deployer) newSession(p Plan, id string) *session {

@@ -209,6 +209,9 @@ func (r *session) unknown(following context.Context, err error) error {
 	if r.output.settled() {
 		f.Site = r.plan.Version + " is live; the host carries on by itself with what is left to do"
 	}
+	if r.tested != nil && !r.passed {
+		f.State, f.Site = NothingChanged, r.before("as it was: the run waits for the smoke test, and ends by itself within minutes")
+	}
 	f.Step, f.Exit, f.Detail = "", 0, ""
 	f.Err = err
 	if errors.Is(context.Cause(following), errLeft) {

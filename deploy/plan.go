@@ -139,6 +139,14 @@ func MakePlan(ctx context.Context, s State, t Target, lock release.Lock) (Plan, 
 	return p, report
 }
 
+// BesideSmokeTest returns the plan of a release that begins while its image is still
+// smoke-tested, see [Deployer.Tested].
+func (p Plan) BesideSmokeTest() Plan {
+	p.untested = true
+	p.Steps = p.planned()
+	return p
+}
+
 // planned returns the steps as the plan shows them.
 func (p Plan) planned() []PlannedStep {
 	var steps []PlannedStep

@@ -61,7 +61,7 @@ func (s State) hostProblems(t Target) problem.Report {
 			by = " of " + lock.Owner
 		}
 		if lock.Status == RunRunning {
-			report.Addf("deploy.locked", "deploy lock", "wait for it; to see what it does: tail -f "+at.log(lock.Run),
+			report.Addf("deploy.locked", "deploy lock", "wait for it, or end its command if it still waits for a smoke test; to see what it does: tail -f "+at.log(lock.Run),
 				"run %s%s is under way since %s", lock.Run, by, lock.Since.Format("15:04:05 MST"))
 		} else {
 			remedy := s.finishes(lock.Run)

@@ -211,7 +211,7 @@ func (r runSpec) settings() string {
 		{"image", r.image}, {"tagged", r.tagged}, {"sites", strings.Join(r.sites, " ")}, {"first_site", r.firstSite},
 		{"known_sites", strings.Join(r.knownSites, " ")}, {"port", strconv.Itoa(r.port)},
 		{"drain_limit", strconv.Itoa(r.drainLimit)}, {"backup_files", yes(r.files)}, {"restore_from", r.restoreFrom},
-		{"migrate", yes(r.migrate)}, {"migrates_down", oneLine(r.migratesDown)}, {"only_copies", yes(r.unneeded.onlyCopies)}, {"untested", yes(r.untested)},
+		{"migrate", yes(r.migrate)}, {"migrates_down", oneLine(r.migratesDown)}, {"only_copies", yes(r.unneeded.onlyCopies)}, {"untested", yes(r.untested)}, {"quiet_limit", strconv.Itoa(int(quietLimit.Seconds()))},
 		{"unneeded_versions", strings.Join(r.unneeded.Versions, " ")}, {"unneeded_backups", strings.Join(r.unneeded.Backups, " ")},
 	} {
 		text.WriteString(pair[0] + "=" + word(pair[1]) + "\n")

@@ -17,6 +17,10 @@ const (
 	passedAgain = time.Second
 )
 
+// quietLimit is how long a run waits for a word. A connection that is lost may take five
+// minutes to come back, and some to be known as lost.
+var quietLimit = 8 * time.Minute
+
 // await does what goes on beside the following of a run, see [session.following].
 func (r *session) await(ctx, following context.Context, leave func(), ended <-chan struct{}) {
 	telling, cancel := context.WithCancel(following)
@@ -39,13 +43,18 @@ func (r *session) tellTested(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case r.record.Image = <-r.tested:
+			r.passed = true
 			r.tellPassed(ctx)
 			return
 		case <-still.C:
-			if h := r.conn.get(); h != nil {
-				_, _ = h.Run(ctx, script(`touch "$1/heard"`, r.at.run(r.id)), host.Options{})
-			}
+			r.tellOfTest(ctx)
 		}
+	}
+}
+
+func (r *session) tellOfTest(ctx context.Context) {
+	if h := r.conn.get(); h != nil {
+		_, _ = h.Run(ctx, script(`touch "$1/heard"`, r.at.run(r.id)), host.Options{})
 	}
 }
 
@@ -55,12 +64,19 @@ func (r *session) tellPassed(ctx context.Context) {
 	if err != nil {
 		return // it was written before
 	}
+	said := false
 	for ctx.Err() == nil {
 		if h := r.conn.get(); h != nil {
 			err := h.UploadTree(ctx, r.at.run(r.id)+"/passed", []host.File{plainFile(recordFile, text)})
 			if err == nil || errors.Is(err, host.ErrExists) {
 				return
 			}
+			var answer *host.RunError
+			if errors.As(err, &answer) && !said {
+				said = true
+				r.observe(Event{Kind: Noted, Step: AwaitSmokeTest, Text: "warning: the host does not take the word that the image has passed: " + answer.Error()})
+			}
+			r.tellOfTest(ctx)
 		}
 		select {
 		case <-ctx.Done():

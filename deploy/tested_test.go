@@ -45,22 +45,22 @@ func TestAwaitSmokeTest(t *testing.T) {
 		want       string
 		is         error
 		strategies []string
+		quiet      time.Duration
 	}{
 		"passes": {strategies: []string{Cycle, Swap}, test: func(_ *testing.T, tested chan release.Image, _ func(), _ string) {
 			image := testImage
 			image.Tag, image.SmokeTest = "1.0.1", "smoke-tested at noon"
 			tested <- image
 		}},
-		"fails": {strategies: []string{Swap}, test: func(_ *testing.T, _ chan release.Image, cancel func(), _ string) { cancel() }, is: ErrInterrupted, want: "interrupted"},
-		"is not heard of any more": {strategies: []string{Cycle}, test: func(t *testing.T, _ chan release.Image, _ func(), run string) {
-			long := time.Now().Add(-6 * time.Minute)
-			if err := os.Chtimes(filepath.Join(run, "heard"), long, long); err != nil {
-				t.Error(err)
-			}
-		}, want: "nothing has been heard of the smoke test"},
+		"fails":                    {strategies: []string{Swap}, test: func(_ *testing.T, _ chan release.Image, cancel func(), _ string) { cancel() }, is: ErrInterrupted, want: "interrupted"},
+		"is not heard of any more": {strategies: []string{Cycle}, quiet: time.Second, test: func(*testing.T, chan release.Image, func(), string) {}, want: "nothing has been heard of the smoke test"},
 	} {
 		for _, strategy := range test.strategies {
 			t.Run(name+", "+strategy, func(t *testing.T) {
+				if test.quiet != 0 {
+					defer func(usual time.Duration) { quietLimit = usual }(quietLimit)
+					quietLimit = test.quiet
+				}
 				m := newMachine(t)
 				m.mustRelease("1.0.0")
 				before := len(m.calls())

@@ -42,7 +42,7 @@ mark "database and Redis answer"
 for at in db:3306 redis-cache:6379 redis-queue:6379; do
 	wait-for-it --quiet --timeout=60 "$at"
 done
-printf '{"db_host": "db", "db_port": 3306, "redis_cache": "redis://redis-cache:6379", "redis_queue": "redis://redis-queue:6379", "redis_socketio": "redis://redis-queue:6379", "socketio_port": 9000, "webserver_port": 8000}' >sites/common_site_config.json
+printf '{"db_host": "db", "db_port": 3306, "redis_cache": "redis://redis-cache:6379", "redis_queue": "redis://redis-queue:6379", "redis_socketio": "redis://redis-queue:6379", "socketio_port": 9000, "webserver_port": 8000, "workers": {"smoke-test": {"timeout": 300}}}' >sites/common_site_config.json
 
 # They take a while to start, and want nothing of the site before they are asked.
 export GUNICORN_WORKERS=1 BACKEND=127.0.0.1:8000 SOCKETIO=127.0.0.1:9000 FRAPPE_SITE_NAME_HEADER="$SITE"
@@ -50,8 +50,9 @@ start.sh >/tmp/backend.log 2>&1 &
 node apps/frappe/socketio.js >/tmp/websocket.log 2>&1 &
 nginx-entrypoint.sh >/tmp/frontend.log 2>&1 &
 
-# It takes as long to start, but wants a site.
-work() { bench worker --queue short >/tmp/worker.log 2>&1 & }
+# It takes as long to start, but wants a site. Its queue is its own, so that it does no
+# job that a migration puts into another while that runs.
+work() { bench worker --queue smoke-test >/tmp/worker.log 2>&1 & }
 
 if [ -d /kept ]; then
 	mark "the site of an earlier image migrates"
@@ -90,7 +91,7 @@ from rq.job import Job
 from frappe.utils.background_jobs import enqueue, get_redis_conn
 frappe.init(site=os.environ["SITE"])
 frappe.connect()
-job = enqueue("frappe.ping", queue="short")
+job = enqueue("frappe.ping", queue="smoke-test")
 give_up = time.monotonic() + 120
 while True:
     status = Job.fetch(getattr(job, "id", job), connection=get_redis_conn()).get_status()

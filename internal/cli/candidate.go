@@ -88,6 +88,9 @@ func (n *candidate) planFor(ctx context.Context, state *deploy.State, target dep
 		n.packages = state.Current.Lock.Requirements
 	}
 	plan, report := deploy.MakePlan(ctx, *state, target, n.lock)
+	if n.pushed == nil {
+		plan = plan.BesideSmokeTest()
+	}
 	n.plan = &plan
 	return report.Err()
 }

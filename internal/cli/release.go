@@ -69,7 +69,7 @@ func (c *cli) release(ctx context.Context, o releaseOptions) (done released, err
 			b, image, err = c.buildAndPush(ctx, next.lock, s, pusher)
 			done.stages = w.timeline.Rows()
 			if err != nil {
-				return errors.Join(begun.abandon(), err)
+				return begun.abandon(err)
 			}
 		}
 		if next.plan == nil {
@@ -114,6 +114,8 @@ type begunDeploy struct {
 	run    sync.WaitGroup
 	record release.Record
 	err    error
+	// again begins anew, with an image that has passed.
+	again func(release.Image) (release.Record, error)
 }
 
 // beginDeploy has the run begin as soon as the image is pushed, if there is a host.
@@ -123,39 +125,48 @@ func (c *cli) beginDeploy(ctx context.Context, next candidate, r registries, w *
 		return b
 	}
 	d := c.deployer(ctx, next.config, r.embedded, w.observeDeploy)
-	d.Tested = b.tested
+	b.again = func(image release.Image) (release.Record, error) { return d.Run(ctx, *next.plan, image) }
+	waiting := d
+	waiting.Tested = b.tested
 	p.pushed = func(image release.Image) {
 		ctx, cancel := context.WithCancel(ctx)
 		b.cancel = cancel
 		b.run.Go(func() {
-			if b.record, b.err = d.Run(ctx, *next.plan, image); b.err != nil && ctx.Err() == nil && !b.passed.Load() {
-				c.log.Error().Msg("there will be no deploy, for a reason that is told at the end; the image is tested all the same, so that this version can be released again")
+			if b.record, b.err = waiting.Run(ctx, *next.plan, image); b.err != nil && ctx.Err() == nil && !b.passed.Load() {
+				c.log.Error().Err(b.err).Msg("the deploy ended; the image is tested all the same, so that this version can be released again")
 			}
 		})
 	}
 	return b
 }
 
-// goOn tells the run that the image has passed, and returns how it ended.
+// goOn tells the run that the image has passed, and returns how it ended. One that did not
+// even begin, for want of a connection or because another one was under way, is tried
+// once more.
 func (b *begunDeploy) goOn(image release.Image) (release.Record, error) {
 	b.passed.Store(true)
 	b.tested <- image
 	b.run.Wait()
 	b.cancel()
+	var failed *deploy.FailedError
+	if errors.As(b.err, &failed) && failed.State == deploy.NothingChanged && failed.Log == "" {
+		return b.again(image)
+	}
 	return b.record, b.err
 }
 
-// abandon has the run put back what it did, as the image did not pass. Its error says
-// where that did not succeed.
-func (b *begunDeploy) abandon() error {
+// abandon has the run put back what it did, as there will be no image, for a reason.
+// Where that did not succeed its error says both.
+func (b *begunDeploy) abandon(reason error) error {
 	if b.cancel == nil {
-		return nil
+		return reason
 	}
 	b.cancel()
 	b.run.Wait()
 	var failed *deploy.FailedError
 	if errors.As(b.err, &failed) && failed.State == deploy.NeedsPerson {
+		failed.Notes = append(failed.Notes, "why it was ended: "+reason.Error())
 		return failed
 	}
-	return nil
+	return reason
 }

@@ -72,20 +72,25 @@ func (w *watcher) line(stage, line string) {
 	}
 }
 
+// hostStage begins the names of stages that are steps on the host.
+const hostStage = "host "
+
 // observeDeploy takes an event of a deploy: its steps follow each other, and come after
 // what was built.
 func (w *watcher) observeDeploy(e deploy.Event) {
-	stage := progress.Event{Stage: "host " + e.Step, At: time.Now()}
+	stage := progress.Event{Stage: hostStage + e.Step, At: time.Now()}
 	if e.Kind == deploy.UndoBegan || e.Kind == deploy.UndoEnded {
-		stage.Stage = "host undo " + e.Step
+		stage.Stage = hostStage + "undo " + e.Step
 	}
 	w.observing.Lock()
 	switch e.Kind {
 	case deploy.StepBegan, deploy.UndoBegan:
 		stage.Kind, stage.Needs = progress.Began, w.before
-		w.before = []string{stage.Stage}
 		if e.Step == deploy.AwaitSmokeTest {
+			// What is waited for is the test, and not this step.
 			w.before = append(w.before, smoketest.Stage, contentsStage)
+		} else {
+			w.before = []string{stage.Stage}
 		}
 		w.began[stage.Stage] = stage.At
 	case deploy.StepEnded, deploy.UndoEnded:

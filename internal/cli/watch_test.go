@@ -23,8 +23,10 @@ func TestObserveDeploy(t *testing.T) {
 			}
 			w.observe(progress.Event{Stage: "smoke test", Kind: progress.Began, At: time.Now()})
 			w.line("smoke test", "smoke-test: the site answers 1700000000.5")
+			w.observeDeploy(deploy.Event{Kind: deploy.StepBegan, Step: deploy.AwaitSmokeTest})
 			w.observe(progress.Event{Stage: "smoke test", Kind: progress.Ended, At: time.Now()})
 			for _, e := range []deploy.Event{
+				{Kind: deploy.StepEnded, Step: deploy.AwaitSmokeTest, Seconds: 1},
 				{Kind: deploy.StepBegan, Step: "migrate"},
 				{Kind: deploy.Output, Step: "migrate", Text: "Migrating erp.example.com"},
 				{Kind: deploy.Disconnected, Text: "connection reset"},
@@ -48,7 +50,7 @@ func TestObserveDeploy(t *testing.T) {
 					t.Errorf("%+v", row)
 				}
 			}
-			if got, want := strings.Join(rows, ", "), "smoke test, host migrate, host verify, host undo migrate"; got != want {
+			if got, want := strings.Join(rows, ", "), "smoke test, host await-smoke-test, host migrate, host verify, host undo migrate"; got != want {
 				t.Errorf("the timeline has %s", got)
 			}
 			if got, want := strings.Join(w.timeline.CriticalPath(), ", "), "smoke test, host migrate"; !strings.HasPrefix(got, want) {

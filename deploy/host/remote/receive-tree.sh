@@ -8,6 +8,6 @@ trap 'rm -rf -- "$1"' EXIT
 trap 'exit 143' TERM HUP INT
 mkdir -p -- "$1" && tar -C "$1" -xpof - || exit
 [ -f "$1/.upload-complete" ] || exit 46
-rm -- "$1/.upload-complete" && { sync -- "$1" || :; }
+rm -- "$1/.upload-complete" && { find "$1" -exec sync -- {} + 2>/dev/null || sync; }
 mv -T -- "$1" "$2" || { [ ! -e "$2" ] || exit 45; exit 1; }
 sync -- "$(dirname -- "$2")" || :

@@ -9,7 +9,12 @@ from rq import Queue, Worker
 import frappe
 from frappe.utils import get_bench_id
 
-TIMEOUTS = {"short": 300, "default": 300, "long": 1500}
+
+def timeouts():
+    """Seconds that a job may take, by queue: those that are always there, and the
+    bench's own."""
+    own = frappe.get_conf().get("workers") or {}
+    return {"short": 300, "default": 300, "long": 1500, **{name: values.get("timeout", 300) for name, values in own.items()}}
 
 
 def get_redis_conn():
@@ -22,9 +27,9 @@ def get_queue(name):
 
 def get_queue_list(names=None):
     for name in names or []:
-        if name not in TIMEOUTS:
-            raise SystemExit(f"Queue should be one of {', '.join(TIMEOUTS)}")
-    return names or list(TIMEOUTS)
+        if name not in timeouts():
+            raise SystemExit(f"Queue should be one of {', '.join(timeouts())}")
+    return names or list(timeouts())
 
 
 def enqueue(method, queue="default", job_id=None, deduplicate=False, **kwargs):
@@ -37,7 +42,7 @@ def enqueue(method, queue="default", job_id=None, deduplicate=False, **kwargs):
     queued.enqueue_call(
         "frappe.utils.background_jobs.execute_job",
         kwargs={"site": site, "method": method, "kwargs": kwargs},
-        timeout=TIMEOUTS[queue], result_ttl=600, failure_ttl=7 * 24 * 3600, job_id=job_id,
+        timeout=timeouts()[queue], result_ttl=600, failure_ttl=7 * 24 * 3600, job_id=job_id,
     )
     return job_id
 
@@ -69,7 +74,7 @@ def queued_job_ids(site):
     """The jobs of a site which wait, by queue. Those being done are not among them."""
     return {
         name: [job_id for job_id in get_queue(name).get_job_ids() if job_id.startswith(f"{site}::")]
-        for name in TIMEOUTS
+        for name in timeouts()
     }
 
 
