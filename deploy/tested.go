@@ -52,9 +52,10 @@ func (r *session) tellTested(ctx context.Context) {
 	}
 }
 
+// tellOfTest makes no file: the run does that when it begins to wait, for its user alone.
 func (r *session) tellOfTest(ctx context.Context) {
 	if h := r.conn.get(); h != nil {
-		_, _ = h.Run(ctx, script(`touch "$1/heard"`, r.at.run(r.id)), host.Options{})
+		_, _ = h.Run(ctx, script(`touch -c "$1/heard"`, r.at.run(r.id)), host.Options{})
 	}
 }
 

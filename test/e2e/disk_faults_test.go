@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 
@@ -25,12 +24,7 @@ func (s liveSite) fullAtMigration(t *testing.T) {
 	if err := s.world.Host.ShrinkVolumes(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s.eventually("ping", func() error {
-		if code, body := s.get("/api/method/ping"); code != http.StatusOK {
-			return fmt.Errorf("%d %s", code, body)
-		}
-		return nil
-	})
+	s.eventually("ping", s.ping)
 	const sum = "checksum table tabCustomer, tabNote, `tabPatch Log`"
 	before := s.query(sum)
 	// There was room when it was looked for. When there is none any more, there is

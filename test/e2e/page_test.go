@@ -12,12 +12,7 @@ import (
 func (u *user) pageWithoutSite(*testing.T) {
 	frontend := u.container("frontend")
 	u.onHost("docker", "stop", frontend)
-	defer u.eventually("ping after the start", func() error {
-		if code, body := u.get("/api/method/ping"); code != http.StatusOK {
-			return fmt.Errorf("%d %s", code, body)
-		}
-		return nil
-	})
+	defer u.eventually("ping after the start", u.ping)
 	defer u.onHost("docker", "start", frontend)
 	for path, want := range map[string]string{"/login": "This site will be back in a moment", "/api/resource/User/none": `"exc_type": "SessionStopped"`} {
 		u.eventually("page at "+path, func() error {

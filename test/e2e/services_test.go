@@ -18,12 +18,7 @@ func (u *user) servicesEnd(t *testing.T) {
 	// And all of it comes back.
 	u.onHost("sh", "-euc", `cd "$HOME/$0/current" && docker compose -p "$0" -f compose-main.yaml --env-file .env up --detach --wait --wait-timeout 300 2>&1 </dev/null`, sandbox.Project)
 	// The proxy hears of containers a moment after they are healthy.
-	u.eventually("ping after the start", func() error {
-		if code, body := u.get("/api/method/ping"); code != http.StatusOK {
-			return fmt.Errorf("%d %s", code, body)
-		}
-		return nil
-	})
+	u.eventually("ping after the start", u.ping)
 }
 
 func (u *user) measureStops(t *testing.T) {

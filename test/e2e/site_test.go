@@ -32,27 +32,43 @@ func (u *user) get(path string) (int, string) {
 	return u.ask(http.MethodGet, path, "")
 }
 
+// ping returns why the site gives no sign of life.
+func (u *user) ping() error {
+	code, body, err := u.try(http.MethodGet, "/api/method/ping", "")
+	if err == nil && code != http.StatusOK {
+		err = fmt.Errorf("%d %s", code, body)
+	}
+	return err
+}
+
 // ask makes a request to the running site through the host's SSH server: the
 // sandbox's own tunnel to the site does not come back from every outage.
 func (u *user) ask(method, path, body string) (int, string) {
 	u.t.Helper()
-	request, err := http.NewRequestWithContext(u.t.Context(), method, "http://"+u.siteAddress()+path, strings.NewReader(body))
+	code, text, err := u.try(method, path, body)
 	if err != nil {
 		u.t.Fatal(err)
+	}
+	return code, text
+}
+
+// try is ask where there may be no answer.
+func (u *user) try(method, path, body string) (int, string, error) {
+	u.t.Helper()
+	request, err := http.NewRequestWithContext(u.t.Context(), method, "http://"+u.siteAddress()+path, strings.NewReader(body))
+	if err != nil {
+		return 0, "", err
 	}
 	request.Host = sandbox.Site
 	request.Header.Set("Content-Type", "application/json")
 	client := http.Client{Transport: &http.Transport{DialContext: u.connect().DialHost, DisableKeepAlives: true}}
 	response, err := client.Do(request)
 	if err != nil {
-		u.t.Fatal(err)
+		return 0, "", err
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		u.t.Fatal(err)
-	}
-	return response.StatusCode, string(text)
+	return response.StatusCode, string(text), err
 }
 
 // webSocket opens the connection over which a page gets live updates.
