@@ -47,7 +47,7 @@ func TestManagers(t *testing.T) {
 		"npm's":                  {map[string]string{"package-lock.json": "{}"}, "npm ci", nil},
 		"npm's, as it publishes": {map[string]string{"npm-shrinkwrap.json": "{}"}, "npm ci", nil},
 		"one that is named": {map[string]string{"pnpm-lock.yaml": "lockfileVersion: '9.0'\n", "package.json": `{"packageManager": "pnpm@9.15.4+sha512.ab"}`},
-			"pnpm@9.15.4 pnpm install", nil},
+			`pnpm@9.15.4 apps/acme":"/opt/manager/pnpm-9.15.4/bin/pnpm"} /opt/manager/bin/pnpx pnpm install`, nil},
 		"of two locks that of the one that is named": {map[string]string{"yarn.lock": yarn1Lock, "pnpm-lock.yaml": "lockfileVersion: '9.0'\n", "package.json": `{"packageManager": "pnpm@9.15.4"}`},
 			"pnpm@9.15.4 pnpm install", nil},
 		"one that is named, with another's lock": {map[string]string{"package-lock.json": "{}", "package.json": `{"packageManager": "pnpm@9.15.4"}`}, "npm ci", nil},
