@@ -65,6 +65,8 @@ func TestManagers(t *testing.T) {
 		"a name and a lock of two kinds of yarn": {map[string]string{"yarn.lock": yarn1Lock, "package.json": `{"packageManager": "yarn@4.9.1"}`}, "SKIP_YARN_COREPACK_CHECK=1 yarn install --frozen-lockfile", nil},
 		"what can't be the name of one":          {map[string]string{"package.json": `{"packageManager": "$(id)@1.0.0"}`}, "yarn install --frozen-lockfile", nil},
 	} {
+		"yarn's second by name alone":            {map[string]string{"package.json": `{"packageManager": "yarn@2.1.0"}`}, "@yarnpkg/cli-dist@2.4.2 yarn install --immutable", nil},
+		"yarn's second, with a later lock":       {map[string]string{"yarn.lock": berry6, "package.json": `{"packageManager": "yarn@2.4.3"}`}, "@yarnpkg/cli-dist@3.8.6 yarn install --immutable", nil},
 		t.Run(name, func(t *testing.T) {
 			files := map[string]string{"package.json": "{}"}
 			maps.Copy(files, test.files)
