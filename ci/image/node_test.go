@@ -59,14 +59,17 @@ func TestManagers(t *testing.T) {
 		"a front end's own yarn, below the first": {map[string]string{"web/package.json": "{}", "web/yarn.lock": berry6}, `"./classic.js";`, []manager{{"yarn", "3.8.6"}}},
 		"a workspace's, beside the root's": {map[string]string{"yarn.lock": berry8, "packages/lib/package.json": `{"packageManager": "yarn@3.2.0"}`, "ui/package.json": `{"packageManager": "pnpm@9.15.4"}`, "ui/pnpm-lock.yaml": "lockfileVersion: '6.0'\n"},
 			"yarn install --immutable", []manager{{"pnpm", "9.15.4"}, {"yarn", "4.13.0"}}},
-		"a front end's own, by name alone":       {map[string]string{"ui/package.json": `{"packageManager": "yarn@4.9.1"}`}, `apps/acme/ui":"/opt/manager/yarn-4.9.1/`, []manager{{"yarn", "4.9.1"}}},
+		"a front end's own, by name alone": {map[string]string{"ui/package.json": `{"packageManager": "yarn@4.9.1"}`}, `apps/acme/ui":"/opt/manager/yarn-4.9.1/`, []manager{{"yarn", "4.9.1"}}},
+		"below another's lock":             {map[string]string{"yarn.lock": yarn1Lock, "ui/package.json": `{"packageManager": "pnpm@9.15.4"}`}, `apps/acme/ui":"/opt/manager/pnpm-9.15.4/`, []manager{{"pnpm", "9.15.4"}}},
+		"below its own lock, beside another": {map[string]string{"package.json": `{"packageManager": "pnpm@10.1.0"}`, "yarn.lock": yarn1Lock, "pnpm-lock.yaml": "lockfileVersion: '9.0'\n", "packages/lib/package.json": `{"packageManager": "pnpm@9.15.4"}`},
+			"pnpm install", []manager{{"pnpm", "10.1.0"}}},
 		"the beginning of yarn's fourth":         {map[string]string{"yarn.lock": berry8 + "\n\"x@npm:1\":\n  checksum: 0a\n"}, "@yarnpkg/cli-dist@4.0.2 yarn install --immutable", nil},
 		"yarn's second by name":                  {map[string]string{"yarn.lock": "__metadata:\n  version: 4\n", "package.json": `{"packageManager": "yarn@2.1.0"}`}, "@yarnpkg/cli-dist@2.4.2 yarn install --immutable", nil},
+		"yarn's second by name alone":            {map[string]string{"package.json": `{"packageManager": "yarn@2.1.0"}`}, "@yarnpkg/cli-dist@2.4.2 yarn install --immutable", nil},
+		"yarn's second, with a later lock":       {map[string]string{"yarn.lock": berry6, "package.json": `{"packageManager": "yarn@2.4.3"}`}, "@yarnpkg/cli-dist@3.8.6 yarn install --immutable", nil},
 		"a name and a lock of two kinds of yarn": {map[string]string{"yarn.lock": yarn1Lock, "package.json": `{"packageManager": "yarn@4.9.1"}`}, "SKIP_YARN_COREPACK_CHECK=1 yarn install --frozen-lockfile", nil},
 		"what can't be the name of one":          {map[string]string{"package.json": `{"packageManager": "$(id)@1.0.0"}`}, "yarn install --frozen-lockfile", nil},
 	} {
-		"yarn's second by name alone":            {map[string]string{"package.json": `{"packageManager": "yarn@2.1.0"}`}, "@yarnpkg/cli-dist@2.4.2 yarn install --immutable", nil},
-		"yarn's second, with a later lock":       {map[string]string{"yarn.lock": berry6, "package.json": `{"packageManager": "yarn@2.4.3"}`}, "@yarnpkg/cli-dist@3.8.6 yarn install --immutable", nil},
 		t.Run(name, func(t *testing.T) {
 			files := map[string]string{"package.json": "{}"}
 			maps.Copy(files, test.files)
