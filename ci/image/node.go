@@ -123,7 +123,7 @@ func (a *app) surveyNode(texts map[string]string) error {
 	for _, p := range packages {
 		a.readPaths(p, packages, texts)
 	}
-	a.readImported(packages)
+	a.readImported(packages, texts)
 	a.readRegistries(packages, texts)
 	return nil
 }
