@@ -17,11 +17,12 @@ func (n nodeApp) added() []manager {
 	return slices.Compact(all)
 }
 
-// program is where npm has installed one of them.
+// program is where npm has installed one of them. Which file of pnpm's that is, and
+// whether it is one for Node, differs by the version; npm's link to it does not.
 func (m manager) program() string {
 	at := "/opt/manager/" + m.name + "-" + m.version
 	if m.name == "pnpm" {
-		return at + "/lib/node_modules/pnpm/bin/pnpm.cjs"
+		return at + "/bin/pnpm"
 	}
 	return at + "/lib/node_modules/@yarnpkg/cli-dist/bin/yarn.js"
 }
@@ -48,10 +49,7 @@ npm install --loglevel error --global --prefix /opt/manager/` + m.name + "-" + m
 			continue
 		}
 		if m.name == "pnpm" {
-			text += setUpPnpm + a.choice("pnpm", added) + `require(program);
-END
-chmod 755 /opt/manager/bin/pnpm
-`
+			text += setUpPnpm + a.choice("pnpm", added) + callPnpm
 			continue
 		}
 		text += setUpYarn + a.choice("yarn", added) + callYarn
@@ -69,6 +67,18 @@ const setUpPnpm = `
 export PATH="/opt/manager/bin:$PATH" npm_config_store_dir="$HOME/pnpm" npm_config_package_import_method=copy
 mkdir -p /opt/manager/bin
 cat >/opt/manager/bin/pnpm <<'END'
+`
+
+const callPnpm = `const done = require("child_process").spawnSync(program, args, { stdio: "inherit" });
+if (done.error) throw done.error;
+if (done.signal) process.kill(process.pid, done.signal);
+process.exitCode = done.status;
+END
+cat >/opt/manager/bin/pnpx <<'END'
+#!/bin/sh
+exec /opt/manager/bin/pnpm dlx "$@"
+END
+chmod 755 /opt/manager/bin/pnpm /opt/manager/bin/pnpx
 `
 
 // The choice is made in the file that a yarn has its scripts call, whatever PATH says.

@@ -77,7 +77,10 @@ func managerOf(p nodePackage, lock func(name string) (string, bool)) manager {
 			// What it names would write another lock.
 			return locked[at]
 		case named.name == "yarn" && strings.HasPrefix(named.version, "2."):
-			// All of them write that lock, and most are not to be had as a package.
+			if at >= 0 {
+				// Most of them are not to be had as a package, and none writes a newer lock.
+				return locked[at]
+			}
 			named.version = yarnOf["4"]
 		case named.name == npm || named.classic():
 			// The one of the tools reads the same locks.

@@ -26,17 +26,25 @@ type override struct {
 	asking bool
 }
 
-// selected matches the names in what an override is of: "ui", "@acme/ui@^1",
-// "web>ui@1", "**/ui".
-var selected = regexp.MustCompile(`(?:^|[>/])((?:@[^/@>]+/)?[^/@>=<*\s]+)`)
+var (
+	// asks matches the end of a package that asks, as pnpm reads it: a ">" that begins no
+	// range of versions.
+	asks = regexp.MustCompile(`[^ |@]>`)
+	// selected matches what an override is of: "ui", "@acme/ui@^1", "**/ui", "web@npm:1/ui".
+	// Where a module is to be had may have slashes and names as well: "ui@workspace:libs/ui".
+	selected = regexp.MustCompile(`^(?:(?:\*+|(?:@[^/@]+/)?[^/@*]+(?:@(?:npm:)?[^/@:]*)?)/)*((?:@[^/@]+/)?[^/@*]+)(?:@.*)?$`)
+)
 
 // name is the name of its module.
 func (o override) name() string {
-	names := selected.FindAllStringSubmatch(o.of, -1)
-	if names == nil {
-		return ""
+	of := o.of
+	if ends := asks.FindAllStringIndex(of, -1); ends != nil {
+		of = of[ends[len(ends)-1][1]:]
 	}
-	return names[len(names)-1][1]
+	if names := selected.FindStringSubmatch(of); names != nil {
+		return names[1]
+	}
+	return ""
 }
 
 // overrides returns those that a manager reads in a package.json, or beside it. What is
@@ -61,6 +69,13 @@ func (p nodePackage) overrides(by manager, texts map[string]string) (list []over
 	for _, o := range flat("", settings.Overrides) {
 		o.file, o.asking = file, by.name == npm || strings.HasPrefix(o.at, "workspace:")
 		list = append(list, o)
+	}
+	asked := p.dependencies()
+	for i, o := range list {
+		// "$ui" is what this package.json asks for as ui.
+		if name, refers := strings.CutPrefix(o.at, "$"); refers {
+			list[i] = override{of: o.of, at: asked[name], file: path.Join(p.folder, "package.json")}
+		}
 	}
 	return list
 }
@@ -115,15 +130,22 @@ func (o origin) inTree() (kind, at string, found bool) {
 // to it, or a copy.
 var pathModule = regexp.MustCompile(`^(?:(link|portal|file|workspace):(.+)|(\.\.?/.+))$`)
 
-// origins returns where the modules are to be had that a package.json asks for: as it
-// says, or as the overrides of the nearest package.json above do.
-func (p nodePackage) origins(packages []nodePackage) (list []origin) {
-	var over nodePackage
+// governing returns the nearest package.json with overrides that lies with another or
+// above it. apart says that a lock lies below it: what that lock is for is installed
+// without them, unless a workspace has it and its manager leaves it unread.
+func (p nodePackage) governing(packages []nodePackage, texts map[string]string) (over nodePackage, apart bool) {
 	for _, other := range packages { // Those nearer come later.
-		if len(other.replaced) > 0 && (other.folder == "." || within(p.folder, other.folder)) {
-			over = other
+		if len(other.replaced) > 0 && within(p.folder, other.folder) {
+			over, apart = other, lockedBelow(other.folder, p.folder, texts)
 		}
 	}
+	return over, apart
+}
+
+// origins returns where the modules are to be had that a package.json asks for: as it
+// says, or as the overrides of the nearest package.json above do; both where either may be.
+func (p nodePackage) origins(packages []nodePackage, texts map[string]string) (list []origin) {
+	over, apart := p.governing(packages, texts)
 	all := p.dependencies()
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		always := false
@@ -136,7 +158,7 @@ func (p nodePackage) origins(packages []nodePackage) (list []origin) {
 				found.folder = p.folder
 			}
 			list = append(list, found)
-			always = always || o.of == name
+			always = always || o.of == name && !apart
 		}
 		if !always {
 			list = append(list, origin{name, all[name], p.folder, path.Join(p.folder, "package.json")})
@@ -145,29 +167,36 @@ func (p nodePackage) origins(packages []nodePackage) (list []origin) {
 	return list
 }
 
+// modules returns the origins of a package.json, and what its overrides have in source
+// trees for modules alone: one may ask for it, if no package of the app does.
+func (p nodePackage) modules(packages []nodePackage, texts map[string]string) []origin {
+	list := p.origins(packages, texts)
+	for _, o := range p.replaced {
+		asked := slices.ContainsFunc(packages, func(other nodePackage) bool {
+			over, apart := other.governing(packages, texts)
+			return over.folder == p.folder && !apart && other.dependencies()[o.name()] != "" && other.installed(packages, texts)
+		})
+		found := origin{o.name(), o.at, p.folder, o.file}
+		if _, _, there := found.inTree(); there && !asked && !strings.HasPrefix(o.at, "workspace:") {
+			list = append(list, found)
+		}
+	}
+	return list
+}
+
 // readPaths finds the modules of a package.json that lie in source trees. An example
 // that nothing installs may ask for what it likes.
 func (a *app) readPaths(p nodePackage, packages []nodePackage, texts map[string]string) {
-	all := p.origins(packages)
-	for _, o := range p.replaced {
-		asked := slices.ContainsFunc(packages, func(other nodePackage) bool {
-			return other.dependencies()[o.name()] != "" && other.installed(packages, texts)
-		})
-		if !asked && !strings.HasPrefix(o.at, "workspace:") {
-			// A module may ask for it, if no package of the app does.
-			all = append(all, origin{o.name(), o.at, p.folder, o.file})
-		}
-	}
-	for _, o := range all {
+	for _, o := range p.modules(packages, texts) {
 		kind, at, found := o.inTree()
 		if !found {
 			continue
 		}
-		outside, isOutside := strings.CutPrefix(at, "../")
+		isOutside := !within(at, ".")
 		switch {
 		case isOutside && p.installed(packages, texts):
 			l := link{from: o.file, says: o.at}
-			if other, folder, _ := strings.Cut(outside, "/"); other != ".." {
+			if other, folder, _ := strings.Cut(strings.TrimPrefix(at, "../"), "/"); other != ".." {
 				l.app, l.folder = other, path.Clean(folder)
 			}
 			if !slices.Contains(a.node.links, l) {
@@ -191,7 +220,7 @@ func (p nodePackage) installed(packages []nodePackage, texts map[string]string) 
 		return true
 	}
 	return slices.ContainsFunc(packages, func(above nodePackage) bool {
-		return (above.folder == "." || strings.HasPrefix(p.folder, above.folder+"/")) && above.hasWorkspaces(texts) && above.installed(packages, texts)
+		return above.folder != p.folder && within(p.folder, above.folder) && above.hasWorkspaces(texts) && above.installed(packages, texts)
 	})
 }
 
@@ -204,7 +233,7 @@ var pnpmPackages = regexp.MustCompile(`(?m)^packages:`)
 
 // readImported finds the folders that the root imports, by the name of a workspace or
 // by their path, and what those import.
-func (a *app) readImported(packages []nodePackage) {
+func (a *app) readImported(packages []nodePackage, texts map[string]string) {
 	reached := map[string]bool{".": true}
 	for grew := true; grew; {
 		grew = false
@@ -212,7 +241,7 @@ func (a *app) readImported(packages []nodePackage) {
 			if !reached[from.folder] {
 				continue
 			}
-			for _, o := range from.origins(packages) {
+			for _, o := range from.modules(packages, texts) {
 				_, at, _ := o.inTree()
 				for _, to := range packages {
 					if !reached[to.folder] && (at == to.folder || to.Name != "" && o.name == to.Name) {

@@ -14,6 +14,8 @@ func TestOverrideName(t *testing.T) {
 	for of, want := range map[string]string{
 		"ui": "ui", "@acme/ui": "@acme/ui", "ui@^1": "ui", "@acme/ui@>=1.0.0 <2": "@acme/ui", "web>ui@1": "ui", "web@2>@acme/ui": "@acme/ui",
 		"**/ui": "ui", "web/@acme/ui": "@acme/ui", "ui@npm:1.0.0": "ui", "": "",
+		"ui@>1.0.0": "ui", "web@1>@acme/ui@>1 <=2": "@acme/ui", "ui@1 || >2": "ui", "ui@workspace:libs/lib": "ui", "ui@npm:@a/b@1": "ui",
+		"web@npm:1.0.0/ui": "ui", "@acme/web/**/ui@^1": "ui",
 	} {
 		if got := (override{of: of}).name(); got != want {
 			t.Errorf("%s is of %q, want %q", of, got, want)
@@ -58,7 +60,29 @@ func TestOverrides(t *testing.T) {
 		"npm's, from where a workspace asks": {map[string]string{"package-lock.json": "{}", "package.json": `{"workspaces": ["packages/*"], "overrides": {"ui": "file:../../../frappe/ui", "it": "file:../frappe/it"}}`,
 			"packages/web/package.json": `{"dependencies": {"ui": "^1.0.0"}}`},
 			[]link{{"package.json", "file:../frappe/it", "frappe", "it"}, {"package.json", "file:../../../frappe/ui", "frappe", "ui"}}, "", ""},
-		"npm's, for yarn": {map[string]string{"yarn.lock": yarnLock, "package.json": `{"overrides": {"ui": "file:../gone"}, "pnpm": []}`}, nil, "", ""},
+		"one that refers to what the root asks for": {map[string]string{"pnpm-lock.yaml": lock, "package.json": `{"dependencies": {"ui": "link:../frappe/ui", "it": "file:vendor/it"}}`,
+			"pnpm-workspace.yaml": "overrides: {ui: $ui, it: $it}\n"},
+			[]link{{"package.json", "link:../frappe/ui", "frappe", "ui"}}, "vendor/it", ""},
+		"npm's that refers to it, for a workspace": {map[string]string{"package-lock.json": "{}", "package.json": `{"workspaces": ["web"], "devDependencies": {"ui": "file:../frappe/ui"}, "overrides": {"ui": "$ui"}}`,
+			"web/package.json": `{"dependencies": {"ui": "^1.0.0"}}`},
+			[]link{{"package.json", "file:../frappe/ui", "frappe", "ui"}}, "", ""},
+		"not of a front end with a lock of its own": {map[string]string{"package-lock.json": "{}", "package.json": `{"overrides": {"ui": "1.0.0"}}`,
+			"desk/package.json": `{"workspaces": ["web"]}`, "desk/yarn.lock": yarnLock, "desk/web/package.json": `{"dependencies": {"ui": "link:../../../frappe/ui"}}`},
+			[]link{{"desk/web/package.json", "link:../../../frappe/ui", "frappe", "ui"}}, "", ""},
+		"npm's, of what such a front end asks for too": {map[string]string{"package-lock.json": "{}", "package.json": `{"overrides": {"ui": "file:../frappe/ui"}}`,
+			"web/package.json": `{"dependencies": {"ui": "1.0.0"}}`, "web/yarn.lock": yarnLock},
+			[]link{{"package.json", "file:../frappe/ui", "frappe", "ui"}}, "frappe/ui", ""},
+		"not a workspace's": {map[string]string{"yarn.lock": yarnLock, "package.json": `{"workspaces": ["web"], "resolutions": {"ui": "link:../frappe/ui"}}`,
+			"web/package.json": `{"dependencies": {"ui": "^1.0.0"}, "resolutions": {"x": "1.0.0"}}`},
+			[]link{{"package.json", "link:../frappe/ui", "frappe", "ui"}}, "", ""},
+		"those of a front end with a manager of its own": {map[string]string{"yarn.lock": yarnLock, "package.json": `{"scripts": {"postinstall": "cd web && pnpm install"}}`,
+			"web/package.json": `{"packageManager": "pnpm@9.15.4", "pnpm": {"overrides": {"ui": "link:../../frappe/ui"}}}`},
+			[]link{{"web/package.json", "link:../../frappe/ui", "frappe", "ui"}}, "", ""},
+		"a folder for modules alone": {map[string]string{"yarn.lock": yarnLock, "package.json": `{"resolutions": {"lib": "link:./lib", "web": "1.0.0"}}`,
+			"lib/package.json": "{}", "web/package.json": `{"name": "web"}`},
+			nil, "", "lib"},
+		"the folder of all apps": {map[string]string{"package.json": `{"dependencies": {"all": "link:.."}}`}, []link{{from: "package.json", says: "link:.."}}, "", ""},
+		"npm's, for yarn":        {map[string]string{"yarn.lock": yarnLock, "package.json": `{"overrides": {"ui": "file:../gone"}, "pnpm": []}`}, nil, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			node := surveyed(t, test.files).node

@@ -105,7 +105,10 @@ func (a *app) surveyNode(texts map[string]string) error {
 			}
 			continue // Its manager says what is wrong with it, if that matters.
 		}
-		described.replaced = described.overrides(a.readManager(described, texts), texts)
+		by, itself := a.readManager(described, texts)
+		if itself {
+			described.replaced = described.overrides(by, texts)
+		}
 		packages = append(packages, described)
 		a.node.scripted = a.node.scripted || described.runsScripts()
 		a.node.installs = a.node.installs || described.buildInstalls()
@@ -120,25 +123,34 @@ func (a *app) surveyNode(texts map[string]string) error {
 	for _, p := range packages {
 		a.readPaths(p, packages, texts)
 	}
-	a.readImported(packages)
+	a.readImported(packages, texts)
 	a.readRegistries(packages, texts)
 	return nil
 }
 
-// readManager finds out what installs the modules of a package.json.
-func (a *app) readManager(p nodePackage, texts map[string]string) manager {
+// readManager finds out what installs the modules of a package.json. itself says that
+// they are not installed with those of a folder above, as a workspace's are: it has a
+// lock, there is none above, or it names another manager than the one above is of.
+func (a *app) readManager(p nodePackage, texts map[string]string) (m manager, itself bool) {
 	a.node.named = a.node.named || p.PackageManager != ""
-	m := managerOf(p, func(name string) (string, bool) {
-		text, there := texts[path.Join(p.folder, name)]
-		return text, there
-	})
+	m = p.installedBy(texts)
 	if p.folder == "." {
 		a.node.manager = m
 	}
-	if m.version != "" && (locked(p.folder, texts) || !lockedAbove(p.folder, texts)) {
+	above, there := managerAbove(p.folder, texts)
+	itself = locked(p.folder, texts) || !there || m.version != "" && m.name != above.name
+	if m.version != "" && itself {
 		a.node.own[p.folder] = m
 	}
-	return m
+	return m, itself
+}
+
+// installedBy returns the manager that a package.json and the locks beside it are for.
+func (p nodePackage) installedBy(texts map[string]string) manager {
+	return managerOf(p, func(name string) (string, bool) {
+		text, there := texts[path.Join(p.folder, name)]
+		return text, there
+	})
 }
 
 // locked reports whether a lock lies in a folder.
@@ -146,10 +158,23 @@ func locked(folder string, texts map[string]string) bool {
 	return slices.ContainsFunc(locks, func(name string) bool { _, there := texts[path.Join(folder, name)]; return there })
 }
 
-// lockedAbove reports whether one lies in a folder above, which installs a workspace,
-// whatever its package.json says.
-func lockedAbove(folder string, texts map[string]string) bool {
-	return folder != "." && (locked(path.Dir(folder), texts) || lockedAbove(path.Dir(folder), texts))
+// lockedBelow reports whether one lies in a folder or above it, up to another that has it.
+func lockedBelow(above, folder string, texts map[string]string) bool {
+	return folder != above && (locked(folder, texts) || lockedBelow(above, path.Dir(folder), texts))
+}
+
+// managerAbove returns the manager of the nearest folder above with a lock.
+func managerAbove(folder string, texts map[string]string) (m manager, there bool) {
+	if folder == "." {
+		return manager{}, false
+	}
+	above := nodePackage{folder: path.Dir(folder)}
+	if !locked(above.folder, texts) {
+		return managerAbove(above.folder, texts)
+	}
+	// What is wrong with it, its manager says.
+	_ = json.Unmarshal([]byte(texts[path.Join(above.folder, "package.json")]), &above)
+	return above.installedBy(texts), true
 }
 
 // linked returns the folders of another app that the app's own front ends read.

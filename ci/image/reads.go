@@ -62,8 +62,13 @@ func (a *app) readsInstall(p string) bool {
 		slices.ContainsFunc(a.node.copied, func(copied string) bool { return within(p, copied) })
 }
 
-// within reports whether a path is a folder, or below it.
-func within(p, folder string) bool { return p == folder || strings.HasPrefix(p, folder+"/") }
+// within reports whether a path is a folder, or below it; "." has all but what is outside.
+func within(p, folder string) bool {
+	if folder == "." {
+		return p != ".." && !strings.HasPrefix(p, "../")
+	}
+	return p == folder || strings.HasPrefix(p, folder+"/")
+}
 
 // modulePatch matches the patches of patch-package and of managers.
 var modulePatch = regexp.MustCompile(`\.patch$`)
@@ -80,10 +85,10 @@ func readsAssets(p string) bool { return !pythonOnly.MatchString(p) }
 func (a *app) readsBundles(linked ...string) func(string) bool {
 	// A link to a folder of one brings all of it.
 	fronts := slices.DeleteFunc(a.fronts(), func(front string) bool {
-		return slices.ContainsFunc(linked, func(folder string) bool { return folder == "." || within(front, folder) || within(folder, front) })
+		return slices.ContainsFunc(linked, func(folder string) bool { return within(front, folder) || within(folder, front) })
 	})
 	return func(p string) bool {
-		return readsAssets(p) && !slices.ContainsFunc(fronts, func(front string) bool { return strings.HasPrefix(p, front+"/") })
+		return readsAssets(p) && !slices.ContainsFunc(fronts, func(front string) bool { return within(p, front) })
 	}
 }
 

@@ -23,6 +23,25 @@ func TestReadsMetadata(t *testing.T) {
 	}
 }
 
+func TestWithin(t *testing.T) {
+	for _, test := range []struct {
+		path, folder string
+		want         bool
+	}{
+		{"web", "web", true}, {"web/src", "web", true}, {"website", "web", false}, {"web", "web/src", false},
+		{"web", ".", true}, {"..web/src", ".", true}, {".", ".", true}, {"..", ".", false}, {"../web", ".", false},
+	} {
+		if got := within(test.path, test.folder); got != test.want {
+			t.Errorf("%s in %s: %v", test.path, test.folder, got)
+		}
+	}
+	// All of an app may be copied among the modules of its front end.
+	a := surveyed(t, map[string]string{"package.json": "{}", "web/package.json": `{"dependencies": {"acme": "file:.."}}`, "web/yarn.lock": ""})
+	if !a.readsInstall("acme/main.js") {
+		t.Error("what is copied from the root is not read")
+	}
+}
+
 // A token is there only where something of its owner is fetched.
 func TestOpens(t *testing.T) {
 	const app = "https://github.com/acme/app"
