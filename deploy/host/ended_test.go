@@ -3,6 +3,7 @@
 package host
 
 import (
+	"archive/tar"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -37,8 +38,16 @@ func TestReceiverEnded(t *testing.T) {
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
 				}
-				for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-					if _, err := os.Stat(part); err == nil {
+				// The archive ends in the middle of a file, so that it is being unpacked.
+				files := tar.NewWriter(archive)
+				if err := files.WriteHeader(&tar.Header{Name: "file", Mode: 0o600, Size: 1 << 20}); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := files.Write(make([]byte, 1<<16)); err != nil {
+					t.Fatal(err)
+				}
+				for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+					if _, err := os.Stat(filepath.Join(part, "file")); err == nil {
 						break
 					}
 					if time.Now().After(deadline) {
