@@ -63,8 +63,12 @@ const obeyed = `
 export SKIP_YARN_COREPACK_CHECK=1 npm_config_package_manager_strict=false
 `
 
+// From 11 on pnpm takes settings from variables of its own name alone.
 const setUpPnpm = `
 export PATH="/opt/manager/bin:$PATH" npm_config_store_dir="$HOME/pnpm" npm_config_package_import_method=copy
+for one in $(env | sed -n 's/^npm_config_\([a-z_]*\)=.*/\1/p'); do
+	eval "export pnpm_config_$one=\"\$npm_config_$one\""
+done
 mkdir -p /opt/manager/bin
 cat >/opt/manager/bin/pnpm <<'END'
 `
