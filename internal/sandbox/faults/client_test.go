@@ -76,8 +76,7 @@ func (o order) plan(ctx context.Context, state deploy.State) (deploy.Plan, probl
 	if o.BackTo != "" {
 		return deploy.PlanRollback(state, o.target(), o.BackTo, o.RestoreData)
 	}
-	plan, report := deploy.MakePlan(ctx, state, o.target(), o.Lock)
-	return plan.BesideSmokeTest(), report
+	return deploy.MakePlan(ctx, state, o.target(), o.Lock)
 }
 
 // carryOut does what the command does with an image that is pushed.
@@ -96,13 +95,6 @@ func (o order) carryOut(ctx context.Context, observe func(deploy.Event)) (releas
 		return release.Record{}, err
 	}
 	deployer := deploy.Deployer{Dial: func(ctx context.Context) (deploy.Host, error) { return o.dial(ctx) }, Observe: observe}
-	if o.BackTo == "" {
-		// It has passed by the time that the host asks: what is done without the client
-		// would end in eight minutes otherwise.
-		tested := make(chan release.Image, 1)
-		tested <- o.Image
-		deployer.Tested = tested
-	}
 	return deployer.Run(ctx, plan, o.Image)
 }
 
