@@ -71,14 +71,14 @@ var (
 		does: "end sessions of others at the databases, dump them, and read the dumps back"}
 	stopOld = step{name: "stop-old",
 		does: "stop the old backend and frontend, where the sites are closed: what does not run does not write",
-		undo: "start them again, and wait until they are healthy"}
+		undo: "stop the new ones, empty the cache, start them again, and wait until they are healthy"}
 )
 
 // While the release takes over.
 var (
 	down = step{name: "down",
 		does: "take the running release down, but for the database and other services that this one has the same",
-		undo: "bring it up again, and wait until all of it is healthy"}
+		undo: "empty the cache, bring it up again, and wait until all of it is healthy"}
 	up = step{name: "up",
 		does: "bring the new release up, without its workers",
 		undo: "take it down"}

@@ -141,6 +141,11 @@ site() (
 	within "$of" backend "$bench/env/bin/python" -c "$(cat database.py site.py)" "$@"
 )
 
+# empty_cache VERSION: for servers of a release that start after a newer one. What that
+# has left in the cache they may not be able to read: they fail at it, and never get
+# healthy.
+empty_cache() { site "$1" flush || echo "the cache is not emptied"; }
+
 # find_sites: asks the bench for its sites, and keeps them in the file sites.
 find_sites() {
 	sites=$(site "$active" bench_sites $known_sites)
