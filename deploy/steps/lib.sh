@@ -230,14 +230,14 @@ check_data() {
 	open_sites=
 	[ -n "$sites" ] || return 0
 	as_administrator
-	site "$active" fit $sites -- size "$(packs_files)" $sites -- serving $sites >fit || {
-		cat fit
+	site "$active" fit $sites -- size "$(packs_files)" $sites -- serving $sites >surveyed || {
+		cat surveyed
 		# What can't be asked has said so.
-		[ ! -s fit ] || echo "this could not be put back if the release failed: nothing was changed"
+		[ ! -s surveyed ] || echo "this could not be put back if the release failed: nothing was changed"
 		exit 1
 	}
-	open_sites=$(sed -n 2p fit)
-	set -- $(sed -n 1p fit)
+	open_sites=$(sed -n 2p surveyed)
+	set -- $(sed -n 1p surveyed)
 	# The folder may be a disk of its own.
 	at=$dir/backups
 	[ -d "$at" ] || at=$dir
