@@ -17,14 +17,16 @@ func (n nodeApp) added() []manager {
 	return slices.Compact(all)
 }
 
+// prefix is the folder that npm installs one of them to.
+func (m manager) prefix() string { return "/opt/manager/" + m.name + "-" + m.version }
+
 // program is where npm has installed one of them. Which file of pnpm's that is, and
 // whether it is one for Node, differs by the version; npm's link to it does not.
 func (m manager) program() string {
-	at := "/opt/manager/" + m.name + "-" + m.version
 	if m.name == "pnpm" {
-		return at + "/bin/pnpm"
+		return m.prefix() + "/bin/pnpm"
 	}
-	return at + "/lib/node_modules/@yarnpkg/cli-dist/bin/yarn.js"
+	return m.prefix() + "/lib/node_modules/@yarnpkg/cli-dist/bin/yarn.js"
 }
 
 // setUp has a shell find the managers that are not among the tools, and tells them
@@ -44,7 +46,7 @@ func (a *app) setUp() (text string) {
 			of = "@yarnpkg/cli-dist"
 		}
 		text += `
-npm install --loglevel error --global --prefix /opt/manager/` + m.name + "-" + m.version + " " + of + "@" + m.version + ` >/dev/null || unreached NPM_REGISTRY_URL "${NPM_MIRROR:-not set}"`
+npm install --loglevel error --global --prefix ` + m.prefix() + " " + of + "@" + m.version + ` >/dev/null || unreached NPM_REGISTRY_URL "${NPM_MIRROR:-not set}"`
 		if i+1 < len(added) && added[i+1].name == m.name {
 			continue
 		}

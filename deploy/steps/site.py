@@ -255,7 +255,9 @@ def mute(*sites):
     """Prints the sites that are not closed and not answered for as they should be, and
     with what."""
     for site in sites:
-        got, code = ("", "") if config(site).get("maintenance_mode") else answer(site, 10)
+        if config(site).get("maintenance_mode"):
+            continue
+        got, code = answer(site, 10)
         if got != code:
             print(site, got)
 
