@@ -65,16 +65,15 @@ func (b *benchmark) oneStep() result {
 	return r
 }
 
-// stages builds with the program, as a user would. It returns the world of the
-// last build as well, whose engine has next to nothing.
-func (b *benchmark) stages() (result, *sandbox.World) {
+// stages builds with the program, as a user would.
+func (b *benchmark) stages() result {
 	b.t.Helper()
 	r := result{took: map[string]time.Duration{}}
 	world := emptyEngine(b.t, b.repositories)
 	version := 0
 	build := func(what string, selection apps.Selection) v1.Image {
 		version++
-		reference, took := b.push(world, b.registry, selection, fmt.Sprintf("1.0.%d", version))
+		reference, _, took := b.push(world, b.registry, selection, fmt.Sprintf("1.0.%d", version))
 		r.took[what] = took
 		b.t.Logf("stages, %s: %.1f s", what, took.Seconds())
 		return b.image(reference)
@@ -90,31 +89,12 @@ func (b *benchmark) stages() (result, *sandbox.World) {
 	}
 	world = emptyEngine(b.t, b.repositories)
 	build(elsewhereCase, b.changed["elsewhere"])
-	return r, world
+	return r
 }
 
-// reproduces builds the first image once more, on another engine and with a
-// registry that has none of its stages: it must be the same.
-func (b *benchmark) reproduces(world *sandbox.World, first v1.Image) {
-	b.t.Helper()
-	empty, err := registry.Serve(b.t.Context(), filepath.Join(b.t.TempDir(), "registry"))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer empty.Close()
-	reference, took := b.push(world, empty, b.apps, "1.0.1")
-	b.t.Logf("stages, without the registry's: %.1f s", took.Seconds())
-	want, have := b.layers(first), b.layers(b.image(reference))
-	for i := range want {
-		if want[i] != have[i] {
-			b.t.Errorf("the same lock gives another layer: %s, was %s", have[i], want[i])
-		}
-	}
-}
-
-// push runs the program and returns the reference that it printed and the time
-// until the digest was pushed.
-func (b *benchmark) push(world *sandbox.World, to *registry.Embedded, selection apps.Selection, version string) (string, time.Duration) {
+// push runs the program and returns the reference that it printed, what it said of
+// the stages that it built, and the time until the digest was pushed.
+func (b *benchmark) push(world *sandbox.World, to *registry.Embedded, selection apps.Selection, version string) (reference string, built []string, took time.Duration) {
 	b.t.Helper()
 	list, err := selection.AppsJSON(b.github.URL())
 	if err != nil {
@@ -128,9 +108,10 @@ func (b *benchmark) push(world *sandbox.World, to *registry.Embedded, selection 
 	for line := range strings.Lines(log.String()) {
 		if strings.Contains(line, `"took"`) && !strings.Contains(line, `"cached":true`) {
 			b.t.Log(strings.TrimSpace(line))
+			built = append(built, strings.TrimSpace(line))
 		}
 	}
-	return strings.TrimSpace(out), log.at.Sub(start)
+	return strings.TrimSpace(out), built, log.at.Sub(start)
 }
 
 // resolving has the packages resolved once more on a warm engine: a plan does

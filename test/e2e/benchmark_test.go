@@ -19,13 +19,12 @@ import (
 
 // Flags that have [TestBenchmark] measure other apps than the fixtures.
 var (
-	repositories    = flag.String("benchmark.repositories", "", "folder of bare repositories OWNER/NAME.git to build in place of the fixture apps")
+	repositories    = flag.String("benchmark.repositories", "", "folder of bare repositories OWNER/NAME.git to build in place of the fixture apps; or fixtures")
 	appsToBuild     = flag.String("benchmark.apps", "", "OWNER/NAME=REF,… to build, frappe first")
 	pythonChange    = flag.String("benchmark.python", "", "NAME=REF: one app with a line of Python changed")
 	assetsChange    = flag.String("benchmark.assets", "", "NAME=REF: one app with a line of a bundle changed")
 	elsewhereChange = flag.String("benchmark.elsewhere", "", "NAME=REF: one app with another line of Python changed")
 	frontChange     = flag.String("benchmark.front", "", "NAME=REF: one app with a line of its own front end changed")
-	reproduce       = flag.Bool("benchmark.reproduce", true, "build the first image once more on another engine, and compare")
 )
 
 // change is one app at another ref, as the flags write it.
@@ -44,8 +43,7 @@ type limits struct {
 	unchanged, resolve                                   time.Duration
 }
 
-// For the fixture apps the one-step way has next to nothing to do, and the
-// machine is busy with other tests meanwhile.
+// For the fixture apps the one-step way has next to nothing to do.
 var (
 	limitsOfRealApps = limits{1.5, 30, 10, 8, 5, 0.6, 0.6, time.Second, 3 * time.Second}
 	limitsOfFixtures = limits{0.7, 1.2, 1.2, 1.2, 3, 0.8, 0.7, 2 * time.Second, 8 * time.Second}
@@ -68,51 +66,39 @@ type benchmark struct {
 
 // TestBenchmark compares the build with the one-step way: both on engines of
 // the same kind with empty caches, from the same base images and sources, one
-// after the other. With the flags above it measures real apps; the limits are
-// those of docs/benchmarks.md.
+// after the other. The limits of real apps are those of docs/benchmarks.md.
 func TestBenchmark(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds images on several engines")
+	if *repositories == "" {
+		t.Skip("measures: set -benchmark.repositories")
 	}
 	done := enginetest.Shared(t)
 	b := newBenchmark(t)
 	prepareBaseImages(t)
 	done()
 
-	done = enginetest.Exclusive(t)
+	enginetest.Exclusive(t)
 	oneStep := b.oneStep()
-	stages, world := b.stages()
-	done()
-	b.compare(stages, oneStep)
+	b.compare(b.stages(), oneStep)
 	t.Log("\n" + b.table())
-
-	if *reproduce {
-		enginetest.Shared(t)
-		t.Run("the first image is built again on another engine", func(t *testing.T) { b.in(t).reproduces(world, stages.cold) })
-	}
-}
-
-func (b *benchmark) in(t *testing.T) *benchmark {
-	other := *b
-	other.t = t
-	return &other
 }
 
 func newBenchmark(t *testing.T) *benchmark {
 	t.Helper()
-	b := &benchmark{t: t, repositories: *repositories, limits: limitsOfFixtures, changed: map[string]apps.Selection{}, apps: apps.Version1()}
+	b := &benchmark{t: t, limits: limitsOfFixtures, changed: map[string]apps.Selection{}, apps: apps.Version1()}
 	changes := map[string]change{
 		"Python": "de_customs=changed-python", "bundle": "erpnext=changed-assets", "front end": "hrms=changed-front", "elsewhere": "payments=changed-elsewhere",
 	}
 	var err error
-	if b.repositories != "" {
+	switch *repositories {
+	case "", "fixtures":
+		b.repositories = b.fixtures()
+	default:
+		b.repositories = *repositories
 		if b.apps, err = apps.ParseSelection(*appsToBuild); err != nil {
 			t.Fatal(err)
 		}
 		b.limits = limitsOfRealApps
 		changes = map[string]change{"Python": change(*pythonChange), "bundle": change(*assetsChange), "front end": change(*frontChange), "elsewhere": change(*elsewhereChange)}
-	} else {
-		b.repositories = b.fixtures()
 	}
 	for what, change := range changes {
 		b.changed[what] = change.in(b.apps)

@@ -69,11 +69,16 @@ func (u *user) places() map[string]string {
 }
 
 // watchArguments has the host write down the arguments of every process from
-// now on, each once.
+// now on, each once. It starts none itself, so that it takes little.
 func (u *user) watchArguments() {
 	u.t.Helper()
-	u.onHost("sh", "-c", `setsid sh -c 'while [ ! -e stop-watching ]; do
-		cat /proc/[0-9]*/cmdline 2>/dev/null | tr "\0" "\n"
-		sleep 0.1
-	done | awk "!seen[\$0]++ { print; fflush() }" >arguments' >/dev/null 2>&1 </dev/null &`)
+	u.onHost("sh", "-c", `setsid perl -e '$| = 1; until (-e "stop-watching") {
+		for my $file (</proc/[0-9]*/cmdline>) {
+			open(my $in, "<", $file) or next;
+			local $/;
+			my $arguments = <$in>;
+			print join("\n", split(/\0/, $arguments)), "\n" if defined $arguments and !$seen{$arguments}++;
+		}
+		select(undef, undef, undef, 0.1);
+	}' >arguments 2>/dev/null </dev/null &`)
 }

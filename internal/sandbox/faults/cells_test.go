@@ -95,41 +95,28 @@ func spread(rows []string, first, runs int) []string {
 	return own
 }
 
-// sample is a part of the matrix in which every step of every strategy occurs
-// once, and every fault with every strategy. One run has as many of them as
-// there are faults, each fault at most once; every other rollback brings the
-// data back. The seed decides which.
+// sample is a part of the matrix: one run of each strategy, in which every fault
+// happens once. The seed decides at which steps, and which of the rollbacks bring
+// the data back.
 func sample(all steps, seed uint64) []job {
 	random := rand.New(rand.NewPCG(seed, seed))
 	var jobs []job
+	with := random.IntN(2)
 	for _, s := range strategies {
-		variants := s.variants()
-		// The last variant has all the steps of the first.
-		with := variants[len(variants)-1]
-		rows := all[with.name]
-		runs := runsFor(rows)
-		odd := 0
-		for at, step := range rows {
-			if !slices.Contains(all[s.name], step) {
-				odd = at % runs
-			}
+		if variants := s.variants(); len(variants) > 1 {
+			s = variants[with]
+			with = 1 - with
 		}
-		deck := random.Perm(len(columns))
-		for first := range runs {
-			j := job{strategy: s}
-			if (first-odd)%2 == 0 {
-				j.strategy = with
-			}
-			for _, step := range spread(rows, first, runs) {
-				j.cells = append(j.cells, cell{step: step})
-			}
-			for n, at := range random.Perm(len(j.cells)) {
-				j.cells[at].fault = columns[deck[n]]
-			}
-			deck = append(deck[len(j.cells):], deck[:len(j.cells)]...)
-			j.killLate()
-			jobs = append(jobs, j)
+		rows := all[s.name]
+		j := job{strategy: s}
+		// One step of each stretch of them, equally far into it.
+		into := random.Float64()
+		for n, fault := range random.Perm(len(columns)) {
+			at := int((float64(n) + into) / float64(len(columns)) * float64(len(rows)))
+			j.cells = append(j.cells, cell{rows[at], columns[fault]})
 		}
+		j.killLate()
+		jobs = append(jobs, j)
 	}
 	random.Shuffle(len(jobs), func(a, b int) { jobs[a], jobs[b] = jobs[b], jobs[a] })
 	return jobs
@@ -213,22 +200,26 @@ func TestSample(t *testing.T) {
 	if len(names) != count {
 		t.Errorf("the whole matrix has %d cells, want %d", len(names), count)
 	}
-	samples := map[string]bool{}
-	for seed := range uint64(200) {
+	samples, tried := map[string]bool{}, map[string]bool{}
+	for seed := range uint64(500) {
 		jobs := sample(all, seed)
 		if text := fmt.Sprint(jobs); text != fmt.Sprint(sample(all, seed)) {
 			t.Fatalf("seed %d stands for two samples", seed)
 		} else {
 			samples[text] = true
 		}
-		// Of the rows, faults and variants that occur, how often.
+		// Of the strategies, and of their faults, how often.
 		occurs := map[string]int{}
+		restores := 0
 		for _, j := range jobs {
 			name := strings.TrimSuffix(j.strategy.name, " with data")
-			occurs[j.strategy.name]++
+			occurs[name]++
+			if j.strategy.restores {
+				restores++
+			}
 			for _, c := range j.cells {
-				occurs[name+"/"+c.step]++
 				occurs[name+"/"+c.fault.name]++
+				tried[j.strategy.name+"/"+c.step] = true
 				if !slices.Contains(all[j.strategy.name], c.step) {
 					t.Errorf("seed %d: %s has no step %s", seed, j, c.step)
 				}
@@ -238,26 +229,28 @@ func TestSample(t *testing.T) {
 			}
 		}
 		for _, s := range strategies {
-			rows := all[s.variants()[len(s.variants())-1].name]
-			for _, step := range rows {
-				if occurs[s.name+"/"+step] != 1 {
-					t.Errorf("seed %d: %s/%s occurs %d times", seed, s.name, step, occurs[s.name+"/"+step])
-				}
+			if occurs[s.name] != 1 {
+				t.Errorf("seed %d: %d runs of %s", seed, occurs[s.name], s.name)
 			}
 			for _, f := range columns {
-				if occurs[s.name+"/"+f.name] == 0 {
-					t.Errorf("seed %d: %s has no %s", seed, s.name, f.name)
-				}
-			}
-			for _, variant := range s.variants() {
-				if occurs[variant.name] == 0 {
-					t.Errorf("seed %d: there is no %s", seed, variant.name)
+				if occurs[s.name+"/"+f.name] != 1 {
+					t.Errorf("seed %d: %s has %d times %s", seed, s.name, occurs[s.name+"/"+f.name], f.name)
 				}
 			}
 		}
+		if restores != 1 {
+			t.Errorf("seed %d: %d rollbacks bring the data back", seed, restores)
+		}
 	}
-	if len(samples) < 190 {
-		t.Errorf("200 seeds make %d samples", len(samples))
+	if len(samples) < 490 {
+		t.Errorf("500 seeds make %d samples", len(samples))
+	}
+	for strategy, rows := range all {
+		for _, step := range rows {
+			if !tried[strategy+"/"+step] {
+				t.Errorf("no seed tries %s/%s", strategy, step)
+			}
+		}
 	}
 }
 
