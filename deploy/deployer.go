@@ -124,6 +124,9 @@ func (d Deployer) newSession(p Plan, id string) *session {
 	timeout := d.ReconnectTimeout
 	if timeout <= 0 {
 		timeout = defaultReconnectTimeout
+		if d.Tested != nil {
+			timeout = quietLimit // for as long as the run waits for a word
+		}
 	}
 	steps := p.runSpec("", "").steps()
 	return &session{

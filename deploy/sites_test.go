@@ -181,6 +181,51 @@ func TestClosedSwapIsUndone(t *testing.T) {
 	}
 }
 
+// TestCacheIsEmptied: before the servers of an older release start, what newer ones have
+// left in the cache is gone, and they leave nothing there any more. The server of the
+// cache runs by then.
+func TestCacheIsEmptied(t *testing.T) {
+	short(t)
+	for strategy, want := range map[string][]string{
+		Cycle: {"--site erp.example.com migrate", " up --detach --no-build --pull never --no-deps db", verb + "flush", "--remove-orphans --wait"},
+		Swap:  {"--site erp.example.com migrate", "stop id9", verb + "flush", "start id1"},
+	} {
+		t.Run(strategy, func(t *testing.T) {
+			m := newMachine(t)
+			m.mustRelease("1.0.0")
+			if strategy == Swap {
+				at := m.dir + "/releases/"
+				m.when("containers", "com.docker.compose.project.config_files", "echo id1 "+at+"1.0.0/compose-main.yaml; echo id9 "+at+"1.0.1/compose-main.yaml; exit")
+			}
+			m.when("patch", "--site erp.example.com migrate", "exit 1")
+			state, err := Inspect(t.Context(), m, m.target())
+			if err != nil {
+				t.Fatal(err)
+			}
+			target := m.target()
+			target.Strategy, target.Migrate = strategy, true
+			plan, report := MakePlan(t.Context(), state, target, lockOf("1.0.1"))
+			if len(report) > 0 {
+				t.Fatal(report.Err())
+			}
+			before := len(m.calls())
+			_, _, err = m.carryOut(t.Context(), plan, testImage)
+			var failed *FailedError
+			if !errors.As(err, &failed) || failed.State != RolledBack || failed.Step != "migrate" {
+				t.Fatal(err)
+			}
+			left := m.calls()[before:]
+			for _, text := range want {
+				at := slices.IndexFunc(left, func(call string) bool { return strings.Contains(call, text) })
+				if at < 0 {
+					t.Fatalf("%q does not come where it should in\n%s", text, strings.Join(m.calls()[before:], "\n"))
+				}
+				left = left[at+1:]
+			}
+		})
+	}
+}
+
 // TestBrokenSite: one that does not answer before a release is named, and keeps the
 // others from nothing.
 func TestBrokenSite(t *testing.T) {

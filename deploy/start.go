@@ -100,5 +100,9 @@ func (r *session) discard(ctx context.Context) {
 	if h := r.conn.get(); h != nil {
 		// What stays is rubbish that only its owner can read.
 		_, _ = h.Run(ctx, script(discardScript, r.at.run(r.id)), host.Options{})
+		if target := r.plan.Target; r.tested != nil && target.Login.Password.IsSet() {
+			// It was pulled before, and may never pass its smoke test.
+			_, _ = h.Run(ctx, []string{"docker", "image", "rm", target.pullReference(r.record.Image)}, host.Options{})
+		}
 	}
 }

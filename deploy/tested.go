@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +21,13 @@ const (
 // quietLimit is how long a run waits for a word. A connection that is lost may take five
 // minutes to come back, and some to be known as lost.
 var quietLimit = 8 * time.Minute
+
+// BeforeTested reports whether a run has changed nothing and ended for a reason that may
+// be gone when its image has passed: it could not begin, lost the connection that it
+// pulls through, or heard nothing any more. What it found wrong is no such reason.
+func (f *FailedError) BeforeTested() bool {
+	return f.State == NothingChanged && slices.Contains([]string{"", pull.name, AwaitSmokeTest}, f.Step)
+}
 
 // await does what goes on beside the following of a run, see [session.following].
 func (r *session) await(ctx, following context.Context, leave func(), ended <-chan struct{}) {

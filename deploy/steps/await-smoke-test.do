@@ -1,6 +1,7 @@
 # Who releases says every few seconds that the test still runs.
 touch heard
-last='' begun=$(uptime_seconds)
+[ -e waits ] || uptime_seconds >waits
+last=''
 until [ -e passed ]; do
 	said=$(stat -c %Y heard)
 	[ "$said" = "$last" ] || last=$said since=$(uptime_seconds)
@@ -8,7 +9,11 @@ until [ -e passed ]; do
 	sleep 0.2
 done
 # What was found some time ago may be so no more: sites may have been made.
-[ -z "$previous" ] || [ $(($(uptime_seconds) - begun)) -lt 60 ] || check_data
+waited=$(($(uptime_seconds) - $(cat waits)))
+if [ -n "$previous" ] && { [ "$waited" -lt 0 ] || [ "$waited" -ge 60 ]; }; then
+	check_data
+	find_mute
+fi
 # The record says now that the image was tested.
 if [ -s passed/release.json ]; then
 	cp passed/release.json "$dir/releases/$version/release.json.part"

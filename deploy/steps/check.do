@@ -60,18 +60,7 @@ fi
 mv kept.part kept
 [ ! -s kept ] || echo "these stay as they are: $(paste -sd ' ' kept)"
 
-# Sites that nothing answers for as it should are not waited for in the end.
-one=$(containers "$previous" label=com.docker.compose.service=backend status=running | head -n 1)
-if [ -z "$one" ] || ! docker exec "$one" "$bench/env/bin/python" -c "$(cat database.py site.py)" mute $sites </dev/null >mute.part; then
-	# It does not run, or not for long.
-	one=
-	printf '%s -\n' $open_sites >mute.part
-fi
-while read -r site_name code; do
-	[ -z "$site_name" ] || [ -z "$one" ] || echo "warning: $site_name answers with $code before this release"
-done <mute.part
-cut -d ' ' -f 1 mute.part >mute
-rm mute.part
+find_mute
 
 # What is asked at the end of the run is asked once now, while that can still be
 # put right. Where the site is not well, this release may be what mends it.

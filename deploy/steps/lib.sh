@@ -144,7 +144,7 @@ site() (
 # empty_cache VERSION: for servers of a release that start after a newer one. What that
 # has left in the cache they may not be able to read: they fail at it, and never get
 # healthy.
-empty_cache() { site "$1" flush || echo "the cache is not emptied"; }
+empty_cache() { site "$1" flush || echo "warning: the cache is not emptied: servers of $1 may not be able to read what is in it"; }
 
 # find_sites: asks the bench for its sites, and keeps them in the file sites.
 find_sites() {
@@ -249,6 +249,22 @@ check_data() {
 			fail "a database is put back beside the one that is there, which needs $(($2 / 1024)) KiB where the database server keeps its data, and $free KiB are free: make room"
 	done
 }
+
+# find_mute: keeps in the file mute the open sites that nothing answers for as it should.
+# They are not waited for in the end.
+find_mute() (
+	one=$(containers "$previous" label=com.docker.compose.service=backend status=running | head -n 1)
+	if [ -z "$one" ] || ! docker exec "$one" "$bench/env/bin/python" -c "$(cat database.py site.py)" mute $sites </dev/null >mute.part; then
+		# It does not run, or not for long.
+		one=
+		printf '%s -\n' $open_sites >mute.part
+	fi
+	while read -r site_name code; do
+		[ -z "$site_name" ] || [ -z "$one" ] || echo "warning: $site_name answers with $code before this release"
+	done <mute.part
+	cut -d ' ' -f 1 mute.part >mute
+	rm mute.part
+)
 
 # packs_files [SITE]: yes where a backup takes the files of sites, or of a site: what
 # the backup that is brought back would put others in the place of.
@@ -425,7 +441,7 @@ await_health() (
 		sleep 0.1
 	done
 	show_unhealthy "$1"
-	fail "not all containers of $1 are well"
+	fail "not all containers of $1 are well${hint-}"
 )
 
 # address_of VERSION: address and port at which the proxy of a release is reached

@@ -370,27 +370,44 @@ def called(server, job):
 
 def flush():
     """Empties the cache, where containers of the release before have left
-    things of their own, the list of assets above all. What is in the same
-    database as the queue is not all of it a cache."""
-    server = server_at("redis_cache")
-    if "redis_queue" not in read("common_site_config.json") or place(server) != place(server_at("redis_queue")):
-        server.flushdb()
+    things of their own, the list of assets above all. A server that has just
+    been started may be reading what it has."""
+    import redis
+
+    give_up = time.monotonic() + 20
+    while True:
+        try:
+            return empty(server_at("redis_cache"))
+        except redis.exceptions.ConnectionError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.2)
+
+
+def empty(cache):
+    """Deletes everything that is no job: what is in the same database as the
+    queue is not all of it a cache."""
+    if "redis_queue" not in read("common_site_config.json"):
+        cache.flushdb()
         return
-    for key in server.scan_iter(count=1000):
+    places = place(cache), place(server_at("redis_queue"))
+    if None not in places and places[0] != places[1]:
+        cache.flushdb()
+        return
+    for key in cache.scan_iter(count=1000):
         if not key.startswith(b"rq:"):
-            server.delete(key)
+            cache.delete(key)
 
 
 def place(server):
-    """Which database of which Redis it is, whatever names that has."""
+    """Which database of which Redis it is, whatever names that has; None where
+    the server does not tell."""
     import redis
 
-    at = server.connection_pool.connection_kwargs
     try:
-        where = server.info("server")["run_id"]
-    except redis.exceptions.ResponseError:  # it does not tell everyone
-        where = at.get("path") or (at.get("host"), at.get("port") or 6379)
-    return where, at.get("db") or 0
+        return server.info("server")["run_id"], server.connection_pool.connection_kwargs.get("db") or 0
+    except redis.exceptions.ResponseError:
+        return None
 
 
 def forget_assets():

@@ -5,3 +5,4 @@ await_route to "$number"
 touch old-stopped
 ids=$(containers_of "$previous" web)
 [ -z "$ids" ] || docker stop $ids >/dev/null
+[ "$kind" != rollback ] || empty_cache "$version"

@@ -2,7 +2,7 @@
 # database to be up before it starts; what needs it, tries until it is.
 bring_up_only "$version" $(services "$version" data | grep -vxFf kept || true)
 kept_containers | with_ids docker start >/dev/null
-[ "$kind" != rollback ] || [ ! -s kept ] || empty_cache "$version"
+[ "$kind" != rollback ] || empty_cache "$version"
 bring_up_only "$version" $(services "$version" once | grep -vx create-site || true)
 bring_up_only "$version" $(services "$version" web)
 look_up_again

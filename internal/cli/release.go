@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -114,7 +115,7 @@ type begunDeploy struct {
 	run    sync.WaitGroup
 	record release.Record
 	err    error
-	// again begins anew, with an image that has passed.
+	// again plans anew, and begins with an image that has passed.
 	again func(release.Image) (release.Record, error)
 }
 
@@ -125,7 +126,13 @@ func (c *cli) beginDeploy(ctx context.Context, next candidate, r registries, w *
 		return b
 	}
 	d := c.deployer(ctx, next.config, r.embedded, w.observeDeploy)
-	b.again = func(image release.Image) (release.Record, error) { return d.Run(ctx, *next.plan, image) }
+	b.again = func(image release.Image) (release.Record, error) {
+		plan, err := c.planAgain(ctx, next)
+		if err != nil {
+			return release.Record{}, err
+		}
+		return d.Run(ctx, plan, image)
+	}
 	waiting := d
 	waiting.Tested = b.tested
 	p.pushed = func(image release.Image) {
@@ -140,19 +147,37 @@ func (c *cli) beginDeploy(ctx context.Context, next candidate, r registries, w *
 	return b
 }
 
-// goOn tells the run that the image has passed, and returns how it ended. One that did not
-// even begin, for want of a connection or because another one was under way, is tried
-// once more.
+// planAgain plans once more what was approved: a run that has ended since is on record,
+// so that the host would refuse the first plan.
+func (c *cli) planAgain(ctx context.Context, next candidate) (deploy.Plan, error) {
+	state, report := c.inspect(ctx, inputs{config: next.config, target: next.plan.Target})
+	if err := report.Err(); err != nil {
+		return deploy.Plan{}, err
+	}
+	plan, report := deploy.MakePlan(ctx, *state, next.plan.Target, next.lock)
+	if plan.Previous != next.plan.Previous {
+		return plan, fmt.Errorf("%s is live now, and was %s when the release was approved: release again", cmp.Or(plan.Previous, "nothing"), cmp.Or(next.plan.Previous, "nothing"))
+	}
+	return plan, report.Err()
+}
+
+// goOn tells the run that the image has passed, and returns how it ended. One that could
+// not wait for that, for want of a connection or because another one was under way, is
+// begun once more.
 func (b *begunDeploy) goOn(image release.Image) (release.Record, error) {
 	b.passed.Store(true)
 	b.tested <- image
 	b.run.Wait()
 	b.cancel()
 	var failed *deploy.FailedError
-	if errors.As(b.err, &failed) && failed.State == deploy.NothingChanged && failed.Log == "" {
-		return b.again(image)
+	if !errors.As(b.err, &failed) || !failed.BeforeTested() {
+		return b.record, b.err
 	}
-	return b.record, b.err
+	record, err := b.again(image)
+	if err != nil {
+		err = fmt.Errorf("%w\nThe run that began while the image was tested had failed too: %w", err, b.err)
+	}
+	return record, err
 }
 
 // abandon has the run put back what it did, as there will be no image, for a reason.

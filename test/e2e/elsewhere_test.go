@@ -20,10 +20,11 @@ func TestBuiltElsewhere(t *testing.T) {
 	enginetest.Shared(t)
 	b := newBenchmark(t)
 	reference, _, _ := b.push(newWorld(t, sandbox.Options{NoHost: true}), b.registry, b.apps, "1.0.0")
-	first := b.layers(b.image(reference))
+	image := b.image(reference)
+	first := b.layers(image)
 
 	world := emptyEngine(t, b.repositories)
-	_, built, _ := b.push(world, b.registry, b.changed["elsewhere"], "1.0.1")
+	reference, built, _ := b.push(world, b.registry, b.changed["elsewhere"], "1.0.1")
 	// What is no stage is done every time, and packages are resolved for all apps.
 	always := regexp.MustCompile(`"message":"(resolved every ref to a commit|packages|push|bill of materials)"`)
 	for _, stage := range built {
@@ -31,6 +32,18 @@ func TestBuiltElsewhere(t *testing.T) {
 			t.Errorf("only payments has changed, and this was built again: %s", stage)
 		}
 	}
+	before, whole, _ := b.sizes(image, 0)
+	after, _, _ := b.sizes(b.image(reference), 0)
+	var pulled int64
+	for digest, size := range after {
+		if before[digest] == 0 {
+			pulled += size
+		}
+	}
+	if pulled == 0 || pulled > whole/20 {
+		t.Errorf("a host that has the image of %d bytes pulls %d for one app", whole, pulled)
+	}
+
 	empty, err := registry.Serve(t.Context(), filepath.Join(t.TempDir(), "registry"))
 	if err != nil {
 		t.Fatal(err)

@@ -20,9 +20,8 @@ func (s liveSite) rollbackWithData(t *testing.T) {
 
 func (s liveSite) prune(t *testing.T) {
 	out := s.with("KEEP_RELEASES=1").must("prune", "--yes")
-	if !strings.Contains(out, "image of 1.0.0") || strings.Contains(out, "image of 2.0.0") || strings.Contains(out, "image of 3.2.0") {
+	if !strings.Contains(out, "image of 1.0.0") || strings.Contains(out, "image of 2.0.0") || strings.Contains(out, "image of 3.1.0") {
 		t.Errorf("printed\n%s", out)
 	}
 	s.fails([]string{"rollback", "1.0.0", "--yes"}, cli.ExitUsage, "its image is not on the host any more")
-	s.must("rollback", "3.2.0", "--yes")
 }
