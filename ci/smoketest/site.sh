@@ -1,5 +1,6 @@
 # A site, from nothing to a migration, as the image's own user.
 set -o pipefail
+export PATH="$IMAGE_PATH"
 # Of a long output only an end arrives with an error: what a site prints while it is made
 # goes to one stream, so the check is named on both.
 mark() {
@@ -40,7 +41,7 @@ if missing or not count:
 
 mark "database and Redis answer"
 for at in db:3306 redis-cache:6379 redis-queue:6379; do
-	wait-for-it --quiet --timeout=60 "$at"
+	wait-for-it --quiet --timeout=120 "$at"
 done
 printf '{"db_host": "db", "db_port": 3306, "redis_cache": "redis://redis-cache:6379", "redis_queue": "redis://redis-queue:6379", "redis_socketio": "redis://redis-queue:6379", "socketio_port": 9000, "webserver_port": 8000, "workers": {"smoke-test": {"timeout": 300}}}' >sites/common_site_config.json
 

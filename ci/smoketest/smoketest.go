@@ -119,6 +119,16 @@ var server = []string{
 	"--skip-innodb-doublewrite", "--innodb-flush-log-at-trx-commit=0",
 }
 
+// plainPath has no folder of an administrator's commands. An engine that has CAs of its
+// own puts them into a container before a command and takes them out after it, by
+// update-ca-certificates, which takes seconds each time (engine/buildkit/cacerts of
+// Dagger); where it does not find that it is quick. Nothing here asks anyone outside.
+const plainPath = "/usr/local/bin:/usr/bin:/bin"
+
+// unasked is a port that the engine does not wait for: the script does, and has other
+// things to do meanwhile.
+var unasked = dagger.ContainerWithExposedPortOpts{ExperimentalSkipHealthcheck: true}
+
 // SiteOf is everything that says whether a site that was kept is one for an image to
 // begin with: what it was made from, the apps on it, and the week. So a site is made
 // anew when apps come or go, when Frappe changes, and at least once a week.
@@ -133,7 +143,7 @@ func SiteOf(frappe, database string, list []App, now time.Time) []string {
 func (o Options) load(ctx context.Context) (database *dagger.Container, madeFor string, err error) {
 	database = o.MariaDB.
 		WithEnvVariable("MARIADB_ROOT_PASSWORD", databasePassword).
-		WithExposedPort(3306)
+		WithExposedPort(3306, unasked)
 	if o.Kept == nil {
 		return database, "", nil
 	}
@@ -205,6 +215,7 @@ func Run(ctx context.Context, o Options) (Report, *dagger.Directory, error) {
 	// the machine's own certificates.
 	files := o.Inspector.
 		WithUser("root").
+		WithEnvVariable("PATH", plainPath).
 		WithMountedDirectory("/image", o.Image.Rootfs()).
 		WithMountedSecret("/run/words", o.Client.SetSecret("smoke test words", words(o)), dagger.ContainerWithMountedSecretOpts{Mode: 0o400}).
 		WithExec([]string{"sh", "-eufc", progress.Marker(Stage) + "\n" + filesScript}, dagger.ContainerWithExecOpts{UseEntrypoint: false})
@@ -216,7 +227,11 @@ func Run(ctx context.Context, o Options) (Report, *dagger.Directory, error) {
 		WithEnvVariable("SMOKE_TEST_OF", of).
 		AsService(dagger.ContainerAsServiceOpts{UseEntrypoint: true, Args: server})
 	// One Redis serves as cache and queue: the engine takes equal ones for one.
-	redis := o.Redis.WithEnvVariable("SMOKE_TEST_OF", of).WithExposedPort(6379).AsService(dagger.ContainerAsServiceOpts{UseEntrypoint: true})
+	redis := o.Redis.WithEnvVariable("SMOKE_TEST_OF", of).WithExposedPort(6379, unasked).AsService(dagger.ContainerAsServiceOpts{UseEntrypoint: true})
+	path, err := o.Image.EnvVariable(ctx, "PATH")
+	if err != nil {
+		return report, nil, fmt.Errorf("read the image's PATH: %w", err)
+	}
 	tested := o.Image
 	if o.Kept != nil {
 		tested = tested.WithMountedDirectory(keptAt, o.Kept)
@@ -225,6 +240,8 @@ func Run(ctx context.Context, o Options) (Report, *dagger.Directory, error) {
 		WithServiceBinding("db", mariadb).
 		WithServiceBinding("redis-cache", redis).
 		WithServiceBinding("redis-queue", redis).
+		WithEnvVariable("IMAGE_PATH", path).
+		WithEnvVariable("PATH", plainPath).
 		WithEnvVariable("APPS", strings.Join(names, " ")).
 		WithEnvVariable("INSTALL", strings.Join(install, " ")).
 		WithEnvVariable("SITE", site).
