@@ -324,7 +324,7 @@ func TestWhatStaysIsNotStopped(t *testing.T) {
 	short(t)
 	m := newMachine(t)
 	m.mustRelease("1.0.0")
-	m.when("quiet", "ps --all --quiet", "echo stays; exit")
+	m.when("quiet", "ps --all --quiet --filter label", "echo stays; exit")
 	m.when("fresh", "inspect --format {{.State.Running}} {{.Image}}", "echo true sum name; exit")
 	m.when("id", "image inspect --format {{.Id}} name", "echo sum; exit")
 	m.when("project", `{{.ID}} {{.Label "com.docker.compose.service"}} {{.Label`, "printf 'stays db False\\ngoes backend False\\n'; exit")

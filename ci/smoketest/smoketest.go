@@ -119,14 +119,12 @@ var server = []string{
 	"--skip-innodb-doublewrite", "--innodb-flush-log-at-trx-commit=0",
 }
 
-// plainPath has no folder of an administrator's commands. An engine that has CAs of its
-// own puts them into a container before a command and takes them out after it, by
-// update-ca-certificates, which takes seconds each time (engine/buildkit/cacerts of
-// Dagger); where it does not find that it is quick. Nothing here asks anyone outside.
+// plainPath has no /usr/sbin. An engine that has CAs of its own puts them into a
+// container before a command and takes them out after it, by update-ca-certificates,
+// which takes seconds (engine/buildkit/cacerts of Dagger), or quickly where that is not.
 const plainPath = "/usr/local/bin:/usr/bin:/bin"
 
-// unasked is a port that the engine does not wait for: the script does, and has other
-// things to do meanwhile.
+// unasked is a port that the script waits for, with other things to do meanwhile.
 var unasked = dagger.ContainerWithExposedPortOpts{ExperimentalSkipHealthcheck: true}
 
 // SiteOf is everything that says whether a site that was kept is one for an image to

@@ -292,7 +292,7 @@ func TestFollowEnds(t *testing.T) {
 	h := s.dial(t)
 	dir := t.TempDir()
 	log, over := filepath.Join(dir, "log"), filepath.Join(dir, "over")
-	if _, err := h.StartDetached(t.Context(), script(`until [ -e "$1" ]; do sleep 0.1; done`, over), log); err != nil {
+	if _, err := h.StartDetached(t.Context(), script(`until [ -e "$1" ] || [ ! -d "${1%/*}" ]; do sleep 0.1; done`, over), log); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.WriteFile(over, nil, 0o600) })

@@ -15,15 +15,27 @@ started() {
 	echo "$1"
 }
 
-boot() { cat /proc/sys/kernel/random/boot_id; }
+boot() { read -r during </proc/sys/kernel/random/boot_id && echo "$during"; }
 
 # alive PID TICK BOOT: whether it is the same process still.
 alive() {
 	[ -n "$1" ] && [ "$3" = "$(boot)" ] && tick=$(started "$1") && [ "$tick" = "$2" ]
 }
 
-# field NAME FILE: a value out of a file of NAME=VALUE lines.
-field() { sed -n "s/^$1=//p" "$2" 2>/dev/null | head -n 1; }
+# field NAME FILE: a value out of a file of NAME=VALUE lines. It is asked for all the
+# time, so no program is started for it.
+field() {
+	{
+		while IFS= read -r line || [ -n "$line" ]; do
+			case $line in "$1="*)
+				printf '%s\n' "${line#*=}"
+				break
+				;;
+			esac
+		done <"$2"
+	} 2>/dev/null
+	return 0
+}
 
 # named FILE: whether the process that a lock, or a file child, names runs.
 named() { alive "$(field pid "$1")" "$(field tick "$1")" "$(field boot "$1")"; }
