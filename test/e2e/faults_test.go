@@ -53,7 +53,6 @@ var faults = list[liveSite]{
 var rare = []string{
 	"jobs do not end",
 	"a container is not healthy",
-	"a swap without a migration, and back",
 }
 
 // faults has releases fail on the host. The live release is 2.0.0; at the end
