@@ -108,7 +108,7 @@ func quickDir(t *testing.T) string {
 	t.Helper()
 	const memory, room = "/dev/shm", 1 << 30
 	var there syscall.Statfs_t
-	if err := syscall.Statfs(memory, &there); err != nil || uint64(there.Bavail)*uint64(there.Bsize) < room {
+	if err := syscall.Statfs(memory, &there); err != nil || there.Bavail*uint64(there.Bsize) < room {
 		return t.TempDir()
 	}
 	dir, err := os.MkdirTemp(memory, "pipeline-test-")
