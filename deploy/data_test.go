@@ -219,17 +219,7 @@ func TestReplicas(t *testing.T) {
 	m.mustRelease("1.0.0")
 	// Three of it run already.
 	m.when("three", "ps --all --quiet --filter label=com.docker.compose.project=erp --filter label=com.docker.compose.service=queue-long", `printf 'a\nb\nc\n'; exit 0`)
-	target := m.target()
-	target.Strategy = Swap
-	state, err := Inspect(t.Context(), m, target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	plan, report := MakePlan(t.Context(), state, target, lockOf("1.0.1"))
-	if len(report) > 0 {
-		t.Fatal(report.Err())
-	}
-	if _, _, err := m.carryOut(t.Context(), plan, testImage); err != nil {
+	if _, _, err := m.releaseBy(t.Context(), Swap, "1.0.1"); err != nil {
 		t.Fatal(err)
 	}
 	var got []string

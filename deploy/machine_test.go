@@ -276,6 +276,14 @@ func (m *machine) releaseBy(ctx context.Context, strategy, version string, chang
 	m.t.Helper()
 	target := m.target()
 	target.Strategy = strategy
+	image := testImage
+	image.Tag = version
+	return m.carryOut(ctx, m.plan(ctx, target, version), image, change...)
+}
+
+// plan plans a release of a version.
+func (m *machine) plan(ctx context.Context, target Target, version string) Plan {
+	m.t.Helper()
 	state, err := Inspect(ctx, m, target)
 	if err != nil {
 		m.t.Fatal(err)
@@ -284,9 +292,21 @@ func (m *machine) releaseBy(ctx context.Context, strategy, version string, chang
 	if len(report) > 0 {
 		m.t.Fatal(report.Err())
 	}
-	image := testImage
-	image.Tag = version
-	return m.carryOut(ctx, plan, image, change...)
+	return plan
+}
+
+// failsToMigrate releases 1.0.1 by a strategy with a patch that fails, and holds that
+// the release is put back.
+func (m *machine) failsToMigrate(strategy string) {
+	m.t.Helper()
+	m.when("patch", "--site erp.example.com migrate", "exit 1")
+	target := m.target()
+	target.Strategy, target.Migrate = strategy, true
+	_, _, err := m.carryOut(m.t.Context(), m.plan(m.t.Context(), target, "1.0.1"), testImage)
+	var failed *FailedError
+	if !errors.As(err, &failed) || failed.State != RolledBack || failed.Step != "migrate" {
+		m.t.Fatal(err)
+	}
 }
 
 // carryOut carries a plan out and returns what was told of it.

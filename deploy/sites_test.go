@@ -72,17 +72,7 @@ func TestEverySiteOfTheBench(t *testing.T) {
 		m.when("tables", verb+"tables shut.example.com", "echo 1; exit")
 		m.when("dump", verb+"dump shut.example.com", `printf '%s' "$DUMP" | gzip; exit`)
 		before := len(m.calls())
-		state, err := Inspect(t.Context(), m, m.target())
-		if err != nil {
-			t.Fatal(err)
-		}
-		target := m.target()
-		target.Strategy = strategy
-		plan, report := MakePlan(t.Context(), state, target, lockOf("1.0.1"))
-		if len(report) > 0 {
-			t.Fatal(report.Err())
-		}
-		record, _, err := m.carryOut(t.Context(), plan, testImage)
+		record, _, err := m.releaseBy(t.Context(), strategy, "1.0.1")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -163,22 +153,7 @@ func TestClosedSwapIsUndone(t *testing.T) {
 	// Web runs; workers and the scheduler are stopped.
 	m.when("containers", "com.docker.compose.project.config_files", "echo id1 "+m.dir+"/releases/1.0.0/compose-main.yaml; exit")
 	m.when("health", "inspect --format {{.ID}}|", `printf 'id1|backend|running|healthy|0|0\nid2|queue-short|exited||0|0\nid3|scheduler|exited||0|0\n'; exit`)
-	m.when("patch", "--site erp.example.com migrate", "exit 1")
-	state, err := Inspect(t.Context(), m, m.target())
-	if err != nil {
-		t.Fatal(err)
-	}
-	target := m.target()
-	target.Strategy, target.Migrate = Swap, true
-	plan, report := MakePlan(t.Context(), state, target, lockOf("1.0.1"))
-	if len(report) > 0 {
-		t.Fatal(report.Err())
-	}
-	_, _, err = m.carryOut(t.Context(), plan, testImage)
-	var failed *FailedError
-	if !errors.As(err, &failed) || failed.State != RolledBack || failed.Step != "migrate" {
-		t.Fatal(err)
-	}
+	m.failsToMigrate(Swap)
 }
 
 // TestCacheIsEmptied: before the servers of an older release start, what newer ones have
@@ -197,23 +172,8 @@ func TestCacheIsEmptied(t *testing.T) {
 				at := m.dir + "/releases/"
 				m.when("containers", "com.docker.compose.project.config_files", "echo id1 "+at+"1.0.0/compose-main.yaml; echo id9 "+at+"1.0.1/compose-main.yaml; exit")
 			}
-			m.when("patch", "--site erp.example.com migrate", "exit 1")
-			state, err := Inspect(t.Context(), m, m.target())
-			if err != nil {
-				t.Fatal(err)
-			}
-			target := m.target()
-			target.Strategy, target.Migrate = strategy, true
-			plan, report := MakePlan(t.Context(), state, target, lockOf("1.0.1"))
-			if len(report) > 0 {
-				t.Fatal(report.Err())
-			}
 			before := len(m.calls())
-			_, _, err = m.carryOut(t.Context(), plan, testImage)
-			var failed *FailedError
-			if !errors.As(err, &failed) || failed.State != RolledBack || failed.Step != "migrate" {
-				t.Fatal(err)
-			}
+			m.failsToMigrate(strategy)
 			left := m.calls()[before:]
 			for _, text := range want {
 				at := slices.IndexFunc(left, func(call string) bool { return strings.Contains(call, text) })

@@ -226,10 +226,6 @@ func Run(ctx context.Context, o Options) (Report, *dagger.Directory, error) {
 		AsService(dagger.ContainerAsServiceOpts{UseEntrypoint: true, Args: server})
 	// One Redis serves as cache and queue: the engine takes equal ones for one.
 	redis := o.Redis.WithEnvVariable("SMOKE_TEST_OF", of).WithExposedPort(6379, unasked).AsService(dagger.ContainerAsServiceOpts{UseEntrypoint: true})
-	path, err := o.Image.EnvVariable(ctx, "PATH")
-	if err != nil {
-		return report, nil, fmt.Errorf("read the image's PATH: %w", err)
-	}
 	tested := o.Image
 	if o.Kept != nil {
 		tested = tested.WithMountedDirectory(keptAt, o.Kept)
@@ -238,7 +234,7 @@ func Run(ctx context.Context, o Options) (Report, *dagger.Directory, error) {
 		WithServiceBinding("db", mariadb).
 		WithServiceBinding("redis-cache", redis).
 		WithServiceBinding("redis-queue", redis).
-		WithEnvVariable("IMAGE_PATH", path).
+		WithEnvVariable("IMAGE_PATH", "${PATH}", dagger.ContainerWithEnvVariableOpts{Expand: true}).
 		WithEnvVariable("PATH", plainPath).
 		WithEnvVariable("APPS", strings.Join(names, " ")).
 		WithEnvVariable("INSTALL", strings.Join(install, " ")).

@@ -291,11 +291,11 @@ func TestFollowEnds(t *testing.T) {
 	s := realSSHD(t)
 	h := s.dial(t)
 	dir := t.TempDir()
-	log, over := filepath.Join(dir, "log"), filepath.Join(dir, "over")
-	if _, err := h.StartDetached(t.Context(), script(`until [ -e "$1" ] || [ ! -d "${1%/*}" ]; do sleep 0.1; done`, over), log); err != nil {
+	log := filepath.Join(dir, "log")
+	// It ends with the test, whose folder goes.
+	if _, err := h.StartDetached(t.Context(), script(`while [ -d "$1" ]; do sleep 0.1; done`, dir), log); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.WriteFile(over, nil, 0o600) })
 	file := filepath.Join(t.TempDir(), "journal")
 	if err := os.WriteFile(file, []byte("one\ntwo\n"), 0o600); err != nil {
 		t.Fatal(err)

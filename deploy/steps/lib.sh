@@ -331,6 +331,13 @@ project_containers() {
 replaced_containers() { project_containers | awk 'NR == FNR { stay[$1]; next } !($2 in stay) || $3 == "True" { print $1 }' kept -; }
 kept_containers() { project_containers | awk 'NR == FNR { stay[$1]; next } $2 in stay && $3 != "True" { print $1 }' kept -; }
 
+# bring_up_data VERSION: the services that hold data run, those of a release and those
+# that stay.
+bring_up_data() {
+	bring_up_only "$1" $(services "$1" data | grep -vxFf kept || true)
+	kept_containers | with_ids docker start >/dev/null
+}
+
 # take_down VERSION: ends all containers of the project but those that stay, all
 # at the same time: closed sites have nothing under way.
 take_down() (
@@ -420,7 +427,8 @@ look_up_again() (
 
 # await_health VERSION [ROLE…]: waits until every container of a release, or of
 # some of its services, is healthy. What Docker has not checked yet is checked here:
-# its own first check comes when a whole interval has passed.
+# its own first check comes when a whole interval has passed. What may be the reason
+# where they are not is in hint.
 await_health() (
 	looks=0
 	while [ "$looks" -lt 1500 ]; do

@@ -1,7 +1,6 @@
 # The site is there: it need not be made, and nothing has to wait for the
 # database to be up before it starts; what needs it, tries until it is.
-bring_up_only "$version" $(services "$version" data | grep -vxFf kept || true)
-kept_containers | with_ids docker start >/dev/null
+bring_up_data "$version"
 [ "$kind" != rollback ] || empty_cache "$version"
 bring_up_only "$version" $(services "$version" once | grep -vx create-site || true)
 bring_up_only "$version" $(services "$version" web)

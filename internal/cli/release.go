@@ -127,7 +127,7 @@ func (c *cli) beginDeploy(ctx context.Context, next candidate, r registries, w *
 	}
 	d := c.deployer(ctx, next.config, r.embedded, w.observeDeploy)
 	b.again = func(image release.Image) (release.Record, error) {
-		plan, err := c.planAgain(ctx, next)
+		plan, err := c.planAgain(ctx, next, image)
 		if err != nil {
 			return release.Record{}, err
 		}
@@ -147,18 +147,20 @@ func (c *cli) beginDeploy(ctx context.Context, next candidate, r registries, w *
 	return b
 }
 
-// planAgain plans once more what was approved: a run that has ended since is on record,
-// so that the host would refuse the first plan.
-func (c *cli) planAgain(ctx context.Context, next candidate) (deploy.Plan, error) {
-	state, report := c.inspect(ctx, inputs{config: next.config, target: next.plan.Target})
+// planAgain plans once more what was approved, with an image that has passed: a run that
+// has ended since is on record, so that the host would refuse the first plan.
+func (c *cli) planAgain(ctx context.Context, next candidate, image release.Image) (deploy.Plan, error) {
+	approved := *next.plan
+	state, report := c.inspect(ctx, inputs{config: next.config, target: approved.Target})
 	if err := report.Err(); err != nil {
-		return deploy.Plan{}, err
+		return approved, err
 	}
-	plan, report := deploy.MakePlan(ctx, *state, next.plan.Target, next.lock)
-	if plan.Previous != next.plan.Previous {
-		return plan, fmt.Errorf("%s is live now, and was %s when the release was approved: release again", cmp.Or(plan.Previous, "nothing"), cmp.Or(next.plan.Previous, "nothing"))
+	next.pushed = &image
+	err := next.planFor(ctx, state, approved.Target)
+	if next.plan.Previous != approved.Previous {
+		return approved, fmt.Errorf("%s is live now, and was %s when the release was approved: release again", cmp.Or(next.plan.Previous, "nothing"), cmp.Or(approved.Previous, "nothing"))
 	}
-	return plan, report.Err()
+	return *next.plan, err
 }
 
 // goOn tells the run that the image has passed, and returns how it ended. One that could

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"maps"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -64,6 +63,17 @@ func (b *benchmark) sizes(image v1.Image, below int) (layers map[string]int64, w
 	return layers, whole, bench
 }
 
+// pulledBeside is the size of those of an image's layers that a host which has others
+// pulls.
+func pulledBeside(there, layers map[string]int64) (size int64) {
+	for digest := range layers {
+		if there[digest] == 0 {
+			size += layers[digest]
+		}
+	}
+	return size
+}
+
 // compare compares both, and with the limits.
 func (b *benchmark) compare(stages, oneStep result) {
 	b.t.Helper()
@@ -101,12 +111,7 @@ func (b *benchmark) compare(stages, oneStep result) {
 	share("size of the bench, compressed", myBench, otherBench, b.limits.bench)
 	share("size of the image, compressed", mine, other, b.limits.image)
 	after, _, _ := b.sizes(stages.python, 2)
-	var pulled int64
-	for digest := range maps.Keys(after) {
-		if before[digest] == 0 {
-			pulled += after[digest]
-		}
-	}
+	pulled := pulledBeside(before, after)
 	fail(float64(pulled) > 0.05*float64(mine), "the host pulls when one app changed", "%.1f MB\t%.2f MB\t%.2f %% of the image\tat most 5 %%", float64(otherBench)/1e6, float64(pulled)/1e6, 100*float64(pulled)/float64(mine))
 }
 

@@ -34,13 +34,7 @@ func TestBuiltElsewhere(t *testing.T) {
 	}
 	before, whole, _ := b.sizes(image, 0)
 	after, _, _ := b.sizes(b.image(reference), 0)
-	var pulled int64
-	for digest, size := range after {
-		if before[digest] == 0 {
-			pulled += size
-		}
-	}
-	if pulled == 0 || pulled > whole/20 {
+	if pulled := pulledBeside(before, after); pulled == 0 || pulled > whole/20 {
 		t.Errorf("a host that has the image of %d bytes pulls %d for one app", whole, pulled)
 	}
 
