@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	_ "embed"
 	"maps"
 	"regexp"
 	"slices"
@@ -34,6 +35,14 @@ func (b *Builder) resolvePackages(lock release.Lock, list []app, tools, compiler
 	text, upgrade := "", ""
 	if needs[0] == compilers {
 		text = gitScript
+	}
+	if len(w.sources) > 0 {
+		var names []string
+		for _, a := range list {
+			names = append(names, a.Name)
+		}
+		text += "export " + withoutApps(names) + "\n"
+		parts = append(parts, benchApps)
 	}
 	for _, a := range w.sources {
 		needs = append(needs, b.fetched(a))
@@ -87,13 +96,27 @@ func (b *Builder) resolvePackages(lock release.Lock, list []app, tools, compiler
 			if needs[0] == compilers {
 				c = b.withGit(c, list, w.addresses)
 			}
-			c = c.WithMountedDirectory("/tmp/requirements", folder).WithWorkdir("/tmp/requirements")
+			c = b.withBenchApps(c).WithMountedDirectory("/tmp/requirements", folder).WithWorkdir("/tmp/requirements")
 			return b.script(c, s, text)
 		},
 		pack: func(_ context.Context, c *dagger.Container) packing {
 			return packing{info: c.Directory("/tmp/out")}
 		},
 	}
+}
+
+//go:embed bench_apps.py
+var benchApps string
+
+// withBenchApps returns a container in which a back end runs with [withoutApps].
+func (b *Builder) withBenchApps(c *dagger.Container) *dagger.Container {
+	return c.WithMountedDirectory("/tmp/bench-apps", b.Client.Directory().WithNewFile("sitecustomize.py", benchApps))
+}
+
+// withoutApps are the variables with which a back end can import apps that are not
+// there, see bench_apps.py.
+func withoutApps(names []string) string {
+	return "PYTHONPATH=/tmp/bench-apps BENCH_APPS='" + strings.Join(names, " ") + "'"
 }
 
 // wanted is what the apps say they need, as uv is told it.

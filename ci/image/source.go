@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"slices"
 
 	"dagger.io/dagger"
 )
@@ -38,9 +39,10 @@ func (a *app) apart() []any {
 // link is the stage with what makes an app known to the virtualenv: what an
 // editable installation leaves there.
 func (b *Builder) link(a *app, tools, environment *stage) *stage {
+	away := append([]string{"frappe"}, slices.DeleteFunc(slices.Clone(a.requires), func(name string) bool { return !packageName.MatchString(name) })...)
 	text := `
 touch /tmp/before
-uv pip install --quiet --python env/bin/python --no-cache --offline --no-deps --no-build-isolation --editable apps/` + a.Name + `
+` + withoutApps(away) + ` uv pip install --quiet --python env/bin/python --no-cache --offline --no-deps --no-build-isolation --editable apps/` + a.Name + `
 # uv's own notes tell when this was, which must not matter.
 find env -name uv_cache.json -delete
 find env -name RECORD -cnewer /tmp/before -exec sed -i '/uv_cache\.json/d; /__pycache__/d' {} +
@@ -48,7 +50,7 @@ mkdir /tmp/out
 (cd env && find bin lib -cnewer /tmp/before ! -type d ! -name '*.pyc' -print0 | tar --null --no-recursion -T - -c) | tar -x -C /tmp/out
 `
 	fetched := b.fetched(a)
-	parts := []any{"link", a.Name, tools.key, environment.key, text, entries(a.files, readsLink(a.Name)), topPackages(a.files)}
+	parts := []any{"link", a.Name, tools.key, environment.key, text, benchApps, entries(a.files, readsLink(a.Name)), topPackages(a.files)}
 	if !a.project.static() {
 		parts = append(parts, entries(a.files, readsMetadata))
 	}
@@ -56,7 +58,7 @@ mkdir /tmp/out
 		name: "link", of: a.Name, needs: []*stage{tools, environment, fetched},
 		key: keyOf(parts...),
 		build: func(s *stage, in inputs) *dagger.Container {
-			c := toolbox(in[tools]).
+			c := b.withBenchApps(toolbox(in[tools])).
 				WithMountedDirectory(benchDir+"/env", in[environment].Directory(benchDir+"/env")).
 				WithMountedDirectory(a.dir(), in[fetched].Directory(sourceDir))
 			return b.script(c, s, text)

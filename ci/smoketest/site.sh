@@ -16,10 +16,12 @@ if [ "$(id -u):$(id -g)" != 1000:1000 ]; then
 fi
 
 mark "every app imports"
-# From where bench runs it: Frappe's log is at ../logs, also for what is logged while
-# an app is imported.
+# From where bench runs it, and as it does without a site: Frappe's log is at ../logs,
+# also for what is logged while an app is imported, and hooks.py may read frappe.conf.
 (cd sites && ../env/bin/python -c '
 import importlib, sys
+import frappe
+frappe.init("")
 for name in sys.argv[1:]:
     for module in (name, name + ".hooks"):
         importlib.import_module(module)

@@ -36,13 +36,14 @@ var shapes = []shape{
 with open("requirements.txt") as f:
     install_requires = f.read().strip().split("\n")
 
-from two_way_match.about import version
+from two_way_match import __version__ as version
 
 setup(name="two_way_match", version=version, packages=find_packages(), include_package_data=True, install_requires=install_requires)
 `,
-		"two_way_match/about.py": "version = \"0.0.1\"\n",
-		"requirements.txt":       "frappe\n# of ours\niniconfig>=2,<3\n",
-		".gitmodules":            "[submodule \"ui\"]\n\tpath = ui\n\turl = http://127.0.0.1:1/acme/ui\n",
+		// It is imported where no other app is, for the version alone.
+		"two_way_match/__init__.py": "import frappe\nimport frappe.modules.utils\nfrom frappe.utils import scheduler\n\n__version__ = \"0.0.1\"\n",
+		"requirements.txt":          "frappe\n# of ours\niniconfig>=2,<3\n",
+		".gitmodules":               "[submodule \"ui\"]\n\tpath = ui\n\turl = http://127.0.0.1:1/acme/ui\n",
 	}, "ui", []string{"iniconfig"}},
 	{"acme/by_poetry", "by_poetry", map[string]string{
 		"pyproject.toml": `[tool.poetry]
@@ -82,7 +83,7 @@ build-backend = "setuptools.build_meta"
 `,
 		"requirements/run.txt": "pluggy<2\n",
 		// One of ours, without its owner.
-		"by_setuptools/hooks.py": "app_name = app_title = app_description = \"by_setuptools\"\nrequired_apps = [\"by_poetry\"]\n",
+		"by_setuptools/hooks.py": "import frappe\n\nhome_page = frappe.conf.home_page or \"login\"\napp_name = app_title = app_description = \"by_setuptools\"\nrequired_apps = [\"by_poetry\"]\n",
 	}, "", []string{"pluggy"}},
 	{"acme/by_cfg", "by_cfg", map[string]string{
 		"setup.cfg": "[metadata]\nname = by_cfg\nversion = 0.0.1\n\n[options]\npackages = find:\ninstall_requires =\n    by-setuptools\n    toolz\n",
@@ -377,9 +378,9 @@ build-backend = "flit_core.buildapi"
 		"linked main: its desk/package.json asks for file:../../by_pnpm/libs/gone, and by_pnpm main has no folder libs/gone")
 	broken := githubtest.New(t, root, "acme/broken")
 	broken.CommitEntries("main", githubtest.Entry{Path: "broken/__init__.py", Text: "__version__ = \"1\"\n"}, githubtest.Entry{Path: "broken/hooks.py", Text: "\n"},
-		githubtest.Entry{Path: "setup.py", Text: "import frappe\n"})
+		githubtest.Entry{Path: "setup.py", Text: "import nowhere_to_be_found\n"})
 	u.fails(u.command("build", "1.0.1", append(selection, apps.Ref{Owner: "acme", Name: "broken", Ref: "main"})), cli.ExitUsage,
-		"broken main: its setup.py does not tell what the app needs to run", "No module named 'frappe'")
+		"broken main: its setup.py does not tell what the app needs to run", "No module named 'nowhere_to_be_found'")
 	privateRegistry(u)
 	otherHosts(u)
 	u.environ = append(u.environ, "APT_PACKAGES=tree-of-nowhere -tree")
