@@ -9,6 +9,7 @@ port_of() {
 # note_address VERSION SET: where its proxy is reached from here.
 note_address() { echo "$(printf '%s\n' "$2" | published "$(port_of "$1")") $(port_of "$1")" >"address-$1"; }
 note_address "$version" "$new"
+printf '%s\n' "$new" | wanted_replicas >replicas
 all_there() {
 	missing=$(missing_images "$1")
 	for one in $missing; do fail "image $one is not on this host"; done
@@ -20,7 +21,14 @@ old=$(compose "$previous" config)
 all_there "$previous"
 note_address "$previous" "$old"
 
-check_data
+# The bench is asked while the sets are compared, which takes as long. The step does not
+# end before both have.
+(
+	check_data
+	find_mute
+) >told 2>&1 &
+asking=$!
+trap 'wait "$asking" || true' EXIT
 
 # Services that hold data, and the proxy, stay as they are where this release has
 # them the same: networks, configuration and image.
@@ -60,7 +68,13 @@ fi
 mv kept.part kept
 [ ! -s kept ] || echo "these stay as they are: $(paste -sd ' ' kept)"
 
-find_mute
+trap - EXIT
+code=0
+wait "$asking" || code=$?
+cat told
+rm told
+[ "$code" = 0 ] || exit "$code"
+sites=$(cat sites) open_sites=$([ -z "$sites" ] || sed -n 2p surveyed)
 
 # What is asked at the end of the run is asked once now, while that can still be
 # put right. Where the site is not well, this release may be what mends it.

@@ -350,26 +350,27 @@ take_down() (
 	fi
 )
 
-# replicas SERVICE <SET: how many containers of it the set wants.
-replicas() {
-	awk -v name="  $1:" '
-		/^[^ ]/ { inside = $1 == "services:"; on = 0 }
-		/^  [^ ]/ { on = inside && $0 == name }
-		on && (/^    scale: / || /^      replicas: /) { wanted = $2 }
-		END { print wanted == "" ? 1 : wanted }'
+# wanted_replicas <SET: how many containers the set wants of each service that says so.
+wanted_replicas() {
+	awk '
+		/^[^ ]/ { inside = $1 == "services:" }
+		/^  [^ ]/ { service = $0; gsub(/[ ":]/, "", service) }
+		inside && (/^    scale: / || /^      replicas: /) { print service, $2 }'
 }
 
 # start_beside VERSION SERVICE…: starts containers of a release beside those of
 # another one, which stay as they are. compose counts all containers of a service,
-# so as many more than there are is asked for as the release has of it.
+# so as many more than there are is asked for as the release has of it, by the file
+# replicas.
 start_beside() (
-	of=$1 set=$(compose "$1" config)
+	of=$1
 	shift
 	scales='' missing=''
 	for service; do
 		own=$(containers "$of" "label=com.docker.compose.service=$service")
 		[ -z "$own" ] || docker start $own >/dev/null
-		lacking=$(($(printf '%s\n' "$set" | replicas "$service") - $(echo "$own" | wc -w)))
+		wanted=$(awk -v service="$service" '$1 == service { wanted = $2 } END { print wanted }' replicas)
+		lacking=$((${wanted:-1} - $(echo "$own" | wc -w)))
 		[ "$lacking" -gt 0 ] || continue
 		count=$(of_service "$service" | wc -l)
 		scales="$scales --scale $service=$((count + lacking))" missing="$missing $service"
