@@ -15,9 +15,12 @@ if [ "$(id -u):$(id -g)" != 1000:1000 ]; then
 	exit 1
 fi
 
+printf '{"db_host": "db", "db_port": 3306, "redis_cache": "redis://redis-cache:6379", "redis_queue": "redis://redis-queue:6379", "redis_socketio": "redis://redis-queue:6379", "socketio_port": 9000, "webserver_port": 8000, "workers": {"smoke-test": {"timeout": 300}}}' >sites/common_site_config.json
+
 mark "every app imports"
 # From where bench runs it, and as it does without a site: Frappe's log is at ../logs,
 # also for what is logged while an app is imported, and hooks.py may read frappe.conf.
+# Frappe 14 wants to know its cache then, and does not connect to it.
 (cd sites && ../env/bin/python -c '
 import importlib, sys
 import frappe
@@ -45,7 +48,6 @@ mark "database and Redis answer"
 for at in db:3306 redis-cache:6379 redis-queue:6379; do
 	wait-for-it --quiet --timeout=120 "$at"
 done
-printf '{"db_host": "db", "db_port": 3306, "redis_cache": "redis://redis-cache:6379", "redis_queue": "redis://redis-queue:6379", "redis_socketio": "redis://redis-queue:6379", "socketio_port": 9000, "webserver_port": 8000, "workers": {"smoke-test": {"timeout": 300}}}' >sites/common_site_config.json
 
 # They take a while to start, and want nothing of the site before they are asked.
 export GUNICORN_WORKERS=1 BACKEND=127.0.0.1:8000 SOCKETIO=127.0.0.1:9000 FRAPPE_SITE_NAME_HEADER="$SITE"
