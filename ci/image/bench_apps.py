@@ -8,7 +8,6 @@ import sys
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from unittest.mock import MagicMock
 
 NAMES = os.environ.get("BENCH_APPS", "").split()
 
@@ -17,6 +16,9 @@ class Absent(ModuleType):
     def __getattr__(self, name):
         if name.startswith("__"):
             raise AttributeError(name)
+        # It takes a while to import, and every Python here reads this file.
+        from unittest.mock import MagicMock
+
         return MagicMock()
 
 
