@@ -17,9 +17,10 @@ class Absent(ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
         # It takes a while to import, and every Python here reads this file.
-        from unittest.mock import MagicMock
+        from unittest.mock import Mock
 
-        return MagicMock()
+        # No MagicMock: that is an empty list too, and requirements must not get lost.
+        return Mock()
 
 
 class Apps(MetaPathFinder, Loader):

@@ -36,18 +36,12 @@ func (b *Builder) resolvePackages(lock release.Lock, list []app, tools, compiler
 	if needs[0] == compilers {
 		text = gitScript
 	}
-	if len(w.sources) > 0 {
-		var names []string
-		for _, a := range list {
-			names = append(names, a.Name)
-		}
-		text += "export " + withoutApps(names) + "\n"
-		parts = append(parts, benchApps)
-	}
+	var away []*app
 	for _, a := range w.sources {
 		needs = append(needs, b.fetched(a))
-		parts = append(parts, a.Name, entries(a.files, readsMetadata))
-		text += "uv pip compile --quiet --no-deps --excludes apps.txt " + a.Name + "/" + a.describedBy() + " >/dev/null || { echo '" + noMetadata + a.Name + "' >&2; exit 1; }\n"
+		parts = append(parts, a.Name, entries(a.files, readsMetadata), benchApps)
+		away = append(away, b.visible(a)...)
+		text += withoutApps(b.visible(a)) + "uv pip compile --quiet --no-deps --excludes apps.txt " + a.Name + "/" + a.describedBy() + " >/dev/null || { echo '" + noMetadata + a.Name + "' >&2; exit 1; }\n"
 	}
 	switch {
 	case lock.Requirements == "":
@@ -68,7 +62,7 @@ func (b *Builder) resolvePackages(lock release.Lock, list []app, tools, compiler
 	text += "mkdir /tmp/out\n"
 	for _, platform := range b.Platforms {
 		// uv writes a lock over the one that it begins with.
-		compile := "uv pip compile --quiet --excludes apps.txt --python-platform " + machine(platform) + glibc + " --output-file /tmp/out/" + machine(platform)
+		compile := withoutApps(away) + "uv pip compile --quiet --excludes apps.txt --python-platform " + machine(platform) + glibc + " --output-file /tmp/out/" + machine(platform)
 		if lock.Requirements == "" {
 			text += compile + " --exclude-newer " + list[0].CommittedAt.UTC().Format(time.RFC3339) + " " + strings.Join(w.first, " ") + "\n"
 		} else {
@@ -113,10 +107,18 @@ func (b *Builder) withBenchApps(c *dagger.Container) *dagger.Container {
 	return c.WithMountedDirectory("/tmp/bench-apps", b.Client.Directory().WithNewFile("sitecustomize.py", benchApps))
 }
 
-// withoutApps are the variables with which a back end can import apps that are not
-// there, see bench_apps.py.
-func withoutApps(names []string) string {
-	return "PYTHONPATH=/tmp/bench-apps BENCH_APPS='" + strings.Join(names, " ") + "'"
+// withoutApps are the variables, before a command, with which a back end can import
+// apps that are not there, see bench_apps.py. Empty where there are none.
+func withoutApps(list []*app) string {
+	var names []string
+	for _, a := range list {
+		names = append(names, a.Name)
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	slices.Sort(names)
+	return "PYTHONPATH=/tmp/bench-apps BENCH_APPS='" + strings.Join(slices.Compact(names), " ") + "' "
 }
 
 // wanted is what the apps say they need, as uv is told it.

@@ -2,7 +2,6 @@ package image
 
 import (
 	"context"
-	"slices"
 
 	"dagger.io/dagger"
 )
@@ -39,10 +38,9 @@ func (a *app) apart() []any {
 // link is the stage with what makes an app known to the virtualenv: what an
 // editable installation leaves there.
 func (b *Builder) link(a *app, tools, environment *stage) *stage {
-	away := append([]string{"frappe"}, slices.DeleteFunc(slices.Clone(a.requires), func(name string) bool { return !packageName.MatchString(name) })...)
 	text := `
 touch /tmp/before
-` + withoutApps(away) + ` uv pip install --quiet --python env/bin/python --no-cache --offline --no-deps --no-build-isolation --editable apps/` + a.Name + `
+` + withoutApps(b.visible(a)) + `uv pip install --quiet --python env/bin/python --no-cache --offline --no-deps --no-build-isolation --editable apps/` + a.Name + `
 # uv's own notes tell when this was, which must not matter.
 find env -name uv_cache.json -delete
 find env -name RECORD -cnewer /tmp/before -exec sed -i '/uv_cache\.json/d; /__pycache__/d' {} +

@@ -20,14 +20,15 @@ printf '{"db_host": "db", "db_port": 3306, "redis_cache": "redis://redis-cache:6
 mark "every app imports"
 # From where bench runs it, and as it does without a site: Frappe's log is at ../logs,
 # also for what is logged while an app is imported, and hooks.py may read frappe.conf.
-# Frappe 14 wants to know its cache then, and does not connect to it.
+# Frappe 14 wants to know the address of its cache for that.
 (cd sites && ../env/bin/python -c '
 import importlib, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
 import frappe
 frappe.init("")
 for name in sys.argv[1:]:
-    for module in (name, name + ".hooks"):
-        importlib.import_module(module)
+    importlib.import_module(name + ".hooks")
 ' $APPS)
 
 mark "every asset of the manifests exists"

@@ -28,7 +28,7 @@ note_address "$previous" "$old"
 	find_mute
 ) >told 2>&1 &
 asking=$!
-trap 'wait "$asking" || true' EXIT
+trap 'wait "$asking" || true; cat told' EXIT
 
 # Services that hold data, and the proxy, stay as they are where this release has
 # them the same: networks, configuration and image.
@@ -74,7 +74,8 @@ wait "$asking" || code=$?
 cat told
 rm told
 [ "$code" = 0 ] || exit "$code"
-sites=$(cat sites) open_sites=$([ -z "$sites" ] || sed -n 2p surveyed)
+sites=$(cat sites)
+open_sites=$([ -z "$sites" ] || sed -n 2p surveyed)
 
 # What is asked at the end of the run is asked once now, while that can still be
 # put right. Where the site is not well, this release may be what mends it.

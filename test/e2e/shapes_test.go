@@ -378,9 +378,9 @@ build-backend = "flit_core.buildapi"
 		"linked main: its desk/package.json asks for file:../../by_pnpm/libs/gone, and by_pnpm main has no folder libs/gone")
 	broken := githubtest.New(t, root, "acme/broken")
 	broken.CommitEntries("main", githubtest.Entry{Path: "broken/__init__.py", Text: "__version__ = \"1\"\n"}, githubtest.Entry{Path: "broken/hooks.py", Text: "\n"},
-		githubtest.Entry{Path: "setup.py", Text: "import nowhere_to_be_found\n"})
+		githubtest.Entry{Path: "setup.py", Text: "import frappe\nfrom setuptools import setup\n\nsetup(name=\"broken\", version=\"1\", packages=[\"broken\"], install_requires=frappe.requirements())\n"})
 	u.fails(u.command("build", "1.0.1", append(selection, apps.Ref{Owner: "acme", Name: "broken", Ref: "main"})), cli.ExitUsage,
-		"broken main: its setup.py does not tell what the app needs to run", "No module named 'nowhere_to_be_found'")
+		"broken main: its setup.py does not tell what the app needs to run", "'install_requires' must be a string")
 	privateRegistry(u)
 	otherHosts(u)
 	u.environ = append(u.environ, "APT_PACKAGES=tree-of-nowhere -tree")
