@@ -73,8 +73,8 @@ func (b *Builder) newGraph(lock release.Lock) *graph {
 	return g
 }
 
-// visible are the apps from which an app's front end may import: frappe, those
-// that it requires, and itself.
+// visible are the apps from which an app's front end and its setup.py may import:
+// frappe, those that it requires, and itself.
 func (b *Builder) visible(a *app) []*app {
 	wanted := map[string]bool{"frappe": true, a.Name: true}
 	for grew := true; grew; {

@@ -358,16 +358,13 @@ wanted_replicas() {
 		inside && (/^    scale: / || /^      replicas: /) { print service, $2 }'
 }
 
-# start_beside VERSION SERVICE…: starts containers of a release beside those of
-# another one, which stay as they are. compose counts all containers of a service,
-# so as many more than there are is asked for as the release has of it, by the file
-# replicas.
+# start_beside SERVICE…: starts containers of this release beside those of another one,
+# which stay as they are. compose counts all containers of a service, so as many more
+# than there are is asked for as the release has of it, by the file replicas.
 start_beside() (
-	of=$1
-	shift
 	scales='' missing=''
 	for service; do
-		own=$(containers "$of" "label=com.docker.compose.service=$service")
+		own=$(containers "$version" "label=com.docker.compose.service=$service")
 		[ -z "$own" ] || docker start $own >/dev/null
 		wanted=$(awk -v service="$service" '$1 == service { wanted = $2 } END { print wanted }' replicas)
 		lacking=$((${wanted:-1} - $(echo "$own" | wc -w)))
@@ -375,7 +372,7 @@ start_beside() (
 		count=$(of_service "$service" | wc -l)
 		scales="$scales --scale $service=$((count + lacking))" missing="$missing $service"
 	done
-	[ -z "$missing" ] || bring_up "$of" --no-deps --no-recreate $scales $missing
+	[ -z "$missing" ] || bring_up "$version" --no-deps --no-recreate $scales $missing
 )
 
 # remove VERSION ROLE…: stops containers, with the time that jobs have to end, and

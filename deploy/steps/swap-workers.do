@@ -4,4 +4,4 @@ left=$(containers_of "$previous" scheduler)
 [ -z "$left" ] || fail "the scheduler of $previous can't be removed"
 # In a closed site the old workers have ended; else they end when they retire.
 ! closes_sites || remove "$previous" worker
-start_beside "$version" $(services "$version" worker scheduler)
+start_beside $(services "$version" worker scheduler)
