@@ -23,7 +23,7 @@ type Target struct {
 	// set says no other. A run covers all sites that the bench has.
 	Sites []string `json:"sites"`
 	// ComposeFiles are paths on this machine, in the order in which compose
-	// reads them.
+	// reads them. Without any it is the project's own set.
 	ComposeFiles []string `json:"compose_files"`
 	// Variables and Secrets are what the compose files may refer to; nothing
 	// else of them reaches the host. IMAGE, SITE_NAME, INSTALL_APPS and

@@ -16,12 +16,19 @@ type File struct {
 	Data []byte
 }
 
-// ReadFiles reads the files of a set. Their names have to differ, because on
-// the host they lie in one folder.
+// main is the name of the file that is a whole set by itself.
+const main = "compose-main.yaml"
+
+// ReadFiles reads the files of a set; without any it is the project's own, out of
+// [Own]. Their names have to differ, because on the host they lie in one folder.
 func ReadFiles(paths []string) ([]File, problem.Report) {
 	var report problem.Report
 	var files []File
 	seen := map[string]string{}
+	read, where := os.ReadFile, ""
+	if len(paths) == 0 {
+		paths, read, where = []string{main}, Own.ReadFile, "the program's "
+	}
 	for _, path := range paths {
 		name := filepath.Base(path)
 		if other, ok := seen[name]; ok {
@@ -34,16 +41,13 @@ func ReadFiles(paths []string) ([]File, problem.Report) {
 			report.Addf("compose.file-name", path, "give it another name", "is a name that the release's folder needs for itself")
 			continue
 		}
-		data, err := os.ReadFile(path)
+		data, err := read(path)
 		if err != nil {
 			report.Add(problem.Problem{Code: "compose.file-unreadable", Subject: path, Detail: err.Error(),
 				Remedy: "name a compose file that is there", Err: err})
 			continue
 		}
-		files = append(files, File{Path: path, Name: name, Data: data})
-	}
-	if len(paths) == 0 {
-		report.Addf("compose.no-file", "compose files", "name at least one compose file", "there are none")
+		files = append(files, File{Path: where + path, Name: name, Data: data})
 	}
 	return files, report
 }

@@ -242,6 +242,31 @@ def answer(site, limit):
     return got, code
 
 
+def warm(site):
+    """Has every process of the application server of this container make a page: for
+    its first one each imports and compiles what it needs, which takes longer than some
+    visitors wait. Which process a connection goes to can't be chosen, so more ask at
+    once than there are. Whatever is answered is right: that a release works is asked
+    for elsewhere."""
+    import threading
+    import urllib.request
+
+    server = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    page = urllib.request.Request("http://127.0.0.1:8000/login", headers={"Host": site, "X-Frappe-Site-Name": site})
+
+    def ask():
+        try:
+            server.open(page, timeout=20).close()
+        except OSError:
+            pass
+
+    asking = [threading.Thread(target=ask) for _ in range(2 * sum(is_gunicorn(line) for _, line in processes().values()) or 1)]
+    for one in asking:
+        one.start()
+    for one in asking:
+        one.join()
+
+
 def answers(*sites):
     """Waits until the application server answers for each site."""
     for site in sites:

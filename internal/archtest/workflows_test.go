@@ -15,6 +15,7 @@ import (
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/apps"
 	"github.com/desiredeffect/erpnext-pipeline/internal/config"
+	"github.com/desiredeffect/erpnext-pipeline/internal/engine"
 )
 
 var update = flag.Bool("update", false, "write the env of deploy.yml anew")
@@ -501,6 +502,10 @@ func TestReleasesGetTheWholeConfiguration(t *testing.T) {
 		"DEPLOY_SSH_KEY_FILE":     "is a file on the user's machine",
 		"DEPLOY_KNOWN_HOSTS_FILE": "is a file on the user's machine",
 		"SIGNING_KEY_FILE":        "is a file on the user's machine",
+		"DAGGER_RUNNER_HOST":      "is set by the runner",
+		engine.RunnerHostVariable: "is set by the runner",
+		"DAGGER_CLI_BIN":          "is set by the runner",
+		engine.CLIVariable:        "is set by the runner",
 	}
 	_, env := deployStep(t, releaseStep)
 	known := map[string]bool{}

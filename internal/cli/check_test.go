@@ -12,7 +12,7 @@ import (
 func TestCheckReportsAllProblemsAtOnce(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for name, text := range map[string]string{
-		".env":      "DE_SITE_VERSION=\nIMAGE_NAME=acme/site\nDEPLOY_HOST=erp.example.com\nSITE_NMAE=erp\nHTTP_PORT=http\nDE_MACRS_PAT=ghp_0123456789abcdef\n",
+		".env":      "DE_SITE_VERSION=\nIMAGE_NAME=acme/site\nDEPLOY_HOST=erp.example.com\nSITE_NMAE=erp\nHTTP_PORT=http\nDE_MACRS_PAT=ghp_0123456789abcdef\nCOMPOSE_FILES=missing.yaml\n",
 		"apps.json": "[\n  {\"url\": \"https://github.com/frappe/frappe\", \"branch\": \"\"},\n  {\"url\": \"https://ghp_fedcba9876543210@github.com/acme/own\", \"branch\": \"main\"}\n]\n",
 	} {
 		if err := os.WriteFile(filepath.Join(".", name), []byte(text), 0o600); err != nil {
@@ -30,7 +30,7 @@ func TestCheckReportsAllProblemsAtOnce(t *testing.T) {
 		"apps.json:2:",
 		"apps.json:3:",
 		"--ref nonsense: is not of the form app=ref",
-		"deploy/compose/compose-main.yaml",
+		".env:7: COMPOSE_FILES names missing.yaml",
 		"DEPLOY_USER",
 	} {
 		if !strings.Contains(errs, want) {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -15,7 +14,6 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/apps"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/images"
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine"
 )
 
 type demoOptions struct {
@@ -88,7 +86,7 @@ func (o demoOptions) bases(ctx context.Context, selections []apps.Selection) (im
 
 // demo makes a sandbox and runs the program itself against it, as a user
 // would with the same configuration.
-func (c *cli) demo(ctx context.Context, o demoOptions) (err error) {
+func (c *cli) demo(ctx context.Context, o demoOptions) error {
 	selections, err := o.selections()
 	if err != nil {
 		return err
@@ -97,33 +95,12 @@ func (c *cli) demo(ctx context.Context, o demoOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	cache, err := localengine.DefaultCacheDir()
-	if err != nil {
-		return err
-	}
-	var engineLog io.Writer
-	if o.verbose {
-		engineLog = c.err
-	}
-	start := time.Now()
-	world, err := sandbox.Start(ctx, sandbox.Options{
-		CacheDir: cache, Repositories: o.repositories, Name: "demo", HTTPPort: o.port, Images: bases, Log: c.log, EngineLog: engineLog,
-	})
-	if err != nil {
-		return fmt.Errorf("start sandbox: %w", err)
-	}
-	defer func() {
-		c.log.Info().Msg("ending the sandbox")
-		if closing := world.Close(context.WithoutCancel(ctx)); closing != nil {
-			err = errors.Join(err, fmt.Errorf("end sandbox: %w", closing))
-		}
-	}()
-	c.hide(world.Token, world.Key)
-	for _, standIn := range world.StandIns {
-		c.log.Info().Stringer("image", standIn).Msg("base image")
-	}
-	c.log.Info().Str("took", seconds(time.Since(start))).Msg("the sandbox is up")
+	options := sandbox.Options{Repositories: o.repositories, Name: "demo", HTTPPort: o.port, Images: bases}
+	return c.inSandbox(ctx, options, func(world *sandbox.World) error { return c.demoIn(ctx, o, world, selections) })
+}
 
+// demoIn releases one selection after the other to a sandbox.
+func (c *cli) demoIn(ctx context.Context, o demoOptions, world *sandbox.World, selections []apps.Selection) error {
 	environ, err := world.Environment()
 	if err != nil {
 		return err

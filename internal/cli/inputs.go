@@ -53,6 +53,9 @@ func (c *cli) readInputs(ctx context.Context, global *globalFlags, need config.N
 	in.target.Migrate = global.migrate
 	if need&config.Deploy != 0 {
 		report.Add(fileReport...)
+		if len(cfg.Target.ComposeFiles) == 0 {
+			c.log.Info().Msg("the compose set is the program's own")
+		}
 		report.Add(in.readHooks()...)
 		report = once(report)
 	}

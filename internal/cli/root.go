@@ -41,6 +41,7 @@ func newRoot(c *cli) *cobra.Command {
 		newLogs(c, global),
 		newShell(c, global),
 		newDemo(c, global),
+		newSandbox(c, global),
 		newVersion(c),
 	)
 	for _, cmd := range append(root.Commands(), root) {

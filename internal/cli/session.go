@@ -17,7 +17,6 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/ci/image"
 	"github.com/desiredeffect/erpnext-pipeline/ci/progress"
 	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
-	"github.com/desiredeffect/erpnext-pipeline/internal/engine"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
 
@@ -67,7 +66,7 @@ func (c *cli) openSession(ctx context.Context, in inputs, stages []registry.Targ
 	if c.verbose {
 		lines = io.MultiWriter(c.err, lines)
 	}
-	if s.client, err = engine.Connect(ctx, c.environ, lines); err != nil {
+	if s.client, err = in.config.Engine.Connect(ctx, lines); err != nil {
 		return nil, err
 	}
 	servers, err := c.newServers(in)

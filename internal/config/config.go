@@ -22,6 +22,7 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/ci/registry"
 	"github.com/desiredeffect/erpnext-pipeline/deploy"
 	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
+	"github.com/desiredeffect/erpnext-pipeline/internal/engine"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
@@ -60,6 +61,8 @@ type Config struct {
 	// version, the runtimes and the makers of PDFs. Its SiteVersion is a valid
 	// tag, or empty where nothing needs it.
 	Lock release.Lock
+	// Engine builds the image.
+	Engine engine.Endpoint
 	// Image says how images are built.
 	Image image.Options
 	// Registry is where images are pushed to. Its Host is empty for the

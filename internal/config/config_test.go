@@ -440,7 +440,7 @@ func TestEnvFileProblems(t *testing.T) {
 		{"the older name", "PAT_DESIRED_EFFECT=x\n", ""},
 		{"both names, one value", "PAT_DESIRED_EFFECT=x\nDE_MACRS_PAT=x\n", ""},
 		{"both names, two values", "PAT_DESIRED_EFFECT=hunter1\nDE_MACRS_PAT=hunter2\n",
-			"✗ .env:2: DE_MACRS_PAT and its older name PAT_DESIRED_EFFECT (.env:1) have different values\n  fix: keep one of them\n"},
+			"✗ .env:2: DE_MACRS_PAT and its other name PAT_DESIRED_EFFECT (.env:1) have different values\n  fix: keep one of them\n"},
 		{"twice", "HTTP_PORT=1\n\nHTTP_PORT=2\n", "✗ .env:3: HTTP_PORT is already set on line 1\n  fix: remove one of the two; compose takes the last\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -76,9 +76,12 @@ func hooksFolder(field *string) parser {
 }
 
 // composeFiles splits the list of compose files, and looks for them before a
-// deployment.
+// deployment. There may be no default one: then the list is empty.
 func composeFiles(field *[]string) parser {
 	return func(l *loader, key, list string) {
+		if _, err := l.sources.Stat(list); errors.Is(err, fs.ErrNotExist) && !l.isSet(key) {
+			return
+		}
 		seen := map[string]string{}
 		for _, file := range strings.Split(list, ",") {
 			if file = strings.TrimSpace(file); file == "" {

@@ -149,7 +149,7 @@ func (l *loader) unifyAliases() {
 		old, oldSet := l.values[k.Alias]
 		switch {
 		case set && oldSet && current.text != old.text:
-			l.report.Addf("config.conflict", current.place, "keep one of them", "%s and its older name %s (%s) have different values", k.Name, k.Alias, old.place)
+			l.report.Addf("config.conflict", current.place, "keep one of them", "%s and its other name %s (%s) have different values", k.Name, k.Alias, old.place)
 		case set:
 			l.values[k.Alias] = current
 		case oldSet:

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/desiredeffect/erpnext-pipeline/deploy"
+	"github.com/desiredeffect/erpnext-pipeline/internal/engine"
 )
 
 // Need is a set of things that a command is going to do. It decides which
@@ -38,7 +39,7 @@ func (n Need) String() string {
 
 // Key is one entry of the schema.
 type Key struct {
-	// Name is the environment variable, Alias an older name of it.
+	// Name is the environment variable, Alias another name of it.
 	Name, Alias string
 	// Flag is the flag of the same meaning, without dashes; empty if there
 	// is none.
@@ -55,6 +56,9 @@ type Key struct {
 	Need Need
 	// Secret marks the value as a credential.
 	Secret bool
+	// PlaceOnly marks what belongs to one place that releases go to: a sandbox is
+	// another one, with its own, and must not reach the real one.
+	PlaceOnly bool
 	// ReleaseOnly marks what a rollback does not read: it takes the image and
 	// the files of the earlier release as they are on the host.
 	ReleaseOnly bool
@@ -80,24 +84,26 @@ func Schema() []Key { return schema(newConfig()) }
 func schema(c *Config) []Key {
 	var all []Key
 	for _, group := range []struct {
-		heading     string
-		keys        []Key
-		releaseOnly bool
+		heading                string
+		keys                   []Key
+		releaseOnly, placeOnly bool
 	}{
-		{"The release", releaseKeys(c), true},
-		{"The image", imageKeys(c), true},
-		{"Makers of PDFs in the image", pdfKeys(c), true},
-		{"Mirrors for the build", mirrorKeys(c), true},
-		{"The registry", registryKeys(c), true},
-		{"The signature", signatureKeys(c), true},
-		{"GitHub", gitHubKeys(c), true},
-		{"The host", hostKeys(c), false},
-		{"How a release goes live", strategyKeys(c), false},
-		{"The compose project", composeKeys(c), false},
+		{"The release", releaseKeys(c), true, false},
+		{"The image", imageKeys(c), true, false},
+		{"Makers of PDFs in the image", pdfKeys(c), true, false},
+		{"Mirrors for the build", mirrorKeys(c), true, false},
+		{"The engine", engineKeys(c), true, true},
+		{"The registry", registryKeys(c), true, true},
+		{"The signature", signatureKeys(c), true, true},
+		{"GitHub", gitHubKeys(c), true, false},
+		{"The host", hostKeys(c), false, true},
+		{"How a release goes live", strategyKeys(c), false, false},
+		{"The compose project", composeKeys(c), false, false},
 	} {
 		for _, k := range group.keys {
 			k.Group = group.heading
 			k.ReleaseOnly = k.ReleaseOnly || group.releaseOnly
+			k.PlaceOnly = k.PlaceOnly || group.placeOnly
 			all = append(all, k)
 		}
 	}
@@ -163,6 +169,15 @@ func mirrorKeys(c *Config) []Key {
 			Doc: "Registry in place of Docker Hub for base images, as host or host:port, with a path or without. With mirror.example.com/hub, python comes from mirror.example.com/hub/library/python."},
 		{Name: "EXTRA_CA_FILE", parse: certificates(&c.Image.Mirrors.CAs),
 			Doc: "File with certificates in PEM, such as a company's own CA, that are trusted where apps are asked for and while building, and don't get into the image. Without it those of this machine, /usr/local/share/ca-certificates/*.crt."},
+	}
+}
+
+func engineKeys(c *Config) []Key {
+	return []Key{
+		{Name: "DAGGER_RUNNER_HOST", Alias: engine.RunnerHostVariable, Elsewhere: "the runner", parse: text(&c.Engine.RunnerHost),
+			Doc: "Dagger engine that builds, such as tcp://builder.example.com:1234 or unix:///run/dagger.sock. Without it one that is started through Docker. Dagger's own name for it, " + engine.RunnerHostVariable + ", works as well."},
+		{Name: "DAGGER_CLI_BIN", Alias: engine.CLIVariable, Elsewhere: "the runner", parse: file(&c.Engine.CLI),
+			Doc: "Dagger's command on this machine, of version " + engine.Version + ". Without it that one is downloaded. Dagger's own name for it, " + engine.CLIVariable + ", works as well."},
 	}
 }
 
@@ -239,17 +254,17 @@ func strategyKeys(c *Config) []Key {
 
 func composeKeys(c *Config) []Key {
 	return []Key{
-		{Name: "COMPOSE_PROJECT_NAME", Flag: "project", Example: "de-erpnext", Need: Deploy | HostAccess, parse: text(&c.Target.Project).where(projectName),
+		{Name: "COMPOSE_PROJECT_NAME", Flag: "project", Example: "de-erpnext", Need: Deploy | HostAccess, PlaceOnly: true, parse: text(&c.Target.Project).where(projectName),
 			Doc: "Name of the compose project. Never change it: the volumes with the data carry it."},
 		{Name: "COMPOSE_FILES", Default: "deploy/compose/compose-main.yaml", ReleaseOnly: true, parse: composeFiles(&c.Target.ComposeFiles),
-			Doc: "Compose files in the order in which compose reads them, separated by commas."},
-		{Name: "SITE_NAME", Flag: "site", Need: Deploy | HostAccess, parse: only(&c.Target.Sites).where(siteName),
+			Doc: "Compose files in the order in which compose reads them, separated by commas. Where the default one is not there it is the program's own, which is the same and goes with the program's version."},
+		{Name: "SITE_NAME", Flag: "site", Need: Deploy | HostAccess, PlaceOnly: true, parse: only(&c.Target.Sites).where(siteName),
 			Doc: "Name of the site: the host name under which people open it."},
-		{Name: "HTTP_PORT", Default: "80", parse: number(&c.Target.HTTPPort, 65535),
+		{Name: "HTTP_PORT", Default: "80", PlaceOnly: true, parse: number(&c.Target.HTTPPort, 65535),
 			Doc: "Port of the host on which the site answers."},
-		{Name: "ADMIN_PASSWORD", Need: Deploy, Secret: true, ReleaseOnly: true, parse: secretVariable(c.Target.Secrets),
+		{Name: "ADMIN_PASSWORD", Need: Deploy, Secret: true, ReleaseOnly: true, PlaceOnly: true, parse: secretVariable(c.Target.Secrets),
 			Doc: "Password of the site's Administrator, for a new site."},
-		{Name: "DB_ROOT_PASSWORD", Need: Deploy, Secret: true, ReleaseOnly: true, parse: secretVariable(c.Target.Secrets),
+		{Name: "DB_ROOT_PASSWORD", Need: Deploy, Secret: true, ReleaseOnly: true, PlaceOnly: true, parse: secretVariable(c.Target.Secrets),
 			Doc: "Password of the database's root user; restoring a backup needs it."},
 		{Name: "GUNICORN_WORKERS", Default: "2", ReleaseOnly: true, parse: variable(c.Target.Variables).where(upTo(1024)),
 			Doc: "Worker processes of the backend."},
@@ -259,11 +274,11 @@ func composeKeys(c *Config) []Key {
 			Doc: "Largest upload, in nginx's notation."},
 		{Name: "PROXY_READ_TIMEOUT", Default: "120", ReleaseOnly: true, parse: variable(c.Target.Variables).where(nginxTime),
 			Doc: "How long the frontend waits for an answer of the backend, in seconds or nginx's notation."},
-		{Name: "EXTRA_CONFIG", Secret: true, ReleaseOnly: true, parse: hiddenVariable(c.Target.Secrets).where(benchConfig),
+		{Name: "EXTRA_CONFIG", Secret: true, ReleaseOnly: true, PlaceOnly: true, parse: hiddenVariable(c.Target.Secrets).where(benchConfig),
 			Doc: "More keys of common_site_config.json, for all sites, as a JSON object. They win over the program's own, and go when they are left out."},
-		{Name: "RESTIC_REPOSITORY", ReleaseOnly: true, parse: hiddenVariable(c.Target.Secrets),
+		{Name: "RESTIC_REPOSITORY", ReleaseOnly: true, PlaceOnly: true, parse: hiddenVariable(c.Target.Secrets),
 			Doc: "Where restic stores backups. Needs RESTIC_PASSWORD."},
-		{Name: "RESTIC_PASSWORD", Secret: true, ReleaseOnly: true, parse: secretVariable(c.Target.Secrets),
+		{Name: "RESTIC_PASSWORD", Secret: true, ReleaseOnly: true, PlaceOnly: true, parse: secretVariable(c.Target.Secrets),
 			Doc: "Password of restic's repository. Needs RESTIC_REPOSITORY."},
 	}
 }

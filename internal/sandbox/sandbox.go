@@ -273,31 +273,40 @@ func (w *World) Environment() ([]string, error) {
 	if w.Host == nil {
 		return environ, nil
 	}
-	hostName, port, err := net.SplitHostPort(w.Host.SSHAddress())
+	place, err := w.Place()
 	if err != nil {
+		return nil, err
+	}
+	for name, value := range place {
+		environ = append(environ, name+"="+value)
+	}
+	return append(environ, "COMPOSE_FILES="+w.ComposeFile), nil
+}
+
+// Place returns the keys of the configuration that say where to release to: the
+// host, and what belongs to the site on it. Each call makes passwords of its own.
+func (w *World) Place() (map[string]string, error) {
+	keys := map[string]string{
+		"DEPLOY_USER":          host.User,
+		"DEPLOY_SSH_KEY":       w.Key.Reveal(),
+		"DEPLOY_KNOWN_HOSTS":   w.KnownHosts(),
+		"DEPLOY_DIR":           "/home/" + host.User + "/" + Project,
+		"COMPOSE_PROJECT_NAME": Project,
+		"SITE_NAME":            Site,
+		"HTTP_PORT":            strconv.Itoa(w.options.HTTPPort),
+		"ADMIN_PASSWORD":       rand.Text(),
+		"DB_ROOT_PASSWORD":     rand.Text(),
+	}
+	address := w.Host.SSHAddress()
+	if w.options.Jump {
+		address = w.Host.InnerAddress()
+		keys["DEPLOY_JUMP_HOST"] = host.User + "@" + w.Host.JumpAddress()
+	}
+	var err error
+	if keys["DEPLOY_HOST"], keys["DEPLOY_PORT"], err = net.SplitHostPort(address); err != nil {
 		return nil, fmt.Errorf("read host address: %w", err)
 	}
-	environ = append(environ,
-		"DEPLOY_USER="+host.User,
-		"DEPLOY_SSH_KEY="+w.Key.Reveal(),
-		"DEPLOY_KNOWN_HOSTS="+w.KnownHosts(),
-		"DEPLOY_DIR=/home/"+host.User+"/"+Project,
-		"COMPOSE_PROJECT_NAME="+Project,
-		"SITE_NAME="+Site,
-		"COMPOSE_FILES="+w.ComposeFile,
-		"HTTP_PORT="+strconv.Itoa(w.options.HTTPPort),
-		"ADMIN_PASSWORD="+rand.Text(),
-		"DB_ROOT_PASSWORD="+rand.Text(),
-	)
-	if w.options.Jump {
-		inner, innerPort, err := net.SplitHostPort(w.Host.InnerAddress())
-		if err != nil {
-			return nil, fmt.Errorf("read host address: %w", err)
-		}
-		hostName, port = inner, innerPort
-		environ = append(environ, "DEPLOY_JUMP_HOST="+host.User+"@"+w.Host.JumpAddress())
-	}
-	return append(environ, "DEPLOY_HOST="+hostName, "DEPLOY_PORT="+port), nil
+	return keys, nil
 }
 
 // closeTime is how long everything may take to end.

@@ -252,11 +252,20 @@ func (v *visitor) leave(migrated time.Time) outage {
 	v.end()
 	v.asking.Wait()
 	o := sumUp(v.answers, migrated)
-	faults := map[string]int{}
+	faults, slowest := map[string]int{}, map[string]answer{}
 	for _, a := range v.answers {
-		if a.fault != "" {
-			faults[a.fault]++
+		if old := slowest[a.kind]; a.came.Sub(a.asked) >= old.came.Sub(old.asked) {
+			slowest[a.kind] = a
 		}
+		if a.fault == "" {
+			continue
+		}
+		if faults[a.fault]++; faults[a.fault] == 1 {
+			v.t.Logf("the first %s: %s, asked at %s", a.fault, a.kind, a.asked.UTC().Format(time.RFC3339Nano))
+		}
+	}
+	for kind, a := range slowest {
+		v.t.Logf("the slowest answer to %s took %s, asked at %s", kind, seconds(a.came.Sub(a.asked)), a.asked.UTC().Format(time.TimeOnly))
 	}
 	v.t.Logf("down for %s, faults: %v", seconds(o.down), faults)
 	return o
