@@ -109,6 +109,10 @@ func MakePlan(ctx context.Context, s State, t Target, lock release.Lock) (Plan, 
 
 	files, unreadable := compose.ReadFiles(t.ComposeFiles)
 	report.Add(unreadable...)
+	if s.Current != nil && len(t.ComposeFiles) == 0 && !slices.Equal(s.Current.ComposeFiles, []string{files[0].Name}) {
+		report.Addf("deploy.other-set", "compose files", "name them in COMPOSE_FILES",
+			"none are here, and release %s, which is live, was made from %s: the program's own would be another set", s.Current.Version, strings.Join(s.Current.ComposeFiles, ", "))
+	}
 	if len(unreadable) == 0 {
 		// Any image will do to read the set with.
 		values := p.values("image@sha256:" + strings.Repeat("0", 64))

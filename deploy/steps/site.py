@@ -243,11 +243,12 @@ def answer(site, limit):
 
 
 def warm(site):
-    """Has every process of the application server of this container make a page: for
+    """Has the processes of the application server of this container make a page: for
     its first one each imports and compiles what it needs, which takes longer than some
     visitors wait. Which process a connection goes to can't be chosen, so more ask at
-    once than there are. Whatever is answered is right: that a release works is asked
-    for elsewhere."""
+    once than there are, up to 16, and most likely each gets one. Whatever is answered
+    is right: that a release works is asked for elsewhere."""
+    import http.client
     import threading
     import urllib.request
 
@@ -257,10 +258,11 @@ def warm(site):
     def ask():
         try:
             server.open(page, timeout=20).close()
-        except OSError:
+        except (OSError, http.client.HTTPException):
             pass
 
-    asking = [threading.Thread(target=ask) for _ in range(2 * sum(is_gunicorn(line) for _, line in processes().values()) or 1)]
+    servers = sum(is_gunicorn(line) for _, line in processes().values())
+    asking = [threading.Thread(target=ask) for _ in range(max(1, min(2 * servers, 16)))]
     for one in asking:
         one.start()
     for one in asking:

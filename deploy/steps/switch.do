@@ -3,10 +3,10 @@ if ! closes_sites; then
 	for one in $(running_servers "$version"); do
 		docker exec "$one" "$bench/env/bin/python" -c "$(cat database.py site.py)" warm "$first_site" </dev/null &
 	done
+	wait
 fi
 # In closed sites no visitor has to be led there yet.
 start_beside frontend
-wait
 ! closes_sites || exit 0
 await_health "$version"
 await_route to "$number"

@@ -506,6 +506,7 @@ func TestReleasesGetTheWholeConfiguration(t *testing.T) {
 		engine.RunnerHostVariable: "is set by the runner",
 		"DAGGER_CLI_BIN":          "is set by the runner",
 		engine.CLIVariable:        "is set by the runner",
+		"SANDBOX":                 "is written by pipeline sandbox",
 	}
 	_, env := deployStep(t, releaseStep)
 	known := map[string]bool{}

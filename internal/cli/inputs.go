@@ -48,6 +48,9 @@ func (c *cli) readInputs(ctx context.Context, global *globalFlags, need config.N
 	c.hide(cfg.Secrets()...)
 
 	in := inputs{config: cfg, cache: c.cacheDir()}
+	if cfg.Sandbox != "" {
+		in.cache = filepath.Join(cfg.Sandbox, "cache")
+	}
 	c.useDockerLogin(ctx, &in, need)
 	in.target = deployTarget(in.config, c.owner())
 	in.target.Migrate = global.migrate

@@ -9,9 +9,10 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,6 +37,8 @@ type sandboxOptions struct {
 	// repositories is a folder with the apps to release; empty for where
 	// apps.json has them from.
 	repositories string
+	// carry are names of .env for compose files.
+	carry []string
 }
 
 // newSandbox returns the command that keeps a sandbox up for the others.
@@ -44,13 +47,15 @@ func newSandbox(c *cli, global *globalFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sandbox",
 		Short: "an engine and a host on this machine, to try your own release on before any host is touched",
-		Long: "Starts an engine and a host on this machine and stays until Ctrl-C. Meanwhile a file has the configuration with which every other command works there. " +
-			"From your .env it has what builds the image and what your compose files refer to; your registry, your host, its passwords and what the site reaches from there (EXTRA_CONFIG, restic) stay out of it. " +
+		Long: "Starts an engine and a host on this machine and stays until Ctrl-C. Meanwhile a file has the configuration with which every other command works there, and nowhere else. " +
+			"From your .env it has what builds the image, with the tokens for it. What belongs to your host and registry stays out of it: addresses, passwords, keys, EXTRA_CONFIG, restic and hooks. " +
+			"So do variables of your own, which may lead to something real; --carry NAME takes one over for your compose files. " +
 			"In a folder without an apps.json the demo's small apps are released.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.sandbox(cmd.Context(), o) },
 	}
-	cmd.Flags().StringVar(&o.write, "write", "sandbox.env", "file for the configuration; it must not be there yet, and goes with the sandbox")
+	cmd.Flags().StringArrayVar(&o.carry, "carry", nil, "take over a variable of .env that your compose files refer to, such as DB_HOST; may be repeated")
+	cmd.Flags().StringVar(&o.write, "write", ".env.sandbox", "file for the configuration; it must not be there yet, and goes with the sandbox")
 	cmd.Flags().IntVar(&o.port, "port", 8080, "port of this machine for the site, if it is free")
 	cmd.Flags().StringVar(&o.repositories, "repositories", "", "folder of bare repositories OWNER/NAME.git, which are fetched in place of those in apps.json with the same owner and name")
 	return cmd
@@ -94,6 +99,8 @@ type ownRelease struct {
 	entries []apps.Entry
 	// served tells of each entry whether the sandbox serves its repository.
 	served []bool
+	// frappe is the one of FRAPPE_PATH and FRAPPE_BRANCH, if they count.
+	frappe *apps.Entry
 }
 
 // readOwn reads what is in the current folder.
@@ -102,22 +109,39 @@ func (c *cli) readOwn(o sandboxOptions) (own ownRelease, err error) {
 		return own, problem.Report{{Code: "sandbox.file", Subject: o.write, Detail: "is there already, and may be the file of another sandbox or your own",
 			Remedy: "delete it if no sandbox uses it, or name another one with --write", Err: err}}.Err()
 	}
-	values, others, report := config.Carried(o.sources(c.environ))
-	own.values = values
-	if len(others) > 0 {
-		c.log.Info().Strs("variables", others).Msg("the sandbox's containers get what your compose files refer to, also of these")
+	for _, value := range o.keys {
+		if *value != "" || len(o.refs) > 0 {
+			return own, fmt.Errorf("%w: sandbox takes what to release from .env; flags for it go with the command that releases", errUsage)
+		}
 	}
 	file := "apps.json"
-	if set, ok := values["APPS_FILE"]; ok {
+	values, _, report := config.Carried(o.sources(c.environ), o.carry)
+	set, named := values["APPS_FILE"]
+	if named {
 		file = set.Reveal()
+	}
+	// The tokens of apps have names of their own.
+	tokens := tokenNames(file)
+	var left []string
+	if values, left, _ = config.Carried(o.sources(c.environ), append(o.carry, tokens...)); len(left) > 0 {
+		c.log.Warn().Strs("variables", left).Msg("are left out of the sandbox, because they may lead to something real: --carry NAME takes one over")
+	}
+	if own.values = values; len(report) == 0 {
+		// What can't be written is better known before minutes have passed.
+		if _, err := compose.DotEnv(values); err != nil {
+			return own, err
+		}
 	}
 	data, err := os.ReadFile(file)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && o.repositories != "":
-		report.Add(problem.Problem{Code: "sandbox.no-apps", Subject: file, Detail: "is not there, and the folder of repositories is for the apps in it",
-			Remedy: "write it, or leave --repositories out for the demo's small apps", Err: err})
+	case errors.Is(err, fs.ErrNotExist) && (named || o.repositories != ""):
+		report.Add(problem.Problem{Code: "sandbox.no-apps", Subject: file, Detail: "is not there, and has the apps to release",
+			Remedy: "write it, or leave APPS_FILE and --repositories out for the demo's small apps", Err: err})
 		return own, report.Err()
 	case errors.Is(err, fs.ErrNotExist):
+		// The demo's apps have their own frappe.
+		delete(own.values, "FRAPPE_PATH")
+		delete(own.values, "FRAPPE_BRANCH")
 		return own, report.Err()
 	case err != nil:
 		return own, fmt.Errorf("read apps file: %w", err)
@@ -131,57 +155,70 @@ func (c *cli) readOwn(o sandboxOptions) (own ownRelease, err error) {
 	if err := json.Unmarshal(data, &own.list); err != nil {
 		return own, fmt.Errorf("read %s: %w", file, err)
 	}
-	own.served = make([]bool, len(own.entries))
-	if o.repositories == "" {
-		return own, nil
-	}
-	return own, own.serve(c, file, o.repositories)
+	return own, own.find(c, o.repositories)
 }
 
-// serve takes the apps from the folder of repositories, as far as they are there:
-// frappe too, where it is not in the apps file.
-func (own *ownRelease) serve(c *cli, file, repositories string) error {
-	isFrappe := func(e apps.Entry) bool { return e.App() == "frappe" }
-	if branch := own.values["FRAPPE_BRANCH"]; branch.IsSet() && !slices.ContainsFunc(own.entries, isFrappe) {
-		address := cmp.Or(own.values["FRAPPE_PATH"].Reveal(), "https://github.com/frappe/frappe")
-		own.list = slices.Insert(own.list, 0, map[string]any{"url": address, "branch": branch.Reveal()})
-		data, err := json.Marshal(own.list)
+// find looks for the repositories of all apps in the folder of repositories: also for
+// that of FRAPPE_PATH.
+func (own *ownRelease) find(c *cli, repositories string) error {
+	if path, branch := own.values["FRAPPE_PATH"], own.values["FRAPPE_BRANCH"]; repositories != "" && (path.IsSet() || branch.IsSet()) {
+		one, err := json.Marshal([]map[string]string{{
+			"url": cmp.Or(path.Reveal(), "https://github.com/frappe/frappe"), "branch": cmp.Or(branch.Reveal(), "HEAD")}})
 		if err != nil {
-			return fmt.Errorf("render apps file: %w", err)
+			return fmt.Errorf("render FRAPPE_PATH: %w", err)
 		}
-		var unsound problem.Report
-		if own.entries, unsound = apps.Parse(file+" with FRAPPE_PATH and FRAPPE_BRANCH", data); len(unsound) > 0 {
-			return unsound.Err()
+		entries, unsound := apps.Parse("FRAPPE_PATH", one)
+		if err := unsound.Err(); err != nil {
+			return err
 		}
+		own.frappe = &entries[0]
 	}
-	// It would contradict the address from which the sandbox has it.
-	delete(own.values, "FRAPPE_PATH")
 	own.served = make([]bool, len(own.entries))
 	for i, entry := range own.entries {
-		info, err := os.Stat(filepath.Join(repositories, entry.Owner, entry.Repo+".git"))
-		if own.served[i] = err == nil && info.IsDir(); !own.served[i] {
+		own.served[i] = servedBy(repositories, entry)
+		switch {
+		case own.served[i]:
+		case entry.Scheme == "ssh":
+			c.log.Warn().Str("app", entry.App()).Str("host", entry.Host).Msg("is fetched over SSH: add the key of that host to DEPLOY_KNOWN_HOSTS in the file of the sandbox")
+		case repositories != "":
 			c.log.Info().Str("app", entry.App()).Msg("is not in the folder of repositories, and is fetched from where the apps file says")
 		}
 	}
 	return nil
 }
 
+// servedBy reports whether a repository is in a folder of them.
+func servedBy(repositories string, entry apps.Entry) bool {
+	if repositories == "" {
+		return false
+	}
+	info, err := os.Stat(filepath.Join(repositories, entry.Owner, entry.Repo+".git"))
+	return err == nil && info.IsDir()
+}
+
+// addressIn returns where a sandbox serves a repository.
+func addressIn(world *sandbox.World, entry apps.Entry) string {
+	return world.GitHub.URL() + "/" + entry.Owner + "/" + entry.Repo
+}
+
 // bases are the public images that the release is made of, where that can be seen
 // in the folder of repositories.
 func (own ownRelease) bases(ctx context.Context, repositories string) (images.Set, error) {
-	for i, entry := range own.entries {
-		if entry.App() != "frappe" || !own.served[i] {
-			continue
+	frappe := own.frappe
+	for _, entry := range own.entries {
+		if entry.App() == "frappe" {
+			frappe = &entry
 		}
-		frappe := fixtures.Selection{{Owner: entry.Owner, Name: entry.Repo, Ref: entry.Ref}}
-		text, err := frappe.FrappeInit(ctx, repositories)
-		if err != nil {
-			return nil, err
-		}
-		python, node := image.BasesOf(text)
-		return images.Set{python, node}, nil
 	}
-	return nil, nil
+	if frappe == nil || !servedBy(repositories, *frappe) {
+		return nil, nil
+	}
+	text, err := fixtures.Selection{{Owner: frappe.Owner, Name: frappe.Repo, Ref: frappe.Ref}}.FrappeInit(ctx, repositories)
+	if err != nil {
+		return nil, err
+	}
+	python, node := image.BasesOf(text)
+	return images.Set{python, node}, nil
 }
 
 // configuration returns the text of the file with which other commands work on the
@@ -193,7 +230,12 @@ func (own ownRelease) configuration(world *sandbox.World, repositories string) (
 		return nil, nil, err
 	}
 	endpoint := world.Engine.Endpoint()
-	place["DAGGER_RUNNER_HOST"], place["DAGGER_CLI_BIN"] = endpoint.RunnerHost, endpoint.CLI
+	place["DAGGER_RUNNER_HOST"], place["DAGGER_CLI_BIN"], place["SANDBOX"] = endpoint.RunnerHost, endpoint.CLI, world.Dir
+	// The company's own steps may tell others of a release.
+	place["HOOKS_DIR"] = filepath.Join(world.Dir, "hooks")
+	if err := os.Mkdir(place["HOOKS_DIR"], 0o700); err != nil {
+		return nil, nil, fmt.Errorf("make folder for hooks: %w", err)
+	}
 	if own.list == nil || repositories != "" {
 		place["GITHUB_API_URL"] = world.GitHub.APIURL()
 	}
@@ -207,6 +249,9 @@ func (own ownRelease) configuration(world *sandbox.World, repositories string) (
 	case repositories != "":
 		if place["APPS_FILE"], err = own.writeApps(world); err != nil {
 			return nil, nil, err
+		}
+		if own.frappe != nil && servedBy(repositories, *own.frappe) {
+			place["FRAPPE_PATH"] = addressIn(world, *own.frappe)
 		}
 	}
 	for name, value := range place {
@@ -228,7 +273,7 @@ func (own ownRelease) configuration(world *sandbox.World, repositories string) (
 func (own ownRelease) writeApps(world *sandbox.World) (string, error) {
 	for i, entry := range own.entries {
 		if own.served[i] {
-			own.list[i]["url"] = world.GitHub.URL() + "/" + entry.Owner + "/" + entry.Repo
+			own.list[i]["url"] = addressIn(world, entry)
 		}
 	}
 	data, err := json.MarshalIndent(own.list, "", "  ")
@@ -244,6 +289,12 @@ func (own ownRelease) writeApps(world *sandbox.World) (string, error) {
 
 // sandbox keeps a sandbox up until the context ends.
 func (c *cli) sandbox(ctx context.Context, o sandboxOptions) error {
+	// A terminal that is closed ends it as Ctrl-C does.
+	if !signal.Ignored(syscall.SIGHUP) {
+		var stop context.CancelFunc
+		ctx, stop = signal.NotifyContext(ctx, syscall.SIGHUP)
+		defer stop()
+	}
 	own, err := c.readOwn(o)
 	if err != nil {
 		return err

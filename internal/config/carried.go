@@ -1,6 +1,7 @@
 package config
 
 import (
+	"io/fs"
 	"maps"
 	"slices"
 
@@ -11,37 +12,43 @@ import (
 )
 
 // Carried returns what the .env file of the sources says that holds wherever a
-// release goes: how the image is built, and the variables of compose files. What
-// belongs to a place is left out ([Key.PlaceOnly]); where the environment has such a
-// value, it is a problem, because the environment comes before any file. others are
-// the names that are not in the schema, in order.
-func Carried(sources Sources) (values map[string]secret.Secret, others []string, report problem.Report) {
-	// The names that are known depend on compose files; all are taken.
+// release goes: how the image is built, and the names in wanted, which are those of
+// apps and compose files. What belongs to a place is left out ([Key.PlaceOnly]);
+// where the environment has such a value it is a problem, because that comes before
+// any file. left are the other names of the file, in order: what they lead to is not
+// known. The values are by the keys' names and not their aliases.
+func Carried(sources Sources, wanted []string) (values map[string]secret.Secret, left []string, report problem.Report) {
 	sources.Flags = nil
+	// Which names may be in it is for the command that uses them.
 	l := newLoader(Schema(), sources, HostAccess, nil)
-	values = map[string]secret.Secret{}
-	for key, text := range l.file.values {
-		if text != "" {
-			values[key] = secret.New(text)
-		}
+	if l.fileMissing && sources.EnvFile != ".env" {
+		l.report.Add(problem.Problem{Code: "config.env-file", Subject: sources.EnvFile, Err: fs.ErrNotExist,
+			Detail: "there is no such file", Remedy: "correct --env-file"})
 	}
-	others = slices.Sorted(maps.Keys(values))
+	values = map[string]secret.Secret{}
+	file := maps.Clone(l.file.values)
 	environment := envconfig.MapLookuper(l.environ)
 	for _, k := range l.schema {
-		for _, name := range []string{k.Name, k.Alias} {
-			if name == "" {
-				continue
-			}
-			others = slices.DeleteFunc(others, func(other string) bool { return other == name })
-			if !k.PlaceOnly {
-				continue
-			}
-			delete(values, name)
-			if set, _ := environment.Lookup(name); set != "" {
+		for _, name := range []string{k.Alias, k.Name} {
+			text := file[name]
+			delete(file, name)
+			if set, _ := environment.Lookup(name); k.PlaceOnly && set != "" {
 				l.report.Addf("sandbox.environment", name, "unset "+name,
 					"is set in the environment, which comes before the file of the sandbox: commands would not go there")
 			}
+			if text != "" && !k.PlaceOnly {
+				values[k.Name] = secret.New(text)
+			}
 		}
 	}
-	return values, others, l.report
+	for _, name := range slices.Sorted(maps.Keys(file)) {
+		switch {
+		case file[name] == "":
+		case slices.Contains(wanted, name):
+			values[name] = secret.New(file[name])
+		default:
+			left = append(left, name)
+		}
+	}
+	return values, left, l.report
 }

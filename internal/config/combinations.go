@@ -15,6 +15,7 @@ var combinations = []func(*loader, *Config){
 	(*loader).pullLogin,
 	(*loader).access,
 	(*loader).jump,
+	(*loader).sandbox,
 }
 
 // pairs reports one of two keys that only make sense together.
@@ -37,6 +38,25 @@ func (l *loader) pairs(*Config) {
 func (l *loader) frappe(c *Config) {
 	if !l.isSet("FRAPPE_PATH") && !l.isSet("FRAPPE_BRANCH") {
 		c.Apps.Frappe = apps.Fallback{}
+	}
+}
+
+// sandbox has the configuration of one lead there and nowhere else: the environment and
+// flags come before the file that was written for it.
+func (l *loader) sandbox(c *Config) {
+	if c.Sandbox == "" {
+		return
+	}
+	if _, err := l.sources.Stat(c.Sandbox); err != nil {
+		l.bad("SANDBOX", "start another one with pipeline sandbox", "names a sandbox that has ended")
+	}
+	for _, k := range l.schema {
+		for _, name := range []string{k.Name, k.Alias} {
+			if v, set := l.values[name]; set && k.PlaceOnly && v.place != place(l.sources.EnvFile, l.file.lines[k.Name]) {
+				l.report.Addf("sandbox.elsewhere", v.place, "unset "+name, "%s is set, which comes before the file of the sandbox and leads elsewhere", name)
+				break
+			}
+		}
 	}
 }
 

@@ -63,6 +63,9 @@ type Config struct {
 	Lock release.Lock
 	// Engine builds the image.
 	Engine engine.Endpoint
+	// Sandbox is the folder of the sandbox that the configuration is for, if it is
+	// for one: what is kept for later goes there.
+	Sandbox string
 	// Image says how images are built.
 	Image image.Options
 	// Registry is where images are pushed to. Its Host is empty for the

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
+	"path"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -76,10 +77,11 @@ func hooksFolder(field *string) parser {
 }
 
 // composeFiles splits the list of compose files, and looks for them before a
-// deployment. There may be no default one: then the list is empty.
+// deployment. Where not even the default one's folder is there the list is empty: one
+// that was moved away is missing, and not another set.
 func composeFiles(field *[]string) parser {
 	return func(l *loader, key, list string) {
-		if _, err := l.sources.Stat(list); errors.Is(err, fs.ErrNotExist) && !l.isSet(key) {
+		if _, err := l.sources.Stat(path.Dir(list)); errors.Is(err, fs.ErrNotExist) && !l.isSet(key) {
 			return
 		}
 		seen := map[string]string{}

@@ -178,6 +178,8 @@ func engineKeys(c *Config) []Key {
 			Doc: "Dagger engine that builds, such as tcp://builder.example.com:1234 or unix:///run/dagger.sock. Without it one that is started through Docker. Dagger's own name for it, " + engine.RunnerHostVariable + ", works as well."},
 		{Name: "DAGGER_CLI_BIN", Alias: engine.CLIVariable, Elsewhere: "the runner", parse: file(&c.Engine.CLI),
 			Doc: "Dagger's command on this machine, of version " + engine.Version + ". Without it that one is downloaded. Dagger's own name for it, " + engine.CLIVariable + ", works as well."},
+		{Name: "SANDBOX", Elsewhere: "pipeline sandbox", parse: text(&c.Sandbox),
+			Doc: "Folder of the sandbox that a .env file is for. pipeline sandbox writes it, and with it what leads to an engine, a registry or a host may come from that file alone."},
 	}
 }
 
@@ -247,7 +249,7 @@ func strategyKeys(c *Config) []Key {
 			Doc: "How long to wait for running and queued jobs to end, in seconds, before a release gives up with nothing changed."},
 		{Name: "KEEP_RELEASES", Default: "3", parse: number(&c.Target.KeepReleases, 1000),
 			Doc: "How many releases before the live one keep their image, compose files and backup on the host, for a rollback. At least 1."},
-		{Name: "HOOKS_DIR", Default: "deploy/hooks", parse: hooksFolder(&c.Target.HooksDir),
+		{Name: "HOOKS_DIR", Default: "deploy/hooks", PlaceOnly: true, parse: hooksFolder(&c.Target.HooksDir),
 			Doc: "Folder with programs that the host runs before and after parts of a release. The default one need not exist."},
 	}
 }
@@ -257,7 +259,7 @@ func composeKeys(c *Config) []Key {
 		{Name: "COMPOSE_PROJECT_NAME", Flag: "project", Example: "de-erpnext", Need: Deploy | HostAccess, PlaceOnly: true, parse: text(&c.Target.Project).where(projectName),
 			Doc: "Name of the compose project. Never change it: the volumes with the data carry it."},
 		{Name: "COMPOSE_FILES", Default: "deploy/compose/compose-main.yaml", ReleaseOnly: true, parse: composeFiles(&c.Target.ComposeFiles),
-			Doc: "Compose files in the order in which compose reads them, separated by commas. Where the default one is not there it is the program's own, which is the same and goes with the program's version."},
+			Doc: "Compose files in the order in which compose reads them, separated by commas. In a folder without deploy/compose it is the program's own, which is the same and goes with the program's version."},
 		{Name: "SITE_NAME", Flag: "site", Need: Deploy | HostAccess, PlaceOnly: true, parse: only(&c.Target.Sites).where(siteName),
 			Doc: "Name of the site: the host name under which people open it."},
 		{Name: "HTTP_PORT", Default: "80", PlaceOnly: true, parse: number(&c.Target.HTTPPort, 65535),

@@ -38,7 +38,7 @@ func TestWorkflowEnv(t *testing.T) {
 		}
 	}
 	elsewhere := []string{"DE_SITE_VERSION", "APPS_FILE", "GITHUB_API_URL", "DEPLOY_SSH_KEY_FILE", "DEPLOY_KNOWN_HOSTS_FILE", "SIGNING_KEY_FILE",
-		"DAGGER_RUNNER_HOST", "_EXPERIMENTAL_DAGGER_RUNNER_HOST", "DAGGER_CLI_BIN", "_EXPERIMENTAL_DAGGER_CLI_BIN"}
+		"DAGGER_RUNNER_HOST", "_EXPERIMENTAL_DAGGER_RUNNER_HOST", "DAGGER_CLI_BIN", "_EXPERIMENTAL_DAGGER_CLI_BIN", "SANDBOX"}
 	for _, name := range elsewhere {
 		if !missing[name] {
 			t.Errorf("%s is in the env, but comes from elsewhere", name)

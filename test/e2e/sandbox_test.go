@@ -44,7 +44,7 @@ func TestOwnReleaseInSandbox(t *testing.T) {
 		"main.yaml":    string(own),
 		"company.yaml": "services:\n  backend:\n    environment:\n      COMPANY_MOTTO: ${COMPANY_MOTTO:?}\n",
 		".env": "DE_MACRS_PAT=ghp_0123456789abcdefghij0123456789abcdef\nIMAGE_NAME=acme/erp\nDE_SITE_VERSION=7.8.9\nCOMPOSE_FILES=main.yaml,company.yaml\n" +
-			"COMPANY_MOTTO='it''s $5'\nFRAPPE_PATH=https://github.com/frappe/frappe\nCOMPOSE_PROJECT_NAME=acme\nSITE_NAME=erp.acme.example\n" +
+			"COMPANY_MOTTO='it''s $5'\nDB_HOST=db.acme.example\nS3_BUCKET=company-backups\nFRAPPE_PATH=https://github.com/frappe/frappe\nCOMPOSE_PROJECT_NAME=acme\nSITE_NAME=erp.acme.example\n" +
 			"DEPLOY_HOST=erp.acme.example\nDEPLOY_USER=root\nREGISTRY=registry.acme.example\nADMIN_PASSWORD=company-administrator-9\nDB_ROOT_PASSWORD=company-database-9\n" +
 			"RESTIC_REPOSITORY=s3:https://backup.acme.example/erp\nRESTIC_PASSWORD=company-backup-9\n",
 	} {
@@ -72,7 +72,7 @@ func TestOwnReleaseInSandbox(t *testing.T) {
 	ended := make(chan int, 1)
 	var stands syncedBuffer
 	go func() {
-		ended <- cli.Run(ctx, []string{"sandbox", "--repositories", "repositories", "--port", "8093"}, u.environ, strings.NewReader(""), &stands, u.printed)
+		ended <- cli.Run(ctx, []string{"sandbox", "--repositories", "repositories", "--port", "8093", "--carry", "COMPANY_MOTTO"}, u.environ, strings.NewReader(""), &stands, u.printed)
 	}()
 	for !strings.Contains(stands.String(), "Ctrl-C") {
 		select {
@@ -83,7 +83,7 @@ func TestOwnReleaseInSandbox(t *testing.T) {
 	}
 
 	t.Run("its file has nothing of the company's places", func(t *testing.T) {
-		text, err := os.ReadFile("sandbox.env")
+		text, err := os.ReadFile(".env.sandbox")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -92,18 +92,24 @@ func TestOwnReleaseInSandbox(t *testing.T) {
 				t.Errorf("%s is in\n%s", word, text)
 			}
 		}
-		if info, err := os.Stat("sandbox.env"); err != nil || info.Mode().Perm() != 0o600 {
+		if info, err := os.Stat(".env.sandbox"); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%v %v", info, err)
+		}
+	})
+	t.Run("it leads nowhere else", func(t *testing.T) {
+		code, _, errs := run(t.Context(), append(u.environ, "REGISTRY=registry.acme.example"), "release", "--yes", "--env-file", ".env.sandbox")
+		if code != cli.ExitUsage || !strings.Contains(errs, "✗ environment: REGISTRY is set, which comes before the file of the sandbox") {
+			t.Errorf("exit %d\n%s", code, errs)
 		}
 	})
 	t.Run("a second one leaves the first one's file alone", func(t *testing.T) {
 		code, _, errs := run(t.Context(), u.environ, "sandbox")
-		if code != cli.ExitUsage || !strings.Contains(errs, "✗ sandbox.env: is there already") {
+		if code != cli.ExitUsage || !strings.Contains(errs, "✗ .env.sandbox: is there already") {
 			t.Errorf("exit %d\n%s", code, errs)
 		}
 	})
 	t.Run("the company's release goes live there", func(t *testing.T) {
-		code, _, errs := run(t.Context(), u.environ, "release", "--yes", "--env-file", "sandbox.env")
+		code, _, errs := run(t.Context(), u.environ, "release", "--yes", "--env-file", ".env.sandbox")
 		if code != 0 {
 			t.Fatalf("exit %d\n%s", code, errs)
 		}
@@ -122,11 +128,11 @@ func TestOwnReleaseInSandbox(t *testing.T) {
 		if response.StatusCode != http.StatusOK {
 			t.Errorf("%s answers %s", address, response.Status)
 		}
-		code, out, errs := run(t.Context(), u.environ, "bench", "--env-file", "sandbox.env", "--", "--version")
+		code, out, errs := run(t.Context(), u.environ, "bench", "--env-file", ".env.sandbox", "--", "--version")
 		if code != 0 {
 			t.Errorf("bench: exit %d\n%s%s", code, out, errs)
 		}
-		code, out, errs = run(t.Context(), u.environ, "status", "--env-file", "sandbox.env")
+		code, out, errs = run(t.Context(), u.environ, "status", "--env-file", ".env.sandbox")
 		if code != 0 || !strings.Contains(out, "7.8.9") {
 			t.Errorf("status: exit %d\n%s%s", code, out, errs)
 		}
@@ -136,7 +142,7 @@ func TestOwnReleaseInSandbox(t *testing.T) {
 	if code := <-ended; code != 0 {
 		t.Errorf("the sandbox ends with exit %d\n%s", code, u.printed)
 	}
-	if _, err := os.Stat("sandbox.env"); !os.IsNotExist(err) {
+	if _, err := os.Stat(".env.sandbox"); !os.IsNotExist(err) {
 		t.Errorf("its file is left: %v", err)
 	}
 }
