@@ -62,7 +62,7 @@ var (
 		does: "put the sites into maintenance mode, and wait until what was under way has ended",
 		undo: "empty the cache, put them back into the mode they were in, and wait until they answer"}
 	switchProxy = step{name: "switch",
-		does: "bring the new frontend up and have the proxy lead visitors there",
+		does: "have the new servers make pages, bring the new frontend up and have the proxy lead visitors there",
 		undo: "remove it, which leads them back"}
 	drainRest = step{name: "drain-rest",
 		does: "have the workers do the jobs that came until the sites were closed"}
