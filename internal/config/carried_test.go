@@ -53,6 +53,9 @@ func TestConfigurationOfASandbox(t *testing.T) {
 			t.Errorf("%s is not reported:\n%s", name, rendered(t, report))
 		}
 	}
+	if !strings.Contains(rendered(t, report), "fix: leave --host out") {
+		t.Errorf("the flag has another remedy:\n%s", rendered(t, report))
+	}
 	ended := newWorld(t)
 	ended.write(".env", enough+"SANDBOX="+w.path("gone")+"\n")
 	if _, report := ended.load(Deploy); !strings.Contains(rendered(t, report), "SANDBOX names a sandbox that has ended") {

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"strings"
+
 	"github.com/desiredeffect/erpnext-pipeline/ci/apps"
 	"github.com/desiredeffect/erpnext-pipeline/deploy"
 )
@@ -53,7 +55,11 @@ func (l *loader) sandbox(c *Config) {
 	for _, k := range l.schema {
 		for _, name := range []string{k.Name, k.Alias} {
 			if v, set := l.values[name]; set && k.PlaceOnly && v.place != place(l.sources.EnvFile, l.file.lines[k.Name]) {
-				l.report.Addf("sandbox.elsewhere", v.place, "unset "+name, "%s is set, which comes before the file of the sandbox and leads elsewhere", name)
+				remedy := "unset " + name
+				if strings.HasPrefix(v.place, "-") {
+					remedy = "leave " + v.place + " out"
+				}
+				l.report.Addf("sandbox.elsewhere", v.place, remedy, "%s is set, which comes before the file of the sandbox and leads elsewhere", name)
 				break
 			}
 		}
