@@ -141,6 +141,13 @@ site() (
 	within "$of" backend "$bench/env/bin/python" -c "$(cat database.py site.py)" "$@"
 )
 
+# site_in CONTAINER VERB ARGUMENTS…: the same in one container.
+site_in() (
+	one=$1
+	shift
+	docker exec "$one" "$bench/env/bin/python" -c "$(cat database.py site.py)" "$@" </dev/null
+)
+
 # empty_cache VERSION: for servers of a release that start after a newer one. What that
 # has left in the cache they may not be able to read: they fail at it, and never get
 # healthy.
@@ -180,7 +187,7 @@ at_servers() (
 	[ -z "$previous" ] || [ "$previous" = "$version" ] || ids="$ids $(running_servers "$previous")"
 	asking=
 	for one in $ids; do
-		docker exec "$one" "$bench/env/bin/python" -c "$(cat database.py site.py)" "$@" </dev/null || {
+		site_in "$one" "$@" || {
 			echo "they are cut off"
 			docker restart --time 1 "$one" >/dev/null
 		} &
@@ -254,7 +261,7 @@ check_data() {
 # They are not waited for in the end.
 find_mute() (
 	one=$(containers "$previous" label=com.docker.compose.service=backend status=running | head -n 1)
-	if [ -z "$one" ] || ! docker exec "$one" "$bench/env/bin/python" -c "$(cat database.py site.py)" mute $sites </dev/null >mute.part; then
+	if [ -z "$one" ] || ! site_in "$one" mute $sites >mute.part; then
 		# It does not run, or not for long.
 		one=
 		printf '%s -\n' $open_sites >mute.part

@@ -217,23 +217,29 @@ def await_closed(requests, processes):
     renew(processes)
 
 
+def get(site, path, limit):
+    """What the application server of this container answers for a path of a site. The
+    proxy may lead every visitor to the same site, so it is not asked; nor is one for the
+    way out."""
+    import urllib.request
+
+    page = urllib.request.Request("http://127.0.0.1:8000" + path, headers={"Host": site, "X-Frappe-Site-Name": site})
+    return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(page, timeout=limit)
+
+
 def answer(site, limit):
     """What the application server of this container answers for a site, and what it
-    has to: for a closed one that it is. It is waited for. The proxy may lead every
-    visitor to the same site, so it is not asked; nor is one for the way out."""
+    has to: for a closed one that it is. It is waited for."""
     import urllib.error
-    import urllib.request
 
     values = config(site)
     closed = values.get("maintenance_mode") and not values.get("allow_reads_during_maintenance")
     code, give_up, got = "503" if closed else "200", time.monotonic() + limit, None
-    server = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while got != code and time.monotonic() < give_up:
         if got:
             time.sleep(0.2)
         try:
-            with server.open(urllib.request.Request(
-                    "http://127.0.0.1:8000/api/method/ping", headers={"Host": site, "X-Frappe-Site-Name": site}), timeout=10) as response:
+            with get(site, "/api/method/ping", 10) as response:
                 got = str(response.status)
         except urllib.error.HTTPError as error:
             got = str(error.code)
@@ -250,14 +256,10 @@ def warm(site):
     is right: that a release works is asked for elsewhere."""
     import http.client
     import threading
-    import urllib.request
-
-    server = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    page = urllib.request.Request("http://127.0.0.1:8000/login", headers={"Host": site, "X-Frappe-Site-Name": site})
 
     def ask():
         try:
-            server.open(page, timeout=20).close()
+            get(site, "/login", 20).close()
         except (OSError, http.client.HTTPException):
             pass
 

@@ -1,7 +1,7 @@
 # Visitors are led there as soon as the frontend is well, and get a page at once.
 if ! closes_sites; then
 	for one in $(running_servers "$version"); do
-		docker exec "$one" "$bench/env/bin/python" -c "$(cat database.py site.py)" warm "$first_site" </dev/null &
+		site_in "$one" warm "$first_site" &
 	done
 	wait
 fi

@@ -74,14 +74,24 @@ func (o demoOptions) bases(ctx context.Context, selections []apps.Selection) (im
 	}
 	var all images.Set
 	for _, selection := range selections {
-		text, err := selection.FrappeInit(ctx, o.repositories)
+		bases, err := basesOf(ctx, selection, o.repositories)
 		if err != nil {
 			return nil, fmt.Errorf("%w: --release: %w", errUsage, err)
 		}
-		python, node := image.BasesOf(text)
-		all = append(all, python, node)
+		all = append(all, bases...)
 	}
 	return all, nil
+}
+
+// basesOf are the public images that a selection out of a folder of repositories is
+// made of.
+func basesOf(ctx context.Context, selection apps.Selection, repositories string) (images.Set, error) {
+	text, err := selection.FrappeInit(ctx, repositories)
+	if err != nil {
+		return nil, err
+	}
+	python, node := image.BasesOf(text)
+	return images.Set{python, node}, nil
 }
 
 // demo makes a sandbox and runs the program itself against it, as a user

@@ -87,8 +87,12 @@ func tokenNames(path string) []string {
 	if err != nil {
 		return nil
 	}
-	var names []string
 	entries, _ := apps.Parse(path, data)
+	return tokensOf(entries)
+}
+
+// tokensOf returns the names of the tokens in the URLs of entries of apps.json.
+func tokensOf(entries []apps.Entry) (names []string) {
 	for _, entry := range entries {
 		if entry.TokenName != "" {
 			names = append(names, entry.TokenName)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -18,7 +19,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/apps"
-	"github.com/desiredeffect/erpnext-pipeline/ci/image"
 	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
 	"github.com/desiredeffect/erpnext-pipeline/internal/config"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
@@ -91,14 +91,14 @@ func (c *cli) inSandbox(ctx context.Context, o sandbox.Options, do func(*sandbox
 
 // ownRelease is what of a folder is released to a sandbox.
 type ownRelease struct {
+	// repositories is the folder of those that the sandbox serves; empty for none.
+	repositories string
 	// values are what the file of the sandbox takes over.
 	values map[string]secret.Secret
 	// list is the apps file, with an entry for each app in it; nil where there is
 	// none.
 	list    []map[string]any
 	entries []apps.Entry
-	// served tells of each entry whether the sandbox serves its repository.
-	served []bool
 	// frappe is the one of FRAPPE_PATH and FRAPPE_BRANCH, if they count.
 	frappe *apps.Entry
 }
@@ -109,59 +109,65 @@ func (c *cli) readOwn(o sandboxOptions) (own ownRelease, err error) {
 		return own, problem.Report{{Code: "sandbox.file", Subject: o.write, Detail: "is there already, and may be the file of another sandbox or your own",
 			Remedy: "delete it if no sandbox uses it, or name another one with --write", Err: err}}.Err()
 	}
-	for _, value := range o.keys {
-		if *value != "" || len(o.refs) > 0 {
-			return own, fmt.Errorf("%w: sandbox takes what to release from .env; flags for it go with the command that releases", errUsage)
-		}
+	if len(o.refs) > 0 || len(o.sources(nil).Flags) > 0 {
+		return own, fmt.Errorf("%w: sandbox takes what to release from .env; flags for it go with the command that releases", errUsage)
 	}
-	file := "apps.json"
-	values, _, report := config.Carried(o.sources(c.environ), o.carry)
-	set, named := values["APPS_FILE"]
-	if named {
-		file = set.Reveal()
-	}
-	// The tokens of apps have names of their own.
-	tokens := tokenNames(file)
-	var left []string
-	if values, left, _ = config.Carried(o.sources(c.environ), append(o.carry, tokens...)); len(left) > 0 {
-		c.log.Warn().Strs("variables", left).Msg("are left out of the sandbox, because they may lead to something real: --carry NAME takes one over")
-	}
-	if own.values = values; len(report) == 0 {
-		// What can't be written is better known before minutes have passed.
-		if _, err := compose.DotEnv(values); err != nil {
-			return own, err
-		}
+	values, others, report := config.Carried(o.sources(c.environ))
+	own = ownRelease{repositories: o.repositories, values: values}
+	file, named := values["APPS_FILE"].Reveal(), values["APPS_FILE"].IsSet()
+	if !named {
+		file = "apps.json"
 	}
 	data, err := os.ReadFile(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && (named || o.repositories != ""):
 		report.Add(problem.Problem{Code: "sandbox.no-apps", Subject: file, Detail: "is not there, and has the apps to release",
 			Remedy: "write it, or leave APPS_FILE and --repositories out for the demo's small apps", Err: err})
-		return own, report.Err()
 	case errors.Is(err, fs.ErrNotExist):
 		// The demo's apps have their own frappe.
 		delete(own.values, "FRAPPE_PATH")
 		delete(own.values, "FRAPPE_BRANCH")
-		return own, report.Err()
 	case err != nil:
 		return own, fmt.Errorf("read apps file: %w", err)
+	default:
+		var unsound problem.Report
+		own.entries, unsound = apps.Parse(file, data)
+		report.Add(unsound...)
 	}
-	var unsound problem.Report
-	own.entries, unsound = apps.Parse(file, data)
-	report.Add(unsound...)
+	// The tokens of apps have names of their own.
+	own.carry(c, others, append(tokensOf(own.entries), o.carry...))
 	if err := report.Err(); err != nil {
+		return own, err
+	}
+	// What can't be written is better known before minutes have passed.
+	if _, err := compose.DotEnv(own.values); err != nil || data == nil {
 		return own, err
 	}
 	if err := json.Unmarshal(data, &own.list); err != nil {
 		return own, fmt.Errorf("read %s: %w", file, err)
 	}
-	return own, own.find(c, o.repositories)
+	return own, own.find(c)
 }
 
-// find looks for the repositories of all apps in the folder of repositories: also for
-// that of FRAPPE_PATH.
-func (own *ownRelease) find(c *cli, repositories string) error {
-	if path, branch := own.values["FRAPPE_PATH"], own.values["FRAPPE_BRANCH"]; repositories != "" && (path.IsSet() || branch.IsSet()) {
+// carry takes over those that are wanted of variables that this program does not know.
+func (own *ownRelease) carry(c *cli, others map[string]secret.Secret, wanted []string) {
+	var left []string
+	for _, name := range slices.Sorted(maps.Keys(others)) {
+		if slices.Contains(wanted, name) {
+			own.values[name] = others[name]
+		} else {
+			left = append(left, name)
+		}
+	}
+	if len(left) > 0 {
+		c.log.Warn().Strs("variables", left).Msg("are left out of the sandbox, because they may lead to something real: --carry NAME takes one over")
+	}
+}
+
+// find finds out which frappe FRAPPE_PATH and FRAPPE_BRANCH name, and says which apps
+// come from elsewhere.
+func (own *ownRelease) find(c *cli) error {
+	if path, branch := own.values["FRAPPE_PATH"], own.values["FRAPPE_BRANCH"]; own.repositories != "" && (path.IsSet() || branch.IsSet()) {
 		one, err := json.Marshal([]map[string]string{{
 			"url": cmp.Or(path.Reveal(), "https://github.com/frappe/frappe"), "branch": cmp.Or(branch.Reveal(), "HEAD")}})
 		if err != nil {
@@ -173,26 +179,24 @@ func (own *ownRelease) find(c *cli, repositories string) error {
 		}
 		own.frappe = &entries[0]
 	}
-	own.served = make([]bool, len(own.entries))
-	for i, entry := range own.entries {
-		own.served[i] = servedBy(repositories, entry)
+	for _, entry := range own.entries {
 		switch {
-		case own.served[i]:
+		case own.serves(entry):
 		case entry.Scheme == "ssh":
 			c.log.Warn().Str("app", entry.App()).Str("host", entry.Host).Msg("is fetched over SSH: add the key of that host to DEPLOY_KNOWN_HOSTS in the file of the sandbox")
-		case repositories != "":
+		case own.repositories != "":
 			c.log.Info().Str("app", entry.App()).Msg("is not in the folder of repositories, and is fetched from where the apps file says")
 		}
 	}
 	return nil
 }
 
-// servedBy reports whether a repository is in a folder of them.
-func servedBy(repositories string, entry apps.Entry) bool {
-	if repositories == "" {
+// serves reports whether the sandbox serves the repository of an entry.
+func (own ownRelease) serves(entry apps.Entry) bool {
+	if own.repositories == "" {
 		return false
 	}
-	info, err := os.Stat(filepath.Join(repositories, entry.Owner, entry.Repo+".git"))
+	info, err := os.Stat(filepath.Join(own.repositories, entry.Owner, entry.Repo+".git"))
 	return err == nil && info.IsDir()
 }
 
@@ -203,27 +207,22 @@ func addressIn(world *sandbox.World, entry apps.Entry) string {
 
 // bases are the public images that the release is made of, where that can be seen
 // in the folder of repositories.
-func (own ownRelease) bases(ctx context.Context, repositories string) (images.Set, error) {
+func (own ownRelease) bases(ctx context.Context) (images.Set, error) {
 	frappe := own.frappe
 	for _, entry := range own.entries {
 		if entry.App() == "frappe" {
 			frappe = &entry
 		}
 	}
-	if frappe == nil || !servedBy(repositories, *frappe) {
+	if frappe == nil || !own.serves(*frappe) {
 		return nil, nil
 	}
-	text, err := fixtures.Selection{{Owner: frappe.Owner, Name: frappe.Repo, Ref: frappe.Ref}}.FrappeInit(ctx, repositories)
-	if err != nil {
-		return nil, err
-	}
-	python, node := image.BasesOf(text)
-	return images.Set{python, node}, nil
+	return basesOf(ctx, fixtures.Selection{{Owner: frappe.Owner, Name: frappe.Repo, Ref: frappe.Ref}}, own.repositories)
 }
 
 // configuration returns the text of the file with which other commands work on the
 // sandbox.
-func (own ownRelease) configuration(world *sandbox.World, repositories string) ([]byte, map[string]string, error) {
+func (own ownRelease) configuration(world *sandbox.World) ([]byte, map[string]string, error) {
 	values := maps.Clone(own.values)
 	place, err := world.Place()
 	if err != nil {
@@ -236,7 +235,7 @@ func (own ownRelease) configuration(world *sandbox.World, repositories string) (
 	if err := os.Mkdir(place["HOOKS_DIR"], 0o700); err != nil {
 		return nil, nil, fmt.Errorf("make folder for hooks: %w", err)
 	}
-	if own.list == nil || repositories != "" {
+	if own.list == nil || own.repositories != "" {
 		place["GITHUB_API_URL"] = world.GitHub.APIURL()
 	}
 	const version = "1.0.0"
@@ -246,11 +245,11 @@ func (own ownRelease) configuration(world *sandbox.World, repositories string) (
 			return nil, nil, err
 		}
 		place["DE_MACRS_PAT"] = world.Token.Reveal()
-	case repositories != "":
+	case own.repositories != "":
 		if place["APPS_FILE"], err = own.writeApps(world); err != nil {
 			return nil, nil, err
 		}
-		if own.frappe != nil && servedBy(repositories, *own.frappe) {
+		if own.frappe != nil && own.serves(*own.frappe) {
 			place["FRAPPE_PATH"] = addressIn(world, *own.frappe)
 		}
 	}
@@ -272,7 +271,7 @@ func (own ownRelease) configuration(world *sandbox.World, repositories string) (
 // writeApps writes the apps file with the sandbox's addresses.
 func (own ownRelease) writeApps(world *sandbox.World) (string, error) {
 	for i, entry := range own.entries {
-		if own.served[i] {
+		if own.serves(entry) {
 			own.list[i]["url"] = addressIn(world, entry)
 		}
 	}
@@ -299,17 +298,13 @@ func (c *cli) sandbox(ctx context.Context, o sandboxOptions) error {
 	if err != nil {
 		return err
 	}
-	bases, err := own.bases(ctx, o.repositories)
+	bases, err := own.bases(ctx)
 	if err != nil {
 		return err
 	}
 	options := sandbox.Options{Repositories: o.repositories, Name: "sandbox", HTTPPort: o.port, Images: bases}
-	if own.list == nil {
-		// The demo's apps are its own.
-		options.Repositories = ""
-	}
 	return c.inSandbox(ctx, options, func(world *sandbox.World) error {
-		text, place, err := own.configuration(world, options.Repositories)
+		text, place, err := own.configuration(world)
 		if err != nil {
 			return err
 		}

@@ -3,7 +3,6 @@ package config
 import (
 	"io/fs"
 	"maps"
-	"slices"
 
 	"github.com/sethvargo/go-envconfig"
 
@@ -12,12 +11,11 @@ import (
 )
 
 // Carried returns what the .env file of the sources says that holds wherever a
-// release goes: how the image is built, and the names in wanted, which are those of
-// apps and compose files. What belongs to a place is left out ([Key.PlaceOnly]);
-// where the environment has such a value it is a problem, because that comes before
-// any file. left are the other names of the file, in order: what they lead to is not
-// known. The values are by the keys' names and not their aliases.
-func Carried(sources Sources, wanted []string) (values map[string]secret.Secret, left []string, report problem.Report) {
+// release goes: how the image is built, by the keys' names and not their aliases. What
+// belongs to a place is left out ([Key.PlaceOnly]); where the environment has such a
+// value it is a problem, because that comes before any file. others are what the file
+// has besides, for apps and compose files; what it leads to is not known.
+func Carried(sources Sources) (values, others map[string]secret.Secret, report problem.Report) {
 	sources.Flags = nil
 	// Which names may be in it is for the command that uses them.
 	l := newLoader(Schema(), sources, HostAccess, nil)
@@ -41,14 +39,11 @@ func Carried(sources Sources, wanted []string) (values map[string]secret.Secret,
 			}
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(file)) {
-		switch {
-		case file[name] == "":
-		case slices.Contains(wanted, name):
-			values[name] = secret.New(file[name])
-		default:
-			left = append(left, name)
+	others = map[string]secret.Secret{}
+	for name, text := range file {
+		if text != "" {
+			others[name] = secret.New(text)
 		}
 	}
-	return values, left, l.report
+	return values, others, l.report
 }
