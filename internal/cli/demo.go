@@ -106,7 +106,7 @@ func (c *cli) demo(ctx context.Context, o demoOptions) error {
 		return err
 	}
 	options := sandbox.Options{Repositories: o.repositories, Name: "demo", HTTPPort: o.port, Images: bases}
-	return c.inSandbox(ctx, options, func(world *sandbox.World) error { return c.demoIn(ctx, o, world, selections) })
+	return c.inSandbox(ctx, options, o.globalFlags, func(world *sandbox.World) error { return c.demoIn(ctx, o, world, selections) })
 }
 
 // demoIn releases one selection after the other to a sandbox.

@@ -62,7 +62,7 @@ func newSandbox(c *cli, global *globalFlags) *cobra.Command {
 }
 
 // inSandbox starts a sandbox for something to be done in it, and ends it.
-func (c *cli) inSandbox(ctx context.Context, o sandbox.Options, do func(*sandbox.World) error) (err error) {
+func (c *cli) inSandbox(ctx context.Context, o sandbox.Options, global *globalFlags, do func(*sandbox.World) error) (err error) {
 	if o.CacheDir, err = localengine.DefaultCacheDir(); err != nil {
 		return err
 	}
@@ -70,6 +70,7 @@ func (c *cli) inSandbox(ctx context.Context, o sandbox.Options, do func(*sandbox
 		o.EngineLog = c.err
 	}
 	o.Log = c.log
+	c.preferDocker(&o, global)
 	start := time.Now()
 	world, err := sandbox.Start(ctx, o)
 	if err != nil {
@@ -87,6 +88,18 @@ func (c *cli) inSandbox(ctx context.Context, o sandbox.Options, do func(*sandbox
 	}
 	c.log.Info().Str("took", seconds(time.Since(start))).Msg("the sandbox is up")
 	return do(world)
+}
+
+// preferDocker has the engine run in Docker where it can, with what the configuration
+// says about where it comes from.
+func (c *cli) preferDocker(o *sandbox.Options, global *globalFlags) {
+	// A problem with other keys is none of the sandbox's.
+	cfg, _ := config.Load(global.sources(c.environ), 0, nil)
+	o.Docker, o.DaggerCLI, o.Hub = true, cfg.Engine.CLI, cfg.Image.Mirrors.Images
+	if strings.Contains(o.Hub, "/") {
+		c.log.Warn().Str("IMAGE_MIRROR", o.Hub).Msg("the sandbox's host can't use a mirror under a path, and fetches images of docker.io itself")
+		o.Hub = ""
+	}
 }
 
 // ownRelease is what of a folder is released to a sandbox.
@@ -303,7 +316,7 @@ func (c *cli) sandbox(ctx context.Context, o sandboxOptions) error {
 		return err
 	}
 	options := sandbox.Options{Repositories: o.repositories, Name: "sandbox", HTTPPort: o.port, Images: bases}
-	return c.inSandbox(ctx, options, func(world *sandbox.World) error {
+	return c.inSandbox(ctx, options, o.globalFlags, func(world *sandbox.World) error {
 		text, place, err := own.configuration(world)
 		if err != nil {
 			return err

@@ -6,6 +6,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -62,7 +63,11 @@ type Options struct {
 	Images images.Set
 	// NoHost leaves the host out, where nothing is deployed.
 	NoHost bool
-	Log    zerolog.Logger
+	// Docker, Hub and DaggerCLI are as [localengine.Options] has them: the engine runs
+	// in Docker where it can. There are no stand-ins then.
+	Docker         bool
+	Hub, DaggerCLI string
+	Log            zerolog.Logger
 	// EngineLog gets the engine's own account of the sandbox's session. It
 	// may be nil.
 	EngineLog io.Writer
@@ -112,8 +117,10 @@ func Start(ctx context.Context, options Options) (_ *World, err error) {
 	if err = w.writeComposeFile(); err != nil {
 		return w, err
 	}
-	log.Info().Str("cache", options.CacheDir).Msg("starting a Dagger engine; the first time it is built from source, which takes minutes")
-	if w.Engine, err = localengine.Start(ctx, localengine.Options{CacheDir: options.CacheDir, Log: log}); err != nil {
+	log.Info().Str("cache", options.CacheDir).Msg("starting a Dagger engine; without Docker it is built from source the first time, which takes minutes")
+	if w.Engine, err = localengine.Start(ctx, localengine.Options{
+		CacheDir: options.CacheDir, Docker: options.Docker, Hub: options.Hub, CLI: options.DaggerCLI, Log: log,
+	}); err != nil {
 		return w, err
 	}
 	if w.Client, err = w.Engine.Endpoint().Connect(context.WithoutCancel(ctx), options.EngineLog); err != nil {
@@ -122,24 +129,32 @@ func Start(ctx context.Context, options Options) (_ *World, err error) {
 	if err = w.startGitHub(ctx); err != nil {
 		return w, err
 	}
-	log.Info().Msg("looking after base images; the first time they are made from Debian packages")
+	if err = w.ensureImages(ctx); err != nil || options.NoHost {
+		return w, err
+	}
+	log.Info().Msg("starting the host")
+	return w, w.startHost(ctx)
+}
+
+// ensureImages sees to the images that releases and hosts are made of, where the
+// engine does not have them from docker.io.
+func (w *World) ensureImages(ctx context.Context) (err error) {
+	if w.Engine.Mirror() == "" {
+		w.options.Log.Info().Str("from", cmp.Or(w.options.Hub, "docker.io")).Msg("base images are the public ones")
+		return nil
+	}
+	w.options.Log.Info().Msg("looking after base images; the first time they are made from Debian packages")
 	set := images.All()
-	for _, one := range options.Images {
+	for _, one := range w.options.Images {
 		if !slices.Contains(set, one) {
 			set = append(set, one)
 		}
 	}
-	if options.Newer {
+	if w.options.Newer {
 		set = append(set, images.Newer()...)
 	}
-	if w.StandIns, err = images.Ensure(ctx, w.Client, w.Engine.Mirror(), set, log); err != nil {
-		return w, err
-	}
-	if options.NoHost {
-		return w, nil
-	}
-	log.Info().Msg("starting the host")
-	return w, w.startHost(ctx)
+	w.StandIns, err = images.Ensure(ctx, w.Client, w.Engine.Mirror(), set, w.options.Log)
+	return err
 }
 
 func (w *World) writeComposeFile() error {
@@ -194,7 +209,7 @@ func (w *World) startHost(ctx context.Context) error {
 		return err
 	}
 	w.likeHost = host.Options{
-		Client: w.Client, Mirror: w.Engine.Mirror(), ComposePlugin: plugin,
+		Client: w.Client, Mirror: w.Engine.Mirror(), Hub: w.options.Hub, ComposePlugin: plugin,
 		AuthorizedKey: string(ssh.MarshalAuthorizedKey(authorized)),
 		Name:          w.options.Name, HTTPPort: w.options.HTTPPort,
 		Fresh: true, Jump: w.options.Jump, Log: w.options.Log,

@@ -45,8 +45,9 @@ type Options struct {
 	// Client is a session of the engine that runs the host.
 	Client *dagger.Client
 	// Mirror is the registry on this machine, such as "localhost:5000", that
-	// the host's Docker uses as mirror for docker.io.
-	Mirror string
+	// the host's Docker uses as mirror for docker.io. Without it that is Hub, as
+	// host or host:port, or docker.io itself.
+	Mirror, Hub string
 	// Image is the Debian image that the host is built on, and with it the
 	// generation of its Docker; empty for debian:bookworm-slim.
 	Image string
@@ -117,7 +118,7 @@ func (h *Host) start(ctx context.Context) error {
 	}
 	h.hostKey = signer.PublicKey()
 
-	container, err := h.container(key)
+	container, err := h.container(ctx, key)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"strings"
@@ -19,17 +20,36 @@ func (h *Host) locate(ctx context.Context) error {
 		return fmt.Errorf("find the host's address: %w", err)
 	}
 	address := strings.TrimSpace(out)
-	dialer := net.Dialer{Timeout: 2 * time.Second}
-	connection, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(address, "22"))
-	if err != nil {
+	if err := greets(ctx, net.JoinHostPort(address, "22")); err != nil {
 		if h.direct.Load() != nil {
 			return fmt.Errorf("reach the host at its new address: %w", err)
 		}
 		h.options.Log.Info().Err(err).Msg("the engine's network can't be reached from here; connections go through its tunnels")
 		return nil
 	}
-	_ = connection.Close()
 	h.direct.Store(&address)
+	return nil
+}
+
+// greets returns why an SSH server does not answer at an address. A connection alone
+// says little: a proxy on the way out accepts one to any address.
+func greets(ctx context.Context, address string) error {
+	dialer := net.Dialer{Timeout: 2 * time.Second}
+	connection, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	defer connection.Close()
+	if err := connection.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {
+		return err
+	}
+	greeting := make([]byte, len("SSH-"))
+	if _, err := io.ReadFull(connection, greeting); err != nil {
+		return err
+	}
+	if string(greeting) != "SSH-" {
+		return fmt.Errorf("something else than an SSH server answers at %s", address)
+	}
 	return nil
 }
 

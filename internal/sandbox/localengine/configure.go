@@ -66,11 +66,14 @@ func engineConfig(mirror string) map[string]any {
 			"docker.io": map[string]any{"mirrors": []string{mirror}},
 			mirror:      map[string]any{"http": true},
 		},
-		// Dagger 0.19.10 collects garbage a minute after it starts and after each
-		// session, and takes files of a container that runs along. See makeRoom.
-		"gc": map[string]any{"enabled": false},
+		"gc": gcOff,
 	}
 }
+
+// gcOff has an engine collect no garbage: Dagger 0.19.10 does it a minute after it
+// starts and after each session, and takes files of a container that runs along. See
+// makeRoom.
+var gcOff = map[string]any{"enabled": false}
 
 // mostKept is how large an engine's cache may be, in bytes, when the engine starts.
 const mostKept = 20e9
@@ -121,4 +124,23 @@ func readState(dir string) (state, error) {
 	// A torn file is one of a process that was killed: as good as none.
 	_ = json.Unmarshal(content, &s)
 	return s, nil
+}
+
+// engineEnvironment is what the engine gets of the environment: what it needs
+// to reach the network, and none of the secrets that a pipeline's environment
+// has. It outlives the process that starts it.
+func engineEnvironment(environ []string) []string {
+	env := []string{
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOME=/root",
+		"DO_NOT_TRACK=1",
+	}
+	for _, variable := range environ {
+		name, _, _ := strings.Cut(variable, "=")
+		switch strings.ToUpper(name) {
+		case "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR":
+			env = append(env, variable)
+		}
+	}
+	return env
 }

@@ -1,7 +1,8 @@
-// Package localengine runs a Dagger engine on a bare Debian machine: no Docker, no
-// public image, only Go modules and Debian packages.
+// Package localengine runs a Dagger engine for the sandbox: where Docker runs, a
+// container of the public image, and else on a bare Debian machine out of Go modules
+// and Debian packages.
 //
-// The engine and a registry that answers for docker.io run under a supervisor,
+// Without Docker, the engine and a registry that answers for docker.io run under a supervisor,
 // apart from the process that started them. Every process that uses the same
 // cache folder shares them, and the supervisor ends when the last one is gone,
 // crashed ones included: it waits for a lock that all users hold. Three locks
@@ -17,6 +18,7 @@ package localengine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -49,7 +51,16 @@ type Options struct {
 	// CacheDir holds everything that outlives the engine. Processes that
 	// name the same one share an engine.
 	CacheDir string
-	Log      zerolog.Logger
+	// Docker has the engine run in Docker, where that runs and has the public image
+	// or can fetch it.
+	Docker bool
+	// Hub is a registry, as host or host:port, that the engine in Docker has images
+	// of docker.io from; empty for docker.io itself.
+	Hub string
+	// CLI is the path of Dagger's command for the engine in Docker; empty for the one
+	// that the SDK downloads.
+	CLI string
+	Log zerolog.Logger
 }
 
 // Engine is one use of a running engine.
@@ -58,6 +69,8 @@ type Engine struct {
 	state    state
 	commands commands
 	users    *fileLock
+	// container is the engine's in Docker; empty where it is a process.
+	container string
 }
 
 // DefaultCacheDir is the folder that tests and demo share on this machine, for
@@ -71,8 +84,19 @@ func DefaultCacheDir() (string, error) {
 }
 
 // Start joins the engine of the cache folder, or starts one. The error is
-// debian.ErrUnsupported where that can't be done: it takes Debian and root.
+// debian.ErrUnsupported where that can't be done: without Docker it takes Debian and
+// root.
 func Start(ctx context.Context, options Options) (*Engine, error) {
+	if options.Docker {
+		e, err := startInDocker(ctx, options)
+		if err == nil || !errors.Is(err, errNoDocker) {
+			return e, err
+		}
+		if unsupported := supported(); unsupported != nil {
+			return nil, fmt.Errorf("start engine: %w; start Docker and be a user who may use it: without, this %w", err, unsupported)
+		}
+		options.Log.Info().AnErr("docker", err).Msg("the engine is built from source, because it can't run in Docker")
+	}
 	if err := supported(); err != nil {
 		return nil, fmt.Errorf("start engine: %w", err)
 	}
@@ -113,7 +137,8 @@ func (e *Engine) Endpoint() engine.Endpoint { return e.state.Endpoint }
 
 // Mirror is the address, as host:port, of the registry that the engine asks
 // first for images of docker.io. It speaks plain HTTP on the loopback, accepts
-// pushes without credentials, and keeps its content.
+// pushes without credentials, and keeps its content. An engine in Docker has none:
+// the address is empty.
 func (e *Engine) Mirror() string { return e.state.Mirror }
 
 // LogFile is the path of what the engine, the mirror and the supervisor write.
@@ -140,6 +165,9 @@ func (e *Engine) Close() error {
 	e.users.release()
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
+	if e.container != "" {
+		return e.closeInDocker(ctx)
+	}
 	for {
 		over, err := e.stoppedOrUsed(ctx)
 		if err != nil {

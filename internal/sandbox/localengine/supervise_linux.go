@@ -55,22 +55,3 @@ func (e *Engine) supervise(running *fileLock) error {
 	go func() { _ = cmd.Wait() }() // its result is in the log
 	return nil
 }
-
-// engineEnvironment is what the engine gets of the environment: what it needs
-// to reach the network, and none of the secrets that a pipeline's environment
-// has. It outlives the process that starts it.
-func engineEnvironment(environ []string) []string {
-	env := []string{
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-		"HOME=/root",
-		"DO_NOT_TRACK=1",
-	}
-	for _, variable := range environ {
-		name, _, _ := strings.Cut(variable, "=")
-		switch strings.ToUpper(name) {
-		case "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR":
-			env = append(env, variable)
-		}
-	}
-	return env
-}

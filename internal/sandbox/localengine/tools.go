@@ -243,7 +243,7 @@ func (b build) key(module map[string][]byte) string {
 func (b build) compile(ctx context.Context, module map[string][]byte, scratch string) error {
 	goCommand, err := exec.LookPath("go")
 	if err != nil {
-		return fmt.Errorf("find the Go toolchain: %w", err)
+		return fmt.Errorf("find the Go toolchain, which has to be installed: %w", err)
 	}
 	src, bin := filepath.Join(scratch, "src"), filepath.Join(scratch, "bin")
 	for name, content := range module {
@@ -267,8 +267,9 @@ func (b build) compile(ctx context.Context, module map[string][]byte, scratch st
 	cmd := exec.CommandContext(ctx, goCommand, args...)
 	cmd.Dir = src
 	// Without cgo, dagger-init runs in every image, whatever its C library.
+	// They run in the engine, so on Linux, also where this program does not.
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "GO111MODULE=on",
-		"GOOS="+runtime.GOOS, "GOARCH="+runtime.GOARCH)
+		"GOOS=linux", "GOARCH="+runtime.GOARCH)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
 	var out bytes.Buffer
