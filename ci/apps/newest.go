@@ -2,7 +2,7 @@ package apps
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"strconv"
 	"strings"
 
@@ -47,10 +47,10 @@ func (r repository) tagsOf(ctx context.Context, major uint64) ([]string, error) 
 	prefix := "v" + strconv.FormatUint(major, 10) + "."
 	found, response, err := r.client.Git.ListMatchingRefs(ctx, r.source.Owner, r.source.Repo, &github.ReferenceListOptions{Ref: "tags/" + prefix})
 	if err != nil {
-		if err := r.objectError(ctx, response, err); err != errNoObject {
-			return nil, err
+		if err = r.objectError(ctx, response, err); errors.Is(err, errNoObject) {
+			return nil, nil
 		}
-		return nil, fmt.Errorf("list tags of %s: %w", r.name(), err)
+		return nil, err
 	}
 	tags := make([]string, len(found))
 	for i, ref := range found {

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -31,6 +32,9 @@ func exampleEnv(schema []Key) string {
 	})
 }
 
+// plain values mean the same in quotes and without.
+var plain = regexp.MustCompile(`^[A-Za-z0-9._/:@,~+-]+$`)
+
 // FilledEnv returns the text of a .env file with every key, as de-example.env has
 // them, and these values. Names that are no key of the schema come last: those of
 // tokens for apps; they may be without a value. The error names a value that
@@ -41,6 +45,10 @@ func FilledEnv(values map[string]secret.Secret) ([]byte, error) {
 	for name, value := range values {
 		if !value.IsSet() {
 			lines[name] = name + "=\n"
+			continue
+		}
+		if plain.MatchString(value.Reveal()) {
+			lines[name] = name + "=" + value.Reveal() + "\n"
 			continue
 		}
 		line, err := compose.DotEnv(map[string]secret.Secret{name: value})

@@ -46,9 +46,6 @@ func (t Tool) pin() (ref, release string) {
 	return "main # moves; take the commit of a release", ""
 }
 
-// Pinned reports whether workflows name a version of the program that stays.
-func (t Tool) Pinned() bool { return released.MatchString(t.Version) || t.Commit != "" }
-
 // Workflows returns the workflows of this repository as another one has them: the
 // program comes from a release, and tokens are the names of the tokens in the URLs of
 // its apps.json.
