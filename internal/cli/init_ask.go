@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
 	"github.com/desiredeffect/erpnext-pipeline/internal/config"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
@@ -79,6 +80,9 @@ func (c *cli) answer(ctx context.Context, o initOptions, s *start, report *probl
 			continue
 		}
 		q.check = func(value string) problem.Report { return config.Check(q.key, value) }
+		if q.key == "DEPLOY_SSH_KEY_FILE" {
+			q.check = c.checkKey
+		}
 		if known, _ := s.known.Lookup(q.key); known != "" && !o.changed(q.flag) {
 			s.values[q.key] = secret.New(known)
 			continue
@@ -221,6 +225,18 @@ func (c *cli) keyGuess() string {
 		}
 	}
 	return ""
+}
+
+// checkKey says what is wrong with the file of a private key, but for what is in it.
+func (c *cli) checkKey(file string) (report problem.Report) {
+	path := file
+	if rest, inHome := strings.CutPrefix(file, "~/"); inHome {
+		path = filepath.Join(cmp.Or(c.getenv("HOME"), c.getenv("USERPROFILE")), rest)
+	}
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		report.Addf("init.ssh-key", "", "name the private key, or make one: ssh-keygen -t ed25519 -f "+host.Quote([]string{file}), "there is no file %s", file)
+	}
+	return report
 }
 
 var notInProject = regexp.MustCompile(`[^a-z0-9]+`)

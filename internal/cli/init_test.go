@@ -80,6 +80,7 @@ func TestInitNeedsAnswers(t *testing.T) {
 		"host, no user":    {[]string{"--image", "acme/erp", "--site", "erp.example.com", "--host", "erp.example.com"}, []string{"✗ --user: is not given"}},
 		"bad image":        {[]string{"--image", "acme/erp:1", "--site", "erp.example.com", "--host="}, []string{`✗ --image: IMAGE_NAME is "acme/erp:1", which has a tag`}},
 		"several bad":      {[]string{"--image", "A", "--site", "a b", "--host=", "--registry", "x/y"}, []string{"✗ --image: ", "✗ --site: ", "✗ --registry: "}},
+		"no such key":      {[]string{"--image", "a/b", "--site", "a.b", "--host", "a.b", "--user", "me", "--ssh-key", "~/none"}, []string{"✗ --ssh-key: there is no file ~/none"}},
 		"version":          {[]string{"--image", "a/b", "--site", "a.b", "--host=", "--frappe-version", "12"}, []string{`✗ --frappe-version: "12" is no version`}},
 		"secret in --set":  {[]string{"--image", "a/b", "--site", "a.b", "--host=", "--set", "ADMIN_PASSWORD=x"}, []string{"✗ --set ADMIN_PASSWORD: is a secret"}},
 		"unknown in --set": {[]string{"--image", "a/b", "--site", "a.b", "--host=", "--set", "NONE=x"}, []string{"✗ --set NONE: is no key"}},

@@ -111,7 +111,9 @@ func TestManyVariables(t *testing.T) {
 
 func TestLookFails(t *testing.T) {
 	var elsewhere []string
-	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { elsewhere = append(elsewhere, r.Header.Get("Authorization")) }))
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		elsewhere = append(elsewhere, r.Header.Get("Authorization"))
+	}))
 	defer other.Close()
 	redirecting := httptest.NewServer(http.RedirectHandler(other.URL, http.StatusMovedPermanently))
 	defer redirecting.Close()
