@@ -67,7 +67,7 @@ func TestDeployScript(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), bash, "-e", "-c", deployScript(t, test.step))
 			// An input that is not given is there, but empty.
 			cmd.Env = append([]string{
-				"PATH=" + os.Getenv("PATH"), "RUNNER_TEMP=" + dir, "VERSION=", "APP=", "REF=", "MIGRATE=", "NEW_SITE=", "RESTORE_DATA=",
+				"PATH=" + dir + string(filepath.ListSeparator) + os.Getenv("PATH"), "RUNNER_TEMP=" + dir, "VERSION=", "APP=", "REF=", "MIGRATE=", "NEW_SITE=", "RESTORE_DATA=",
 				"CODE=" + strconv.Itoa(test.code),
 			}, test.env...)
 			out, err := cmd.Output()

@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"os"
@@ -43,6 +44,8 @@ type cli struct {
 	// screen and console are the terminals that results and logs go to; nil
 	// for none.
 	screen, console *os.File
+	// lines are what the user types: in, of which each answer is a line.
+	lines *bufio.Reader
 	// terminal reports whether a user reads err and can answer.
 	terminal bool
 	// actions reports whether this runs in GitHub Actions.
@@ -56,7 +59,7 @@ type cli struct {
 
 func newCLI(environ []string, stdin io.Reader, stdout, stderr io.Writer) *cli {
 	c := &cli{
-		environ: environ, in: stdin,
+		environ: environ, in: stdin, lines: bufio.NewReader(stdin),
 		redactOut: secret.NewRedactor(stdout), redactErr: secret.NewRedactor(stderr),
 	}
 	c.out, c.err = c.redactOut, c.redactErr

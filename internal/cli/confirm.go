@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"strings"
@@ -36,7 +35,7 @@ func (c *cli) approve(f yesFlag, question string) error {
 func (c *cli) confirm(question string) bool {
 	fmt.Fprintf(c.err, "%s [y/N] ", question)
 	_ = c.redactErr.Flush()
-	line, _ := bufio.NewReader(c.in).ReadString('\n')
+	line, _ := c.lines.ReadString('\n')
 	switch strings.ToLower(strings.TrimSpace(line)) {
 	case "y", "yes":
 		return true

@@ -40,6 +40,7 @@ func newRoot(c *cli) *cobra.Command {
 		newBench(c, global),
 		newLogs(c, global),
 		newShell(c, global),
+		newInit(c, global),
 		newDemo(c, global),
 		newSandbox(c, global),
 		newVersion(c),

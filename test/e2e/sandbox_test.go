@@ -7,9 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/compose-spec/compose-go/v2/dotenv"
+	"golang.org/x/crypto/ssh"
 
 	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
 	"github.com/desiredeffect/erpnext-pipeline/internal/cli"
@@ -108,6 +112,33 @@ func TestOwnReleaseInSandbox(t *testing.T) {
 			t.Errorf("exit %d\n%s", code, errs)
 		}
 	})
+	t.Run("what init writes in an empty folder has no problem there", func(t *testing.T) {
+		environ, values := slices.Clone(u.environ), map[string]string{}
+		for name, value := range readDotEnv(t, ".env.sandbox") {
+			values[name] = value
+			// The host's key is compared, as a user does. Its own file has no place in another.
+			if name != "DEPLOY_KNOWN_HOSTS" && name != "SANDBOX" && name != "APPS_FILE" && name != "COMPOSE_FILES" && name != "DE_SITE_VERSION" {
+				environ = append(environ, name+"="+value)
+			}
+		}
+		key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(strings.SplitN(values["DEPLOY_KNOWN_HOSTS"], " ", 2)[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Chdir(t.TempDir())
+		gitHub := strings.TrimSuffix(values["GITHUB_API_URL"], "/api/v3")
+		code, out, errs := run(t.Context(), environ, "init", "--image", "acme/started", "--set", "DEPLOY_PORT="+values["DEPLOY_PORT"],
+			"--host-key", ssh.FingerprintSHA256(key), "--app", gitHub+"/frappe/frappe", "--app", gitHub+"/frappe/erpnext")
+		if code != 0 || !strings.Contains(out, "pipeline check") {
+			t.Fatalf("init: exit %d\n%s%s", code, out, errs)
+		}
+		if list, err := os.ReadFile("apps.json"); err != nil || strings.Count(string(list), `"branch": "v15.`) != 2 {
+			t.Errorf("apps.json has not the newest tags: %v\n%s", err, list)
+		}
+		if code, out, errs := run(t.Context(), environ, "check"); code != 0 || strings.Contains(errs, "✗") || !strings.Contains(errs, "no problem found") {
+			t.Errorf("check: exit %d\n%s%s", code, out, errs)
+		}
+	})
 	t.Run("the company's release goes live there", func(t *testing.T) {
 		code, _, errs := run(t.Context(), u.environ, "release", "--yes", "--env-file", ".env.sandbox")
 		if code != 0 {
@@ -145,4 +176,14 @@ func TestOwnReleaseInSandbox(t *testing.T) {
 	if _, err := os.Stat(".env.sandbox"); !os.IsNotExist(err) {
 		t.Errorf("its file is left: %v", err)
 	}
+}
+
+// readDotEnv returns what a .env file says.
+func readDotEnv(t *testing.T, name string) map[string]string {
+	t.Helper()
+	values, err := dotenv.Read(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return values
 }

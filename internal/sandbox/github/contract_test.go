@@ -42,12 +42,25 @@ var strictly = &openapi3filter.Options{
 // held asks the server one call and holds the answer against the description.
 func held(t *testing.T, described *openapi3.T, server *github.Server, template, path, token string) (status int, body []byte, header http.Header) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.APIURL()+path, nil)
+	return sent(t, described, server, http.MethodGet, template, path, token, "")
+}
+
+// sent sends one call with a body, and holds both it and the answer against the
+// description.
+func sent(t *testing.T, described *openapi3.T, server *github.Server, method, template, path, token, content string) (status int, body []byte, header http.Header) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, server.APIURL()+path, strings.NewReader(content))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	if content != "" {
+		request.Header.Set("Content-Type", "application/json")
+		if err := openapi3filter.ValidateRequestBody(t.Context(), validation(t, described, template, request), validation(t, described, template, request).Route.Operation.RequestBody.Value); err != nil {
+			t.Errorf("%s %s: what is sent is not as GitHub describes it: %v", method, path, err)
+		}
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
@@ -58,24 +71,27 @@ func held(t *testing.T, described *openapi3.T, server *github.Server, template, 
 		t.Fatal(err)
 	}
 	if err := against(t, described, template, request, response.StatusCode, response.Header, body); err != nil {
-		t.Errorf("GET %s: %d is not as GitHub describes it: %v", path, response.StatusCode, err)
+		t.Errorf("%s %s: %d is not as GitHub describes it: %v", method, path, response.StatusCode, err)
 	}
 	return response.StatusCode, body, response.Header
 }
 
-func against(t *testing.T, described *openapi3.T, template string, request *http.Request, status int, header http.Header, body []byte) error {
+// validation returns what the library compares a call with.
+func validation(t *testing.T, described *openapi3.T, template string, request *http.Request) *openapi3filter.RequestValidationInput {
 	t.Helper()
 	item := described.Paths.Value(template)
-	if item == nil || item.Get == nil {
-		t.Fatalf("GitHub describes no GET %s", template)
+	if item == nil || item.GetOperation(request.Method) == nil {
+		t.Fatalf("GitHub describes no %s %s", request.Method, template)
 	}
-	input := &openapi3filter.ResponseValidationInput{
-		RequestValidationInput: &openapi3filter.RequestValidationInput{
-			Request: request,
-			Route:   &routers.Route{Spec: described, Path: template, PathItem: item, Method: http.MethodGet, Operation: item.Get},
-		},
-		Status: status, Header: header, Options: strictly,
+	return &openapi3filter.RequestValidationInput{
+		Request: request, Options: strictly,
+		Route: &routers.Route{Spec: described, Path: template, PathItem: item, Method: request.Method, Operation: item.GetOperation(request.Method)},
 	}
+}
+
+func against(t *testing.T, described *openapi3.T, template string, request *http.Request, status int, header http.Header, body []byte) error {
+	t.Helper()
+	input := &openapi3filter.ResponseValidationInput{RequestValidationInput: validation(t, described, template, request), Status: status, Header: header, Options: strictly}
 	input.SetBodyBytes(body)
 	return openapi3filter.ValidateResponse(t.Context(), input)
 }

@@ -23,16 +23,31 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/debian/debiantest"
 )
 
-// describedPaths are the calls that the stand-in answers.
-var describedPaths = []string{
-	"/repos/{owner}/{repo}",
-	"/repos/{owner}/{repo}/commits/{ref}",
-	"/repos/{owner}/{repo}/tags",
-	"/repos/{owner}/{repo}/branches",
-	"/repos/{owner}/{repo}/git/ref/{ref}",
-	"/repos/{owner}/{repo}/git/matching-refs/{ref}",
-	"/repos/{owner}/{repo}/git/trees/{tree_sha}",
-	"/repos/{owner}/{repo}/git/blobs/{file_sha}",
+const (
+	describedRepo        = "/repos/{owner}/{repo}"
+	describedEnvironment = describedRepo + "/environments/{environment_name}"
+)
+
+// describedCalls are the calls that the stand-in answers.
+var describedCalls = []string{
+	"GET " + describedRepo,
+	"GET " + describedRepo + "/commits/{ref}",
+	"GET " + describedRepo + "/tags",
+	"GET " + describedRepo + "/branches",
+	"GET " + describedRepo + "/git/ref/{ref}",
+	"GET " + describedRepo + "/git/matching-refs/{ref}",
+	"GET " + describedRepo + "/git/trees/{tree_sha}",
+	"GET " + describedRepo + "/git/blobs/{file_sha}",
+	"GET " + describedEnvironment,
+	"PUT " + describedEnvironment,
+	"GET " + describedEnvironment + "/deployment-branch-policies",
+	"POST " + describedEnvironment + "/deployment-branch-policies",
+	"GET " + describedEnvironment + "/variables",
+	"POST " + describedEnvironment + "/variables",
+	"PATCH " + describedEnvironment + "/variables/{name}",
+	"GET " + describedEnvironment + "/secrets",
+	"GET " + describedEnvironment + "/secrets/public-key",
+	"PUT " + describedEnvironment + "/secrets/{secret_name}",
 }
 
 // description returns GitHub's own OpenAPI description of those calls, from the
@@ -73,7 +88,7 @@ func cachedDescription(ctx context.Context, scratch string) ([]byte, error) {
 		return nil, err
 	}
 	// The hash keeps a changed list of paths from meeting an old cache, too.
-	key := sha512.Sum512([]byte(hash + strings.Join(describedPaths, " ")))
+	key := sha512.Sum512([]byte(hash + strings.Join(describedCalls, " ")))
 	cached := filepath.Join(cache, "erpnext-pipeline", fmt.Sprintf("octokit-openapi-%s-%x.json", pinned.Version, key[:8]))
 	if pruned, err := os.ReadFile(cached); err == nil {
 		return pruned, nil
@@ -136,7 +151,7 @@ func extract(archive []byte, name string) ([]byte, error) {
 	}
 }
 
-// prune keeps the GET calls of describedPaths and every component that they
+// prune keeps describedCalls and every component that they
 // refer to, directly or through another one, and the plain error.
 func prune(whole []byte) ([]byte, error) {
 	var all struct {
@@ -148,7 +163,7 @@ func prune(whole []byte) ([]byte, error) {
 	if err := json.Unmarshal(whole, &all); err != nil {
 		return nil, fmt.Errorf("read GitHub's description: %w", err)
 	}
-	paths := map[string]any{}
+	paths := map[string]map[string]any{}
 	components := map[string]map[string]json.RawMessage{}
 	var keep func(text json.RawMessage) error
 	keepComponent := func(reference string) error {
@@ -187,13 +202,17 @@ func prune(whole []byte) ([]byte, error) {
 			}
 		}
 	}
-	for _, path := range describedPaths {
-		get, known := all.Paths[path]["get"]
+	for _, call := range describedCalls {
+		method, path, _ := strings.Cut(call, " ")
+		described, known := all.Paths[path][strings.ToLower(method)]
 		if !known {
-			return nil, fmt.Errorf("prune GitHub's description: it has no GET %s", path)
+			return nil, fmt.Errorf("prune GitHub's description: it has no %s", call)
 		}
-		paths[path] = map[string]any{"get": get}
-		if err := keep(get); err != nil {
+		if paths[path] == nil {
+			paths[path] = map[string]any{}
+		}
+		paths[path][strings.ToLower(method)] = described
+		if err := keep(described); err != nil {
 			return nil, err
 		}
 	}

@@ -55,9 +55,15 @@ func (s *Server) rest(answer func(repo, *http.Request) (any, error)) http.Handle
 			fail(w, http.StatusInternalServerError, "Server Error")
 			return
 		}
-		if content, isRaw := result.(raw); isRaw {
+		switch content := result.(type) {
+		case raw:
 			content.write(w)
 			return
+		case done:
+			content.write(w)
+			return
+		case counted:
+			result = object{"total_count": len(content.all), content.key: append([]object{}, page(w, r, s.URL(), content.all)...)}
 		}
 		if all, isList := result.([]object); isList && paged(r) {
 			result = page(w, r, s.URL(), all)

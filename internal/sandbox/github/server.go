@@ -36,6 +36,9 @@ type Options struct {
 	// given tokens. All others are public. A token that is named nowhere
 	// here is refused everywhere.
 	Private map[string][]string
+	// Admins has the tokens that may change the settings of a repository, by
+	// "OWNER/REPO". They may read it too.
+	Admins map[string][]string
 	// Expires has when a token ends, for the header in which GitHub says so.
 	// A token whose time has passed is refused.
 	Expires map[string]time.Time
@@ -70,6 +73,8 @@ type Server struct {
 
 	mutex    sync.Mutex
 	requests []Request
+	// environments are those of all repositories, by "OWNER/REPO" and their names.
+	environments map[string]map[string]*environment
 	// closed lets no further request in; handlers counts those that are
 	// being answered.
 	closed   bool
@@ -162,6 +167,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc(repo+"/git/matching-refs/{ref...}", s.rest(matchingRefs))
 	mux.HandleFunc(repo+"/git/trees/{sha...}", s.rest(s.tree))
 	mux.HandleFunc(repo+"/git/blobs/{sha}", s.rest(blob))
+	s.environmentRoutes(mux)
 	mux.HandleFunc(apiPath+"/", func(w http.ResponseWriter, _ *http.Request) { fail(w, http.StatusNotFound, "Not Found") })
 	mux.HandleFunc("/{owner}/{repo}/{service...}", s.smartHTTP)
 	return mux
@@ -236,9 +242,11 @@ func (s *Server) token(r *http.Request) (string, tokenState) {
 	if end, ends := s.opts.Expires[token]; ends && !time.Now().Before(end) {
 		return "", tokenBad
 	}
-	for _, tokens := range s.opts.Private {
-		if slices.Contains(tokens, token) {
-			return token, tokenGood
+	for _, some := range []map[string][]string{s.opts.Private, s.opts.Admins} {
+		for _, tokens := range some {
+			if slices.Contains(tokens, token) {
+				return token, tokenGood
+			}
 		}
 	}
 	if _, known := s.opts.Expires[token]; known {
@@ -263,7 +271,7 @@ func (s *Server) find(owner, name, token string) (repo, bool) {
 	}
 	if tokens, private := s.opts.Private[owner+"/"+name]; private {
 		found.private = true
-		return found, slices.Contains(tokens, token)
+		return found, slices.Contains(tokens, token) || s.isAdmin(found, token)
 	}
 	return found, true
 }

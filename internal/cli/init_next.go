@@ -1,0 +1,112 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
+	"github.com/desiredeffect/erpnext-pipeline/internal/config"
+	"github.com/desiredeffect/erpnext-pipeline/internal/starter"
+)
+
+// afterStart sets GitHub up, or says what to set there, and what is next.
+func (c *cli) afterStart(ctx context.Context, o initOptions, s start) error {
+	tokens := tokenNames(s.known.Apps.Path)
+	c.sayMissingTokens(tokens)
+	if len(s.hostKeys) > 0 && !strings.Contains(readText(o.envFile), "DEPLOY_KNOWN_HOSTS_FILE=") {
+		fmt.Fprintf(c.err, "Add DEPLOY_KNOWN_HOSTS_FILE=known_hosts to %s: it was there before, and is left as it is.\n", o.envFile)
+	}
+	if strings.Contains(readText(starter.DeployWorkflow), "desiredeffect/erpnext-pipeline@main") {
+		c.log.Warn().Str("fix", "put the commit of a release there").Msg(starter.DeployWorkflow + " takes the program from its branch main, which moves: this build of it is of no release and no commit")
+	}
+	found, report := config.WorkflowSettings(o.envFile, c.environ, tokens)
+	settings := settings{found}
+	for _, value := range settings.Secrets {
+		c.hide(value)
+	}
+	// What a file lacks matters where it is sent; check says it otherwise.
+	if err := report.Err(); err != nil && s.repository != "" {
+		return err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "Next:\n\n")
+	if open := settings.open(); len(open) > 0 {
+		fmt.Fprintf(&b, "    $EDITOR %s      # %s\n", o.envFile, strings.Join(open, ", "))
+	}
+	fmt.Fprint(&b, "    pipeline check     # every problem at once, with its remedy\n    pipeline release   # shows the plan, asks, releases\n\n")
+	if s.repository == "" {
+		b.WriteString(settings.commands(o, c.remoteRepository(ctx)))
+	}
+	if _, err := fmt.Fprint(c.out, b.String()); err != nil || s.repository == "" {
+		return err
+	}
+	return c.setUpGitHub(ctx, o, s, settings)
+}
+
+// open returns the names that have no value and that a file on this machine can't
+// stand for.
+func (s settings) open() []string {
+	return slices.DeleteFunc(slices.Clone(s.Missing), func(name string) bool { return name == "DEPLOY_SSH_KEY" || name == "DEPLOY_KNOWN_HOSTS" })
+}
+
+// settings are what GitHub has to have.
+type settings struct{ config.Settings }
+
+// commands returns what to type to set GitHub up by hand. Secrets are read from
+// standard input: others can read command lines.
+func (s settings) commands(o initOptions, repository string) string {
+	var b strings.Builder
+	repository = cmp.Or(repository, "OWNER/NAME")
+	environment := "--env " + o.environment + " --repo " + repository
+	fmt.Fprintf(&b, "So that a pushed tag site-v1.0.0 releases, GitHub needs the environment %s. With a token of the repository,\n\n    GITHUB_TOKEN=… pipeline init --github=%s\n\nmakes it, limits it to tags site-v* and the default branch, and sets what the workflows read. By hand it is\n\n", o.environment, repository)
+	fmt.Fprintf(&b, "    gh api -X PUT repos/%s/environments/%s -F 'deployment_branch_policy[protected_branches]=false' -F 'deployment_branch_policy[custom_branch_policies]=true'\n", repository, o.environment)
+	fmt.Fprintf(&b, "    gh api repos/%s/environments/%s/deployment-branch-policies -f name='site-v*' -f type=tag\n", repository, o.environment)
+	fmt.Fprintf(&b, "    gh api repos/%s/environments/%s/deployment-branch-policies -f name=main -f type=branch\n", repository, o.environment)
+	for _, name := range slices.Sorted(maps.Keys(s.Variables)) {
+		if file := s.From[name]; file != "" {
+			fmt.Fprintf(&b, "    gh variable set %s %s <%s\n", name, environment, file)
+		} else {
+			fmt.Fprintf(&b, "    gh variable set %s %s %s\n", name, environment, host.Quote([]string{"--body", s.Variables[name]}))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Secrets)) {
+		if file := s.From[name]; file != "" {
+			fmt.Fprintf(&b, "    gh secret set %s %s <%s\n", name, environment, file)
+		} else {
+			fmt.Fprintf(&b, "    gh secret set %s %s   # asks; it is in %s\n", name, environment, o.envFile)
+		}
+	}
+	for _, name := range s.Missing {
+		kind := "secret"
+		if name == "DEPLOY_KNOWN_HOSTS" {
+			kind = "variable"
+		}
+		fmt.Fprintf(&b, "    gh %s set %s %s   # asks; it has no value yet\n", kind, name, environment)
+	}
+	return b.String()
+}
+
+// sayMissingTokens says which names of apps.json deploy.yml, which is the user's own
+// once it is there, does not hand over.
+func (c *cli) sayMissingTokens(tokens []string) {
+	deploy := readText(starter.DeployWorkflow)
+	for _, name := range tokens {
+		if line := starter.TokenLine(name); !strings.Contains(deploy, line) {
+			fmt.Fprintf(c.err, "Add a line to the env of the step Release in %s:\n\n          %s\n\n", starter.DeployWorkflow, line)
+		}
+	}
+}
+
+// readText returns the text of a file, and nothing where there is none.
+func readText(name string) string {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}

@@ -1,0 +1,123 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/desiredeffect/erpnext-pipeline/internal/starter"
+)
+
+const gitignore = ".gitignore"
+
+// writeStart says which files will be written, and writes them. What is there is left
+// as it is, but for lines that .gitignore lacks.
+func (c *cli) writeStart(ctx context.Context, o initOptions, files []starter.File) error {
+	old, err := os.ReadFile(gitignore)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read %s: %w", gitignore, err)
+	}
+	missing := starter.Ignored(old, o.envFile)
+	var wanted []starter.File
+	var text strings.Builder
+	table := newTable(&text)
+	switch {
+	case len(missing) == 0:
+		fmt.Fprintf(table, "  = %s\tkeeps %s out of git already\n", gitignore, o.envFile)
+	case old == nil:
+		fmt.Fprintf(table, "  + %s\tkeeps %s out of git\n", gitignore, o.envFile)
+	default:
+		fmt.Fprintf(table, "  ~ %s\tgets the lines that keep %s out of git: %s\n", gitignore, o.envFile, strings.Join(missing, " "))
+	}
+	for _, file := range files {
+		if exists(file.Path) {
+			fmt.Fprintf(table, "  = %s\tis there, and is left as it is\n", file.Path)
+			continue
+		}
+		wanted = append(wanted, file)
+		fmt.Fprintf(table, "  + %s\t%s\n", file.Path, file.What)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.err, "Files:\n%s\n", text.String())
+	_ = c.redactErr.Flush()
+	if len(missing) > 0 {
+		if err := addLines(gitignore, old, missing); err != nil {
+			return err
+		}
+	}
+	if c.git(ctx, "ls-files", "--error-unmatch", "--", o.envFile) != "" {
+		c.log.Warn().Str("fix", "git rm --cached "+o.envFile+", commit, and change what it has of passwords and tokens").Msg(o.envFile + " is in git, with the secrets in it")
+	}
+	for _, file := range wanted {
+		if dir := path.Dir(file.Path); dir != "." {
+			if err := os.MkdirAll(filepath.FromSlash(dir), 0o755); err != nil {
+				return fmt.Errorf("make folder: %w", err)
+			}
+		}
+		if err := writeStarted(file); err != nil {
+			return fmt.Errorf("write %s: %w", file.Path, err)
+		}
+	}
+	return nil
+}
+
+// writeStarted writes a file that was not there.
+func writeStarted(file starter.File) (err error) {
+	out, err := os.OpenFile(filepath.FromSlash(file.Path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, file.Mode)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	_, err = out.Write(file.Text)
+	return err
+}
+
+// addLines adds lines to a file with a text that may not end with a line break.
+func addLines(name string, old []byte, lines []string) (err error) {
+	text := strings.Join(lines, "\n") + "\n"
+	if len(old) == 0 {
+		text = "# Configuration with secrets in it.\n" + text
+	} else if !bytes.HasSuffix(old, []byte("\n")) {
+		text = "\n" + text
+	}
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return fmt.Errorf("add to %s: %w", name, err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	_, err = file.WriteString(text)
+	return err
+}
+
+// git returns what git prints about the folder; empty where there is no git, or no
+// repository.
+func (c *cli) git(ctx context.Context, args ...string) string {
+	out, err := exec.CommandContext(ctx, "git", args...).Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// gitHubRemote is the address of a repository at GitHub, over https or SSH.
+var gitHubRemote = regexp.MustCompile(`^(?:https://(?:[^@/]*@)?|ssh://git@|git@)([^/:]+)(?::\d+)?[/:]([^/]+/[^/]+?)(?:\.git)?/?$`)
+
+// remoteRepository returns OWNER/NAME of the remote origin, if that is at GitHub or
+// where GITHUB_API_URL is.
+func (c *cli) remoteRepository(ctx context.Context) string {
+	found := gitHubRemote.FindStringSubmatch(c.git(ctx, "remote", "get-url", "origin"))
+	if found == nil || found[1] != "github.com" && !strings.Contains(c.getenv("GITHUB_API_URL"), "//"+found[1]+"/") {
+		return ""
+	}
+	return found[2]
+}
