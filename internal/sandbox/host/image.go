@@ -22,18 +22,12 @@ const image = "debian:bookworm-slim"
 
 // container is the host's root file system.
 func (h *Host) container(key secret.Secret) (*dagger.Container, error) {
-	_, port, err := net.SplitHostPort(h.options.Mirror)
-	if err != nil {
-		return nil, fmt.Errorf("read mirror address: %w", err)
-	}
-	mirrorPort, err := strconv.Atoi(port)
+	mirror, port, err := h.beside(h.options.Mirror)
 	if err != nil {
 		return nil, fmt.Errorf("read mirror address: %w", err)
 	}
 	client := h.options.Client
 	h.tools = client.Container().From(image)
-	mirror := client.Host().Service([]dagger.PortForward{{Backend: mirrorPort, Frontend: mirrorPort}})
-	daemon := fmt.Sprintf("{\n  \"registry-mirrors\": [\"http://mirror:%s\"],\n  \"insecure-registries\": [\"mirror:%s\", \"10.0.0.0/8\"],\n  \"storage-driver\": \"overlay2\"\n}\n", port, port)
 	executable := dagger.ContainerWithNewFileOpts{Permissions: 0o755}
 	return client.Container().From(cmp.Or(h.options.Image, image)).
 		WithExec([]string{"sh", "-c", install}).
@@ -41,7 +35,7 @@ func (h *Host) container(key secret.Secret) (*dagger.Container, error) {
 		WithNewFile("/usr/local/sbin/boot", text("boot.sh"), executable).
 		WithNewFile("/usr/local/sbin/jump", text("jump.sh"), executable).
 		WithNewFile("/usr/local/sbin/fault", text("fault.sh"), executable).
-		WithNewFile("/etc/docker/daemon.json", daemon).
+		WithNewFile("/etc/docker/daemon.json", daemonSettings(port)).
 		WithFile("/usr/libexec/docker/cli-plugins/docker-compose", client.Host().File(h.options.ComposePlugin),
 			dagger.ContainerWithFileOpts{Permissions: 0o755}).
 		WithNewFile("/home/"+User+"/.ssh/authorized_keys", strings.TrimSpace(h.options.AuthorizedKey)+"\n",
@@ -50,6 +44,24 @@ func (h *Host) container(key secret.Secret) (*dagger.Container, error) {
 			dagger.ContainerWithMountedSecretOpts{Mode: 0o400}).
 		WithServiceBinding("mirror", mirror).
 		WithExposedPort(22), nil
+}
+
+// beside returns a server on this machine as a service for a host, and its port.
+func (h *Host) beside(address string) (*dagger.Service, int, error) {
+	_, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, 0, err
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		return nil, 0, err
+	}
+	return h.options.Client.Host().Service([]dagger.PortForward{{Backend: port, Frontend: port}}), port, nil
+}
+
+// daemonSettings are Docker's settings, with the mirror at a port.
+func daemonSettings(port int) string {
+	return fmt.Sprintf("{\n  \"registry-mirrors\": [\"http://mirror:%d\"],\n  \"insecure-registries\": [\"mirror:%d\", \"10.0.0.0/8\"],\n  \"storage-driver\": \"overlay2\"\n}\n", port, port)
 }
 
 // install puts the host's packages in. The keys that come with the SSH
