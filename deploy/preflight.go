@@ -7,17 +7,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/Masterminds/semver/v3"
-
+	"github.com/desiredeffect/erpnext-pipeline/deploy/setup"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
 
 const (
-	// The oldest versions that the sandbox is tried with, and that have what
-	// is used here: docker run --pull, and the !override of compose files.
-	minDocker  = ">= 20.10-0"
-	minCompose = ">= 2.24.4-0"
 	// minDockerFree is asked for where it is not known how much the image takes:
 	// a bench with six apps unpacked.
 	minDockerFree = 2 << 30
@@ -25,27 +20,23 @@ const (
 	minFree = 64 << 20
 )
 
-// hostProblems returns what on the host is in the way of any run.
-func (s State) hostProblems(t Target) problem.Report {
-	var report problem.Report
-	at := layout{t.Dir}
-
-	switch {
-	case s.Docker == "":
-		report.Addf("deploy.docker", "docker on the host", "install Docker Engine, start it, and let the user of the host use it (group docker)",
-			"does not answer: %s", strings.TrimSpace(s.DockerError))
-	case older(s.Docker, minDocker):
-		report.Addf("deploy.docker", "docker on the host", "install a newer Docker Engine", "is version %s; 20.10 or later is needed", s.Docker)
-	}
-	switch {
-	case s.Compose == "":
-		report.Addf("deploy.compose", "docker compose on the host", "install the compose plugin, version 2.24.4 or later", "does not answer")
-	case older(s.Compose, minCompose):
-		report.Addf("deploy.compose", "docker compose on the host", "install a newer compose plugin", "is version %s; 2.24.4 or later is needed", s.Compose)
+// NotReady returns what a host lacks that has not been set up.
+func (s State) NotReady(t Target) (report problem.Report) {
+	for _, p := range []*problem.Problem{setup.DockerProblem(s.Docker, s.DockerError), setup.ComposeProblem(s.Compose)} {
+		if p != nil {
+			report.Add(*p)
+		}
 	}
 	if s.Unwritable != "" {
-		report.Addf("deploy.unwritable", t.Dir, "make the folder on the host and give it to the user who deploys", "can't be written: %s does not allow it", s.Unwritable)
+		report.Add(setup.FolderProblem(t.Dir, s.Unwritable))
 	}
+	return report
+}
+
+// hostProblems returns what on the host is in the way of any run.
+func (s State) hostProblems(t Target) problem.Report {
+	report := s.NotReady(t)
+	at := layout{t.Dir}
 	need := max(t.NeedBytes, minDockerFree)
 	if s.DockerFree >= 0 && s.DockerFree < need {
 		report.Addf("deploy.no-room", "Docker's folder on the host", "make room: pipeline prune removes images and backups that no rollback needs; what else takes it up, docker system df shows on the host",
@@ -145,17 +136,4 @@ func (s State) problems(t Target, lock release.Lock) problem.Report {
 		}
 	}
 	return report
-}
-
-// older reports whether a version is known to be older than wanted. One that
-// can't be read, as of a distribution's own build, is given the benefit of the
-// doubt.
-func older(version, wanted string) bool {
-	number, _, _ := strings.Cut(version, "+")
-	v, err := semver.NewVersion(number)
-	if err != nil {
-		return false
-	}
-	constraint, err := semver.NewConstraint(wanted)
-	return err == nil && !constraint.Check(v)
 }

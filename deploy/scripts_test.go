@@ -133,7 +133,7 @@ func TestScriptsShellcheck(t *testing.T) {
 			check("sh", name, text)
 		}
 	}
-	for _, dir := range []string{"remote", "host/remote"} {
+	for _, dir := range []string{"remote", "host/remote", "setup/remote"} {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			t.Fatal(err)

@@ -107,6 +107,34 @@ func loadKeys(ctx context.Context, c Config, report *problem.Report) *keyring {
 	return ring
 }
 
+// LoginKeys returns the public halves of the keys to log in with: of those that are
+// given, or without any of the agent's. What is wrong with them comes back as problems,
+// see [Problems].
+func LoginKeys(ctx context.Context, c Config) (keys []ssh.PublicKey, err error) {
+	var report problem.Report
+	ring := loadKeys(ctx, c, &report)
+	defer ring.close()
+	if err := report.Err(); err != nil {
+		return nil, err
+	}
+	for _, key := range c.Keys {
+		signer, err := key.open()
+		var locked *ssh.PassphraseMissingError
+		switch {
+		case err == nil:
+			keys = append(keys, signer.PublicKey())
+		case errors.As(err, &locked):
+			keys = append(keys, locked.PublicKey) // the agent has it unlocked
+		}
+	}
+	if len(c.Keys) == 0 {
+		for _, signer := range ring.signers {
+			keys = append(keys, signer.PublicKey())
+		}
+	}
+	return keys, nil
+}
+
 // open parses the key.
 func (k Key) open() (ssh.Signer, error) {
 	text := k.PEM.Reveal()

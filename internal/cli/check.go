@@ -29,6 +29,7 @@ func (c *cli) check(ctx context.Context, global *globalFlags) error {
 		for _, warning := range hostWarnings(*found.state) {
 			c.log.Warn().Msg(warning)
 		}
+		c.warnOfSetup(ctx, in)
 	}
 	if in.config.Lock.HasDebianWkhtmltopdf() && need&config.Build != 0 {
 		c.log.Warn().Str("fix", "WKHTMLTOPDF_URL=patched").Msg("the image has Debian's wkhtmltopdf, which is not patched: PDFs get neither headers nor footers")

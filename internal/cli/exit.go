@@ -8,6 +8,7 @@ import (
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/smoketest"
 	"github.com/desiredeffect/erpnext-pipeline/deploy"
+	"github.com/desiredeffect/erpnext-pipeline/deploy/setup"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 )
 
@@ -41,6 +42,7 @@ func (c *cli) report(ctx context.Context, err error) int {
 		problems *problem.Error
 		failed   *deploy.FailedError
 		command  exitError
+		halfway  *setup.FailedError
 	)
 	switch {
 	case errors.As(err, &command):
@@ -56,6 +58,13 @@ func (c *cli) report(ctx context.Context, err error) int {
 		default:
 			return ExitFailed
 		}
+	case errors.As(err, &halfway) && ctx.Err() == nil:
+		fmt.Fprintf(c.err, "✗ %v\n", err)
+		c.annotate(err.Error())
+		if errors.As(err, &problems) {
+			_ = problems.Report.Render(c.err)
+		}
+		return ExitNeedsPerson
 	case errors.As(err, &problems):
 		_ = problems.Report.Render(c.err)
 		for _, p := range problems.Report {

@@ -24,6 +24,7 @@ func newRoot(c *cli) *cobra.Command {
 	root.SetFlagErrorFunc(usageError)
 	global.register(root.PersistentFlags())
 	root.AddCommand(
+		newSetup(c, global),
 		newCheck(c, global),
 		newPlan(c, global),
 		newBuild(c, global),

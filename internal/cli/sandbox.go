@@ -34,6 +34,8 @@ type sandboxOptions struct {
 	// write is the file for the configuration.
 	write string
 	port  int
+	// bare has the host be a server as it is rented.
+	bare bool
 	// repositories is a folder with the apps to release; empty for where
 	// apps.json has them from.
 	repositories string
@@ -57,6 +59,7 @@ func newSandbox(c *cli, global *globalFlags) *cobra.Command {
 	cmd.Flags().StringArrayVar(&o.carry, "carry", nil, "take over a variable of .env that your compose files refer to, such as DB_HOST; may be repeated")
 	cmd.Flags().StringVar(&o.write, "write", ".env.sandbox", "file for the configuration; it must not be there yet, and goes with the sandbox")
 	cmd.Flags().IntVar(&o.port, "port", 8080, "port of this machine for the site, if it is free")
+	cmd.Flags().BoolVar(&o.bare, "bare", false, "have the host be a server as it is rented, for pipeline setup to make ready")
 	cmd.Flags().StringVar(&o.repositories, "repositories", "", "folder of bare repositories OWNER/NAME.git, which are fetched in place of those in apps.json with the same owner and name")
 	return cmd
 }
@@ -315,7 +318,7 @@ func (c *cli) sandbox(ctx context.Context, o sandboxOptions) error {
 	if err != nil {
 		return err
 	}
-	options := sandbox.Options{Repositories: o.repositories, Name: "sandbox", HTTPPort: o.port, Images: bases}
+	options := sandbox.Options{Repositories: o.repositories, Name: "sandbox", HTTPPort: o.port, Images: bases, Bare: o.bare}
 	return c.inSandbox(ctx, options, o.globalFlags, func(world *sandbox.World) error {
 		text, place, err := own.configuration(world)
 		if err != nil {
@@ -328,8 +331,12 @@ func (c *cli) sandbox(ctx context.Context, o sandboxOptions) error {
 		}
 		defer c.removeUnchanged(o.write, text)
 		_, port, _ := strings.Cut(world.Host.SiteAddress(), ":")
-		fmt.Fprintf(c.out, "%s has the configuration. In another terminal, in this folder:\n\n    pipeline release --env-file %s\n\n"+
-			"puts the site at http://%s:%s (log in as Administrator with the password %s). Ctrl-C ends the sandbox.\n", o.write, o.write, sandbox.Site, port, password)
+		before := ""
+		if o.bare {
+			before = fmt.Sprintf("    pipeline setup --env-file %s %s\n", o.write, strings.Join(world.SetupFlags(), " "))
+		}
+		fmt.Fprintf(c.out, "%s has the configuration. In another terminal, in this folder:\n\n%s    pipeline release --env-file %s\n\n"+
+			"puts the site at http://%s:%s (log in as Administrator with the password %s). Ctrl-C ends the sandbox.\n", o.write, before, o.write, sandbox.Site, port, password)
 		c.flush()
 		<-ctx.Done()
 		return nil

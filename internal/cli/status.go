@@ -12,6 +12,7 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/deploy"
 	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
 	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
+	"github.com/desiredeffect/erpnext-pipeline/deploy/setup"
 )
 
 type statusOptions struct {
@@ -82,7 +83,9 @@ func renderState(state deploy.State) string {
 func hostWarnings(state deploy.State) []string {
 	var warnings []string
 	if state.NoWaker {
-		warnings = append(warnings, "Neither systemd nor cron wakes a run on the host: it does not go on by itself after a restart. Install cron, or let the user's units run without a login: loginctl enable-linger.")
+		p := setup.ResumeProblem()
+		text := p.Error() + ". " + p.Remedy + "."
+		warnings = append(warnings, strings.ToUpper(text[:1])+text[1:])
 	}
 	if len(state.Unreadable) > 0 {
 		warnings = append(warnings, "These files on the host can't be read, as after a power cut: "+strings.Join(state.Unreadable, ", ")+". The rest is read without them.")

@@ -33,6 +33,7 @@ import (
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/host"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/images"
 	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine"
+	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/packages"
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
 
@@ -59,6 +60,9 @@ type Options struct {
 	// Newer has the host be of a newer generation, with Docker 28, and the mirror
 	// have the images that go with it.
 	Newer bool
+	// Bare has the host be a server as it is rented, which pipeline setup makes
+	// ready ([host.Options]).
+	Bare bool
 	// Images are more that the mirror is to have.
 	Images images.Set
 	// NoHost leaves the host out, where nothing is deployed.
@@ -79,6 +83,9 @@ type World struct {
 	Client *dagger.Client
 	GitHub *github.Server
 	Host   *host.Host
+	// Packages stands for the packages of Docker's makers beside a bare host; nil
+	// beside another.
+	Packages *packages.Repository
 	// StandIns are the base images that are not the public ones.
 	StandIns []images.StandIn
 	// Dir is a folder of the sandbox's own, which Close removes.
@@ -214,6 +221,12 @@ func (w *World) startHost(ctx context.Context) error {
 		Name:          w.options.Name, HTTPPort: w.options.HTTPPort,
 		Fresh: true, Jump: w.options.Jump, Log: w.options.Log,
 	}
+	if w.options.Bare {
+		if w.Packages, err = packages.Serve(ctx, "bookworm", plugin); err != nil {
+			return err
+		}
+		w.likeHost.Bare, w.likeHost.Packages = true, w.Packages.Address
+	}
 	if w.options.Newer {
 		w.likeHost.Image = images.NewerHost
 	}
@@ -247,6 +260,13 @@ func (w *World) AnotherHost(ctx context.Context, name string) (*host.Host, error
 		w.others = append(w.others, h)
 	}
 	return h, err
+}
+
+// SetupFlags are what pipeline setup needs besides for a bare host, where Docker's
+// packages come from.
+func (w *World) SetupFlags() []string {
+	_, port, _ := net.SplitHostPort(w.Packages.Address)
+	return []string{"--docker-repository", "http://" + host.PackagesHost + ":" + port, "--docker-key", w.Packages.Fingerprint}
 }
 
 // KnownHosts are the host keys of the sandbox's SSH servers, in the format of
@@ -312,6 +332,9 @@ func (w *World) Place() (map[string]string, error) {
 		"ADMIN_PASSWORD":       rand.Text(),
 		"DB_ROOT_PASSWORD":     rand.Text(),
 	}
+	if w.options.Bare {
+		keys["DEPLOY_DIR"] = "/srv/" + Project
+	}
 	address := w.Host.SSHAddress()
 	if w.options.Jump {
 		address = w.Host.InnerAddress()
@@ -342,6 +365,9 @@ func (w *World) Close(ctx context.Context) error {
 		side.Go(w.GitHub.Close)
 	}
 	errs := []error{side.Wait()}
+	if w.Packages != nil {
+		errs = append(errs, w.Packages.Close())
+	}
 	for _, giveBack := range w.claims {
 		giveBack()
 	}
@@ -354,6 +380,6 @@ func (w *World) Close(ctx context.Context) error {
 	if w.Dir != "" {
 		errs = append(errs, os.RemoveAll(w.Dir))
 	}
-	w.Host, w.others, w.claims, w.GitHub, w.Client, w.Engine, w.Dir = nil, nil, nil, nil, nil, nil, ""
+	w.Host, w.others, w.claims, w.Packages, w.GitHub, w.Client, w.Engine, w.Dir = nil, nil, nil, nil, nil, nil, nil, ""
 	return errors.Join(errs...)
 }

@@ -61,9 +61,27 @@ func missing(ctx context.Context, names []string) ([]string, error) {
 	return absent, ctx.Err()
 }
 
-func apt(ctx context.Context, args ...string) error {
+// Fetch puts a package, as apt would install it here, into a folder.
+func Fetch(ctx context.Context, dir, name string) error {
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		return fmt.Errorf("fetch %s: %w", name, ErrUnsupported)
+	}
+	if err := aptIn(ctx, dir, "download", name); err == nil {
+		return nil
+	}
+	if err := apt(ctx, "update"); err != nil {
+		return err
+	}
+	return aptIn(ctx, dir, "download", name)
+}
+
+func apt(ctx context.Context, args ...string) error { return aptIn(ctx, "", args...) }
+
+// aptIn runs apt-get in a folder, empty for any.
+func aptIn(ctx context.Context, dir string, args ...string) error {
 	args = append([]string{"-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"}, args...)
 	cmd := exec.CommandContext(ctx, "apt-get", args...)
+	cmd.Dir = dir
 	// Services must not start by themselves on a developer's machine:
 	// policy-rc.d is the Debian way to say so, and RUNLEVEL the way that
 	// needs no file.

@@ -33,6 +33,12 @@ import (
 // User may log in, with a key, and is in the group docker.
 const User = "deploy"
 
+// Admin may log in to a bare host, and sudo makes it root without a password.
+const Admin = "admin"
+
+// PackagesHost is how a bare host calls the server of its option Packages.
+const PackagesHost = "packages"
+
 // disk is where the host's disk is mounted; the boot script knows it.
 const disk = "/state"
 
@@ -66,6 +72,14 @@ type Options struct {
 	// HTTPPort is the port of the host behind SiteAddress, 8080 for
 	// instance.
 	HTTPPort int
+	// Bare makes a server as it is rented: a Debian with systemd, an SSH server and
+	// sudo, into which root may log in, and [Admin]. Its whole root file system is its
+	// disk. Docker's settings are there and name the mirror; Docker is not. It ends
+	// by Cut and Close, and not by Stop.
+	Bare bool
+	// Packages is a server on this machine, such as "localhost:8000", that a bare
+	// host reaches as [PackagesHost] under the same port; empty for none.
+	Packages string
 	// Fresh empties the disk at the first start. Without it the host goes
 	// on with what an earlier one of the same name left, one that was
 	// stopped or cut off but not closed.
@@ -118,7 +132,11 @@ func (h *Host) start(ctx context.Context) error {
 	}
 	h.hostKey = signer.PublicKey()
 
-	container, err := h.container(ctx, key)
+	build := h.container
+	if h.options.Bare {
+		build = h.bare
+	}
+	container, err := build(ctx, key)
 	if err != nil {
 		return err
 	}
@@ -129,7 +147,7 @@ func (h *Host) start(ctx context.Context) error {
 	if h.service, err = h.pin(ctx, container.
 		WithMountedCache(disk, h.disk()).
 		WithEnvVariable("RUN", run).
-		AsService(dagger.ContainerAsServiceOpts{Args: []string{"/usr/local/sbin/boot"}, InsecureRootCapabilities: true}).
+		AsService(dagger.ContainerAsServiceOpts{Args: []string{"/usr/local/sbin/boot"}, InsecureRootCapabilities: true, NoInit: h.options.Bare}).
 		WithHostname(h.options.Name)); err != nil {
 		return fmt.Errorf("build host: %w", execError(err))
 	}

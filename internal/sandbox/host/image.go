@@ -4,15 +4,10 @@ import (
 	"cmp"
 	"context"
 	"embed"
-	"encoding/json"
-	"fmt"
-	"net"
-	"strconv"
 	"strings"
 
 	"dagger.io/dagger"
 
-	"github.com/desiredeffect/erpnext-pipeline/internal/sandbox/localengine"
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
 
@@ -27,13 +22,9 @@ const image = "debian:bookworm-slim"
 func (h *Host) container(ctx context.Context, key secret.Secret) (*dagger.Container, error) {
 	client := h.options.Client
 	h.tools = client.Container().From(image)
-	hub, bind, err := h.hub(ctx)
+	hub, err := h.hub(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("read mirror address: %w", err)
-	}
-	daemon, err := json.MarshalIndent(hub, "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("write Docker's configuration: %w", err)
+		return nil, err
 	}
 	executable := dagger.ContainerWithNewFileOpts{Permissions: 0o755}
 	return client.Container().From(cmp.Or(h.options.Image, image)).
@@ -42,43 +33,14 @@ func (h *Host) container(ctx context.Context, key secret.Secret) (*dagger.Contai
 		WithNewFile("/usr/local/sbin/boot", text("boot.sh"), executable).
 		WithNewFile("/usr/local/sbin/jump", text("jump.sh"), executable).
 		WithNewFile("/usr/local/sbin/fault", text("fault.sh"), executable).
-		WithNewFile("/etc/docker/daemon.json", string(daemon)+"\n").
 		WithFile("/usr/libexec/docker/cli-plugins/docker-compose", client.Host().File(h.options.ComposePlugin),
 			dagger.ContainerWithFileOpts{Permissions: 0o755}).
 		WithNewFile("/home/"+User+"/.ssh/authorized_keys", strings.TrimSpace(h.options.AuthorizedKey)+"\n",
 			dagger.ContainerWithNewFileOpts{Permissions: 0o600, Owner: User + ":" + User}).
 		WithMountedSecret("/run/secrets/ssh_host_key", client.SetSecret(h.options.Name+"-host-key", key.Reveal()),
 			dagger.ContainerWithMountedSecretOpts{Mode: 0o400}).
-		With(bind).
+		With(hub).
 		WithExposedPort(22), nil
-}
-
-// hub returns the configuration of the host's Docker, which says where images of
-// docker.io come from, and what makes that reachable.
-func (h *Host) hub(ctx context.Context) (map[string]any, dagger.WithContainerFunc, error) {
-	insecure := []string{"10.0.0.0/8"}
-	config := map[string]any{"storage-driver": "overlay2"}
-	bind := func(c *dagger.Container) *dagger.Container { return c }
-	switch {
-	case h.options.Mirror != "":
-		_, text, err := net.SplitHostPort(h.options.Mirror)
-		if err != nil {
-			return nil, nil, err
-		}
-		port, err := strconv.Atoi(text)
-		if err != nil {
-			return nil, nil, err
-		}
-		config["registry-mirrors"], insecure = []string{"http://mirror:" + text}, append(insecure, "mirror:"+text)
-		mirror := h.options.Client.Host().Service([]dagger.PortForward{{Backend: port, Frontend: port}})
-		bind = func(c *dagger.Container) *dagger.Container { return c.WithServiceBinding("mirror", mirror) }
-	case h.options.Hub != "" && localengine.PlainHTTP(ctx, h.options.Hub):
-		config["registry-mirrors"], insecure = []string{"http://" + h.options.Hub}, append(insecure, h.options.Hub)
-	case h.options.Hub != "":
-		config["registry-mirrors"] = []string{"https://" + h.options.Hub}
-	}
-	config["insecure-registries"] = insecure
-	return config, bind, nil
 }
 
 // install puts the host's packages in. The keys that come with the SSH

@@ -1,0 +1,3 @@
+# Has systemd start the units $1… with the host.
+set -eu
+systemctl enable "$@" </dev/null
