@@ -41,6 +41,8 @@ type Plan struct {
 	Migrate bool `json:"migrate,omitempty"`
 	// Unneeded is what prune removes.
 	Unneeded Unneeded `json:"unneeded"`
+	// TLSBefore is how the release that is live has https; empty for not at all.
+	TLSBefore string `json:"tls_before,omitempty"`
 	// Target is where.
 	Target Target `json:"target"`
 
@@ -102,7 +104,7 @@ func MakePlan(ctx context.Context, s State, t Target, lock release.Lock) (Plan, 
 		migratesDown: s.migratesDown(lock),
 	}
 	if s.Current != nil {
-		p.Previous, p.urlsBefore = s.Current.Version, s.Current.URLs
+		p.Previous, p.urlsBefore, p.TLSBefore = s.Current.Version, s.Current.URLs, s.Current.TLS
 	}
 	report.Add(s.problems(t, lock)...)
 	if s.Current != nil {
