@@ -50,7 +50,8 @@ type ports map[int]holder
 
 type holder struct{ project, container string }
 
-var publishedPort = regexp.MustCompile(`:(\d+)->\d+/tcp`)
+// Docker writes ports that follow each other as one range.
+var publishedPorts = regexp.MustCompile(`:(\d+)(?:-(\d+))?->[\d-]+/tcp`)
 
 // parsePorts reads the kernel's list of what listens, and Docker's of what it publishes.
 func parsePorts(listening, published string) ports {
@@ -66,9 +67,11 @@ func parsePorts(listening, published string) ports {
 		if len(parts) < 3 {
 			continue
 		}
-		for _, m := range publishedPort.FindAllStringSubmatch(parts[2], -1) {
-			if n, err := strconv.Atoi(m[1]); err == nil {
-				found[n] = holder{parts[0], parts[1]}
+		for _, m := range publishedPorts.FindAllStringSubmatch(parts[2], -1) {
+			from, _ := strconv.Atoi(m[1])
+			to, _ := strconv.Atoi(cmp.Or(m[2], m[1]))
+			for port := from; port <= min(to, 65535); port++ {
+				found[port] = holder{parts[0], parts[1]}
 			}
 		}
 	}
@@ -127,8 +130,19 @@ func addresses(texts []string) (all []netip.Addr) {
 	return all
 }
 
+// shared are addresses that providers, and private networks over the internet, use inside.
+var shared = netip.MustParsePrefix("100.64.0.0/10")
+
 // public reports whether the world can reach an address.
-func public(a netip.Addr) bool { return a.IsGlobalUnicast() && !a.IsPrivate() }
+func public(a netip.Addr) bool { return a.IsGlobalUnicast() && !a.IsPrivate() && !shared.Contains(a) }
+
+// known reports whether it can be told that a domain leads elsewhere: the host has an
+// address itself that the world reaches, of the kind that the domain leads to.
+func (r reach) known(domain string) bool {
+	return slices.ContainsFunc(r.names[domain], func(leads netip.Addr) bool {
+		return slices.ContainsFunc(r.own, func(own netip.Addr) bool { return public(own) && own.Is4() == leads.Is4() })
+	})
+}
 
 func joined(all []netip.Addr) string {
 	texts := make([]string, len(all))
@@ -159,10 +173,10 @@ func (s State) reachProblems(t Target) (report problem.Report) {
 				"leads nowhere: the host can't look it up, and no ACME server could")
 		}
 	}
-	if !slices.ContainsFunc(r.own, public) {
-		return report // see [State.Unsure]
-	}
 	for _, domain := range r.elsewhere() {
+		if !r.known(domain) {
+			continue // see [State.Unsure]
+		}
 		report.Addf("deploy.domain-elsewhere", "domain "+domain, "have its record lead to the host; where a CDN or another proxy stands in front, set TLS=dns or TLS=proxy",
 			"leads to %s, and the host has %s: the ACME server would ask another one", joined(r.names[domain]), joined(r.own))
 	}
@@ -175,10 +189,10 @@ func (s State) Unsure(t Target) (all []string) {
 	if t.TLS.Mode == compose.TLSACME && t.HTTPPort != 80 {
 		all = append(all, fmt.Sprintf("The ACME server asks at port 80 of the domains, and HTTP_PORT is %d: that is right where port 80 is led there.", t.HTTPPort))
 	}
-	if slices.ContainsFunc(s.reach.own, public) {
-		return all
-	}
 	for _, domain := range s.reach.elsewhere() {
+		if s.reach.known(domain) {
+			continue
+		}
 		all = append(all, fmt.Sprintf("%s leads to %s, which the host does not have itself (%s): that is right where a router leads ports 80 and %d to it.",
 			domain, joined(s.reach.names[domain]), cmp.Or(joined(s.reach.own), "no address is known"), t.TLS.Port))
 	}
