@@ -249,7 +249,7 @@ func (m *machine) Close() error { return nil }
 
 func (m *machine) target() Target {
 	return Target{
-		Dir: m.dir, Project: "erp", Sites: []string{"erp.example.com"}, HTTPPort: 8080,
+		Dir: m.dir, Project: "erp", Sites: []string{"erp.example.com"}, HTTPPort: 48080,
 		ComposeFiles: []string{"compose/compose-main.yaml"},
 		Secrets:      map[string]secret.Secret{"DB_ROOT_PASSWORD": secret.New("root's"), "ADMIN_PASSWORD": secret.New("admin"), "OTHER": secret.New("not for the host")},
 		Owner:        "ann@laptop",

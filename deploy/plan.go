@@ -41,6 +41,8 @@ type Plan struct {
 	Migrate bool `json:"migrate,omitempty"`
 	// Unneeded is what prune removes.
 	Unneeded Unneeded `json:"unneeded"`
+	// TLSBefore is how the release that is live has https; empty for not at all.
+	TLSBefore string `json:"tls_before,omitempty"`
 	// Target is where.
 	Target Target `json:"target"`
 
@@ -59,6 +61,8 @@ type Plan struct {
 	migratedBy string
 	// migratesDown says why a migration would lead to older apps, if it would.
 	migratesDown string
+	// urlsBefore are the addresses of the release that is live.
+	urlsBefore []string
 	// untested says that the image is still smoke-tested when the run begins.
 	untested bool
 }
@@ -100,7 +104,7 @@ func MakePlan(ctx context.Context, s State, t Target, lock release.Lock) (Plan, 
 		migratesDown: s.migratesDown(lock),
 	}
 	if s.Current != nil {
-		p.Previous = s.Current.Version
+		p.Previous, p.urlsBefore, p.TLSBefore = s.Current.Version, s.Current.URLs, s.Current.TLS
 	}
 	report.Add(s.problems(t, lock)...)
 	if s.Current != nil {
@@ -109,11 +113,14 @@ func MakePlan(ctx context.Context, s State, t Target, lock release.Lock) (Plan, 
 
 	files, unreadable := compose.ReadFiles(t.ComposeFiles)
 	report.Add(unreadable...)
-	if s.Current != nil && len(t.ComposeFiles) == 0 && !slices.Equal(s.Current.ComposeFiles, []string{files[0].Name}) {
+	if s.Current != nil && len(t.ComposeFiles) == 0 && !slices.Equal(ownFiles(*s.Current), []string{files[0].Name}) {
 		report.Addf("deploy.other-set", "compose files", "name them in COMPOSE_FILES",
-			"none are here, and release %s, which is live, was made from %s: the program's own would be another set", s.Current.Version, strings.Join(s.Current.ComposeFiles, ", "))
+			"none are here, and release %s, which is live, was made from %s: the program's own would be another set", s.Current.Version, strings.Join(ownFiles(*s.Current), ", "))
 	}
 	if len(unreadable) == 0 {
+		var withoutProxy problem.Report
+		files, withoutProxy = compose.WithTLS(files, t.TLS)
+		report.Add(withoutProxy...)
 		// Any image will do to read the set with.
 		values := p.values("image@sha256:" + strings.Repeat("0", 64))
 		plain := map[string]string{}
@@ -132,6 +139,8 @@ func MakePlan(ctx context.Context, s State, t Target, lock release.Lock) (Plan, 
 					p.Images = append(p.Images, image)
 				}
 			}
+			report.Add(s.portProblems(t, set.Ports)...)
+			report.Add(s.reachProblems(t)...)
 			if !slices.Contains(set.Ports, t.HTTPPort) {
 				report.Addf("deploy.http-port", strings.Join(t.ComposeFiles, ", "), "publish ${HTTP_PORT}",
 					"no service publishes port %d, on which the site is to answer", t.HTTPPort)
@@ -167,6 +176,7 @@ func (p Plan) values(image string) map[string]secret.Secret {
 		values[name] = secret.New(value)
 	}
 	maps.Copy(values, p.Target.Secrets)
+	maps.Copy(values, p.Target.TLS.Variables())
 	var apps []string
 	for _, app := range p.lock.Apps {
 		if app.Name != "frappe" {
@@ -274,4 +284,10 @@ func changes(current *release.Record, apps []release.App) []AppChange {
 		}
 	}
 	return all
+}
+
+// ownFiles returns the names of the compose files of a release without the one that is
+// written for https.
+func ownFiles(r release.Record) []string {
+	return slices.DeleteFunc(slices.Clone(r.ComposeFiles), func(name string) bool { return name == compose.TLSFile })
 }

@@ -33,7 +33,7 @@ func TestRelease(t *testing.T) {
 	}
 	want := `ADMIN_PASSWORD='admin'
 DB_ROOT_PASSWORD='root\'s'
-HTTP_PORT='8080'
+HTTP_PORT='48080'
 IMAGE='registry.example/desired/erp@` + testImage.Digest + `'
 INSTALL_APPS='erpnext'
 RELEASE='1'

@@ -26,6 +26,8 @@ var (
 	startStateScript string
 	//go:embed remote/await-runner.sh
 	awaitRunnerScript string
+	//go:embed remote/put-certificate.sh
+	putCertificateScript string
 	//go:embed remote/unlock.sh
 	unlockScript string
 )

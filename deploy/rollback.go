@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
@@ -28,6 +29,7 @@ var rollbackCycle = strategy{
 		up,
 		restore,
 		verify,
+		setURL,
 		open,
 		record,
 	},
@@ -61,6 +63,7 @@ var rollbackSwap = strategy{
 	critical: []step{
 		restore,
 		verify,
+		setURL,
 		open,
 		record,
 	},
@@ -86,7 +89,7 @@ func PlanRollback(s State, t Target, version string, restoreData bool) (Plan, pr
 		report.Addf("rollback.nothing-live", "rollback", "release a version first", "no release is live")
 		return p, report
 	}
-	p.Previous = s.Current.Version
+	p.Previous, p.urlsBefore = s.Current.Version, s.Current.URLs
 	if version == "" {
 		version = s.Current.Previous
 		p.Version = version
@@ -106,6 +109,10 @@ func PlanRollback(s State, t Target, version string, restoreData bool) (Plan, pr
 	p.back = s.history[back]
 	report.Add(t.notBeside(*s.Current)...)
 	report.Add(t.notBeside(p.back)...)
+	if s.Current.TLS != "" && p.back.TLS == "" && t.TLS.On() {
+		report.Addf("rollback.tls", "release "+version, "set TLS=off for this rollback to go back to http, or release its apps under a new version, which keeps https",
+			"is from before TLS=%s: its proxy answers http alone, and visitors of %s would get no answer", s.Current.TLS, strings.Join(s.Current.URLs, ", "))
+	}
 	p.lock, p.Sites, p.knownSites = p.back.Lock, s.sites(t), s.knownSites()
 	p.Apps = changes(s.Current, p.lock.Apps)
 	if p.image = s.images[version]; p.image == "" {

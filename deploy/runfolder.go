@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
 	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
 	"github.com/desiredeffect/erpnext-pipeline/deploy/runner"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
@@ -44,6 +45,11 @@ type runSpec struct {
 	migratesDown string
 	// untested says that the image is still smoke-tested.
 	untested bool
+	// tls is how the site is reached by https, urls are its addresses then, and
+	// hadURLs says that the release before had some.
+	tls      compose.TLS
+	urls     []string
+	hadURLs  bool
 	hooks    []Hook
 	unneeded Unneeded
 }
@@ -61,7 +67,10 @@ func (p Plan) runSpec(id, image string) runSpec {
 		layout: layout{t.Dir}, id: id, number: p.nextRun, kind: p.Kind, strategy: t.Strategy, version: p.Version, image: image,
 		project: t.Project, previous: p.Previous, sites: p.Sites, knownSites: p.knownSites, port: t.HTTPPort, files: t.BackupFiles, hooks: t.Hooks,
 		unneeded: p.Unneeded, migrate: p.Migrate, migratesDown: p.migratesDown, drainLimit: int(t.DrainLimit.Seconds()),
-		untested: p.untested,
+		untested: p.untested, tls: t.TLS, urls: t.TLS.URLs(), hadURLs: len(p.urlsBefore) > 0,
+	}
+	if p.Kind != Release {
+		r.urls = p.back.URLs
 	}
 	if r.strategy == "" {
 		r.strategy = Cycle
@@ -92,6 +101,9 @@ func (p Plan) record(id string, image release.Image) release.Record {
 	record := release.Record{
 		Version: p.Version, Image: image, Lock: p.lock, Project: p.Target.Project, Sites: p.Sites,
 		Previous: p.Previous, Strategy: strategy, StartedAt: time.Now().UTC(), Run: id, Migrate: p.Migrate,
+	}
+	if t := p.Target.TLS; t.On() {
+		record.TLS, record.URLs = t.Mode, t.URLs()
 	}
 	if p.set != nil {
 		for _, f := range p.set.Files {
@@ -142,6 +154,13 @@ func (p Plan) folder(id string, record release.Record, registry string) ([]host.
 		plainFile("release/compose-files", strings.Join(record.ComposeFiles, "\n")+"\n"))
 	for _, f := range p.set.Files {
 		files = append(files, plainFile("release/"+f.Name, string(f.Data)))
+	}
+	if t := p.Target.TLS; t.Mode == compose.TLSFiles {
+		given, err := t.Dynamic()
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, plainFile("release/"+compose.CertificateFile, string(given)))
 	}
 	return files, nil
 }
@@ -212,6 +231,7 @@ func (r runSpec) settings() string {
 		{"known_sites", strings.Join(r.knownSites, " ")}, {"port", strconv.Itoa(r.port)},
 		{"drain_limit", strconv.Itoa(r.drainLimit)}, {"backup_files", yes(r.files)}, {"restore_from", r.restoreFrom},
 		{"migrate", yes(r.migrate)}, {"migrates_down", oneLine(r.migratesDown)}, {"only_copies", yes(r.unneeded.onlyCopies)}, {"untested", yes(r.untested)}, {"quiet_limit", strconv.Itoa(int(quietLimit.Seconds()))},
+		{"urls", strings.Join(r.urls, " ")}, {"domains", strings.Join(r.tls.Domains, " ")}, {"https_port", strconv.Itoa(r.tls.Port)}, {"certificate_limit", strconv.Itoa(r.certificateLimit())},
 		{"unneeded_versions", strings.Join(r.unneeded.Versions, " ")}, {"unneeded_backups", strings.Join(r.unneeded.Backups, " ")},
 	} {
 		text.WriteString(pair[0] + "=" + word(pair[1]) + "\n")

@@ -222,7 +222,7 @@ func TestEverySavedRowStays(t *testing.T) {
 	short(t)
 	m := newMachine(t)
 	m.mustRelease("1.0.0")
-	m.when("open", "8080 200  erp.example.com", "exit 1")
+	m.when("open", "48080 200  erp.example.com", "exit 1")
 	m.when("load", verb+"load ", "exit 1")
 	_, _, err := m.release(t.Context(), "1.0.1")
 	var failed *FailedError

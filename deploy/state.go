@@ -69,6 +69,9 @@ type State struct {
 	// images are the images of releases, as the host names them, by version;
 	// those that are not on the host are left out.
 	images map[string]string
+	// ports is what listens on the host, and reach what of it names lead to.
+	ports ports
+	reach reach
 	// afterDumps are the runs that left a dump of what was written while a
 	// release was live that was put back.
 	afterDumps []string
@@ -116,7 +119,7 @@ func Inspect(ctx context.Context, h Host, t Target) (State, error) {
 	if report := t.validate(); len(report) > 0 {
 		return State{}, report.Err()
 	}
-	result, err := h.Run(ctx, script(recordedScript+runner.WakeScript+inspectScript, t.Dir, t.Project), host.Options{})
+	result, err := h.Run(ctx, script(recordedScript+runner.WakeScript+inspectScript, append([]string{t.Dir, t.Project}, t.asksACME()...)...), host.Options{})
 	if err != nil {
 		return State{}, fmt.Errorf("inspect host: %w", err)
 	}
@@ -197,6 +200,8 @@ func parseState(output string) (state State, err error) {
 			state.images[version] = image
 		}
 	}
+	state.ports = parsePorts(sections["listening"], sections["published"])
+	state.reach = parseReach(sections["addresses"], sections["names"], word("acme"))
 	state.findRuns(sections)
 	return state, nil
 }

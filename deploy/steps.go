@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
 )
 
 // step is one thing that a run does on the host. What it does is
@@ -90,6 +92,14 @@ var (
 		undo: "put them back as they are in the backup of this run"}
 	verify = step{name: "verify",
 		does: "wait until all is healthy, compare the apps' versions with the manifest, and ask for an asset through the proxy"}
+	putCertificate = step{name: "put-certificate", needed: givesCertificate,
+		does: "give the proxy its certificate, which it takes without being started again",
+		undo: "put the one before back"}
+	awaitCertificate = step{name: "await-certificate", needed: wantsCertificate,
+		does: "wait until each domain has its certificate; a release that brings https to a running site and gets none is undone, else it is a warning"}
+	setURL = step{name: "set-url", needed: hasURLs,
+		does: "have links in mails lead to the site's address, unless an operator has set one",
+		undo: "set the one before again"}
 	open = step{name: "open",
 		does: "empty the cache, end maintenance mode and wait until each site answers through the proxy",
 		undo: "close the sites again, and save what was written since"}
@@ -156,7 +166,12 @@ func hookStep(name string) step {
 
 func bringsDataBack(r runSpec) bool { return r.restoreFrom != "" }
 func isUntested(r runSpec) bool     { return r.untested }
-func hasUnneeded(r runSpec) bool    { return !r.unneeded.Empty() }
+func hasURLs(r runSpec) bool        { return len(r.urls) > 0 || r.hadURLs }
+func givesCertificate(r runSpec) bool {
+	return r.kind == Release && r.tls.Mode == compose.TLSFiles
+}
+func wantsCertificate(r runSpec) bool { return r.kind == Release && r.tls.Ends() }
+func hasUnneeded(r runSpec) bool      { return !r.unneeded.Empty() }
 
 // AwaitSmokeTest is the name of the step in which a run waits for its image to pass the
 // smoke test.

@@ -68,7 +68,7 @@ func TestEveryStrategyRuns(t *testing.T) {
 				}
 				switch ends {
 				case "undone":
-					m.when("fail", "8080 200  erp.example.com", `[ -e "$DOCKER_STATE/failed" ] || { touch "$DOCKER_STATE/failed"; exit 1; }`)
+					m.when("fail", "48080 200  erp.example.com", `[ -e "$DOCKER_STATE/failed" ] || { touch "$DOCKER_STATE/failed"; exit 1; }`)
 				case "with a warning":
 					m.write("sleep", "#!/bin/sh\n", 0o755) // between attempts
 					m.when("fail", tc.fail, "exit 1")

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
@@ -32,6 +33,8 @@ type Target struct {
 	Secrets   map[string]secret.Secret `json:"secrets,omitempty"`
 	// HTTPPort is the port on the host's loopback that the site answers on.
 	HTTPPort int `json:"http_port"`
+	// TLS says whether it answers by https, and how.
+	TLS compose.TLS `json:"tls,omitzero"`
 	// PullAddress is the registry as the host reaches it, "127.0.0.1:5000",
 	// where that is not by the image's own name, and no registry is forwarded
 	// ([Deployer.Registry]).

@@ -37,7 +37,7 @@ func ReadFiles(paths []string) ([]File, problem.Report) {
 			continue
 		}
 		seen[name] = path
-		if name == EnvFile || name == "release.json" || name == "compose-files" {
+		if name == EnvFile || name == "release.json" || name == "compose-files" || name == TLSFile || name == CertificateFile {
 			report.Addf("compose.file-name", path, "give it another name", "is a name that the release's folder needs for itself")
 			continue
 		}

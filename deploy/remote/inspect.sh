@@ -1,6 +1,9 @@
 # Looks at the host and prints what it finds, in sections that begin with a
-# line "@name". It changes nothing. Arguments: folder, project.
-dir=$1 project=$2
+# line "@name". It changes nothing. Arguments: folder, project, and where an ACME
+# server is to ask this host its address, "yes" if its CA is no public one, and the
+# domains.
+dir=$1 project=$2 acme=$3 private=$4
+shift 4
 LC_ALL=C
 export LC_ALL
 exec 2>&1
@@ -37,6 +40,27 @@ answer docker volume ls --filter label=com.docker.compose.volume \
 section sites
 answer docker compose -p "$project" exec -T backend \
 	find sites -mindepth 2 -maxdepth 2 -name site_config.json
+
+# What listens, in the kernel's notation, and what of it is a container's.
+section listening
+cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4 == "0A" { print $2 }'
+section published
+answer docker ps --format '{{.Label "com.docker.compose.project"}}|{{.Names}}|{{.Ports}}'
+section addresses
+answer hostname -I
+section names
+for one; do echo "$one $(answer timeout 5 getent ahosts "$one" | cut -d ' ' -f 1 | sort -u | paste -sd ' ' -)"; done
+section acme
+# Without a client for it, at least the port is tried.
+if [ -z "$acme" ]; then
+	:
+elif command -v curl >/dev/null; then
+	curl --silent --show-error --fail --max-time 8 --output /dev/null ${private:+--insecure} "$acme" </dev/null 2>&1
+elif command -v bash >/dev/null; then
+	at=$(printf '%s\n' "$acme" | sed -E 's,^[a-z]+://([^/]*).*,\1,')
+	case $at in *:*) port=${at##*:} ;; *) port=443 ;; esac
+	timeout 8 bash -c ': <"/dev/tcp/$1/$2"' bash "${at%:*}" "$port" </dev/null >/dev/null 2>&1 || echo "port $port of ${at%:*} can't be reached"
+fi
 
 section current
 readlink "$dir/current" 2>/dev/null

@@ -19,6 +19,9 @@
 #   migrates_down            why a migration would lead to older apps, if it would
 #   untested                 yes where the image is still smoke-tested
 #   quiet_limit              seconds without a word of that after which the run ends
+#   urls                     the addresses of the site with https, the one for links first
+#   domains, https_port      the names that certificates are for, and where they are served
+#   certificate_limit        seconds that they have to come
 #   unneeded_versions        releases whose images no rollback needs
 #   unneeded_backups         runs whose backups no rollback needs
 #   only_copies              yes where those may go that hold what is nowhere else

@@ -73,6 +73,17 @@ def change(site, key, value):
     os.close(folder)
 
 
+def get_url(*sites):
+    """Prints each site with the address that links to it begin with, if it has one."""
+    for site in sites:
+        print(site, read(f"{site}/site_config.json").get("host_name") or "")
+
+
+def set_url(site, url):
+    """Sets the address that links to a site begin with; an empty one takes it out."""
+    change(site, "host_name", url or None)
+
+
 def maintenance(verb, *rest):
     """get SITE…: prints the mode of each site as JSON. on or off SITE…"""
     if verb == "get":

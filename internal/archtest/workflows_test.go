@@ -519,6 +519,8 @@ func TestReleasesGetTheWholeConfiguration(t *testing.T) {
 		"DEPLOY_SSH_KEY_FILE":     "is a file on the user's machine",
 		"DEPLOY_KNOWN_HOSTS_FILE": "is a file on the user's machine",
 		"SIGNING_KEY_FILE":        "is a file on the user's machine",
+		"TLS_CERT_FILE":           "is a file on the user's machine",
+		"TLS_KEY_FILE":            "is a file on the user's machine",
 		"DAGGER_RUNNER_HOST":      "is set by the runner",
 		engine.RunnerHostVariable: "is set by the runner",
 		"DAGGER_CLI_BIN":          "is set by the runner",

@@ -26,7 +26,7 @@ func (c *cli) check(ctx context.Context, global *globalFlags) error {
 	defer r.close()
 	found, err := c.probe(ctx, in, r.target, need, report)
 	if found.state != nil {
-		for _, warning := range hostWarnings(*found.state) {
+		for _, warning := range append(hostWarnings(*found.state), found.state.Unsure(in.config.Target)...) {
 			c.log.Warn().Msg(warning)
 		}
 		c.warnOfSetup(ctx, in)
@@ -34,6 +34,7 @@ func (c *cli) check(ctx context.Context, global *globalFlags) error {
 	if in.config.Lock.HasDebianWkhtmltopdf() && need&config.Build != 0 {
 		c.log.Warn().Str("fix", "WKHTMLTOPDF_URL=patched").Msg("the image has Debian's wkhtmltopdf, which is not patched: PDFs get neither headers nor footers")
 	}
+	c.warnOfCertificate(in.config)
 	for _, name := range in.config.Guessable() {
 		c.log.Warn().Str("fix", "take 16 or more characters by chance").Msg(name + " may be a word, which others can guess; it is masked only where it stands for itself")
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/desiredeffect/erpnext-pipeline/ci/image"
 	"github.com/desiredeffect/erpnext-pipeline/deploy"
+	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
 
@@ -37,8 +39,21 @@ func renderPlan(lock release.Lock, packages, host string, plan *deploy.Plan) str
 	if plan.Migrate {
 		b.WriteString("\nThe sites are migrated, whatever has changed (--migrate).\n")
 	}
+	b.WriteString(renderHTTPS(*plan))
 	b.WriteString(renderSteps(host, *plan))
 	return b.String()
+}
+
+// renderHTTPS returns what becomes of https, where that is another way than before.
+func renderHTTPS(plan deploy.Plan) string {
+	before, after := cmp.Or(plan.TLSBefore, compose.TLSOff), cmp.Or(plan.Target.TLS.Mode, compose.TLSOff)
+	switch {
+	case before == after:
+		return ""
+	case after == compose.TLSOff:
+		return fmt.Sprintf("\nHTTPS: %s → off: who comes by https gets no answer any more\n", before)
+	}
+	return fmt.Sprintf("\nHTTPS: %s → %s, %s\n", before, after, strings.Join(plan.Target.TLS.URLs(), ", "))
 }
 
 // renderApps returns a table of what becomes of the apps.

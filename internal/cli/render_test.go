@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/desiredeffect/erpnext-pipeline/deploy"
+	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
 
@@ -77,3 +79,19 @@ func TestRenderHistory(t *testing.T) {
 }
 
 func TestRenderDemo(t *testing.T) { golden(t, "demo.txt", renderDemo(sampleDemo())) }
+
+func TestRenderHTTPS(t *testing.T) {
+	acme := compose.TLS{Mode: compose.TLSACME, Port: 443, Domains: []string{"erp.example.com", "www.example.com"}}
+	for want, plan := range map[string]deploy.Plan{
+		"": {},
+		"\nHTTPS: off → acme, https://erp.example.com, https://www.example.com\n": {Target: deploy.Target{TLS: acme}},
+		"\nHTTPS: files → off: who comes by https gets no answer any more\n":      {TLSBefore: compose.TLSFiles},
+	} {
+		if got := renderHTTPS(plan); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if got := renderHTTPS(deploy.Plan{TLSBefore: compose.TLSACME, Target: deploy.Target{TLS: acme}}); got != "" {
+		t.Errorf("nothing changes, and it says %q", got)
+	}
+}

@@ -34,6 +34,7 @@ func newRoot(c *cli) *cobra.Command {
 		newRelease(c, global),
 		newRollback(c, global),
 		newUnlock(c, global),
+		newCertificate(c, global),
 		newPrune(c, global),
 		newStatus(c, global),
 		newHistory(c, global),

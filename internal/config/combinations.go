@@ -17,6 +17,7 @@ var combinations = []func(*loader, *Config){
 	(*loader).pullLogin,
 	(*loader).access,
 	(*loader).jump,
+	(*loader).https,
 	(*loader).sandbox,
 }
 

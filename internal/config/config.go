@@ -168,7 +168,8 @@ func (c Config) Secrets() []secret.Secret {
 			all = append(all, v.value)
 		}
 	}
-	more := append([]secret.Secret{c.SigningKey.PEM}, passwordsIn(c.Target.Secrets["EXTRA_CONFIG"])...)
+	more := append([]secret.Secret{c.SigningKey.PEM, c.Target.TLS.Key}, passwordsIn(c.Target.Secrets["EXTRA_CONFIG"])...)
+	more = slices.AppendSeq(more, maps.Values(c.Target.TLS.DNSVariables))
 	for _, mirror := range []secret.Secret{c.Image.Mirrors.PyPI, c.Image.Mirrors.NPM, c.Image.Mirrors.Apt} {
 		more = append(more, mirror, credentials(mirror))
 	}

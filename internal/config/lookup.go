@@ -105,7 +105,7 @@ func (l *loader) readEnvFile(extraKnown []string) {
 		return
 	}
 	l.file, l.report = parseEnv(name, data, envconfig.MapLookuper(l.environ).Lookup)
-	if l.need == HostAccess || l.need == RegistryAccess {
+	if l.need != 0 && l.need&(Build|Push|Deploy) == 0 {
 		// Compose files and the apps file, which would say what else may be
 		// there, need not be on the machine from which these are looked at.
 		return

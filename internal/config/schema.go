@@ -21,6 +21,8 @@ const (
 	HostAccess
 	// RegistryAccess is to reach the registry, and to tidy up there.
 	RegistryAccess
+	// Certificate is to put a certificate live.
+	Certificate
 )
 
 // String lists what is needed, for instance "build, push".
@@ -29,7 +31,7 @@ func (n Need) String() string {
 	for _, one := range []struct {
 		need Need
 		name string
-	}{{Build, "build"}, {Push, "push"}, {Deploy, "deploy"}, {HostAccess, "host commands"}, {RegistryAccess, "prune --stages"}} {
+	}{{Build, "build"}, {Push, "push"}, {Deploy, "deploy"}, {HostAccess, "host commands"}, {RegistryAccess, "prune --stages"}, {Certificate, "certificate"}} {
 		if n&one.need != 0 {
 			names = append(names, one.name)
 		}
@@ -99,6 +101,7 @@ func schema(c *Config) []Key {
 		{"The host", hostKeys(c), false, true},
 		{"How a release goes live", strategyKeys(c), false, false},
 		{"The compose project", composeKeys(c), false, false},
+		{"HTTPS", tlsKeys(c), false, true},
 	} {
 		for _, k := range group.keys {
 			k.Group = group.heading

@@ -37,7 +37,7 @@ func TestWorkflowEnv(t *testing.T) {
 			}
 		}
 	}
-	elsewhere := []string{"DE_SITE_VERSION", "APPS_FILE", "GITHUB_API_URL", "DEPLOY_SSH_KEY_FILE", "DEPLOY_KNOWN_HOSTS_FILE", "SIGNING_KEY_FILE",
+	elsewhere := []string{"DE_SITE_VERSION", "APPS_FILE", "GITHUB_API_URL", "DEPLOY_SSH_KEY_FILE", "DEPLOY_KNOWN_HOSTS_FILE", "SIGNING_KEY_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE",
 		"DAGGER_RUNNER_HOST", "_EXPERIMENTAL_DAGGER_RUNNER_HOST", "DAGGER_CLI_BIN", "_EXPERIMENTAL_DAGGER_CLI_BIN", "SANDBOX"}
 	for _, name := range elsewhere {
 		if !missing[name] {
@@ -70,6 +70,7 @@ func TestRollbackEnv(t *testing.T) {
 		"COMPOSE_PROJECT_NAME: ${{ vars.COMPOSE_PROJECT_NAME }}",
 		"SITE_NAME: ${{ vars.SITE_NAME }}",
 		"HTTP_PORT: ${{ vars.HTTP_PORT }}",
+		"TLS: ${{ vars.TLS }}",
 	}
 	if got := RollbackEnv(); !slices.Equal(got, want) {
 		t.Errorf("a rollback gets\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -177,6 +177,10 @@ type Record struct {
 	// NotBeside is what of the compose set keeps another release from running
 	// beside this one, as it was found when the release was made.
 	NotBeside []string `json:"not_beside,omitempty"`
+	// TLS is how the proxy of the release has its certificates, empty for http alone;
+	// URLs are the addresses of the site then, the one for links first.
+	TLS  string   `json:"tls,omitempty"`
+	URLs []string `json:"urls,omitempty"`
 	// Sites are the sites that were migrated.
 	Sites []string `json:"sites"`
 	// Previous is the version that this release replaced; empty for the
