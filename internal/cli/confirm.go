@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -19,26 +20,32 @@ func (f *yesFlag) register(cmd *cobra.Command) {
 }
 
 // approve gets the user's yes to a plan, unless --yes gave it.
-func (c *cli) approve(f yesFlag, question string) error {
-	switch {
-	case f.yes:
+func (c *cli) approve(ctx context.Context, f yesFlag, question string) error {
+	if f.yes {
 		return nil
-	case !c.terminal:
-		return fmt.Errorf("%w: there is no terminal to ask on: give --yes", errUsage)
-	case !c.confirm(question):
-		return errDeclined
 	}
-	return nil
+	if !c.terminal {
+		return fmt.Errorf("%w: there is no terminal to ask on: give --yes", errUsage)
+	}
+	yes, err := c.confirm(ctx, question)
+	if err == nil && !yes {
+		err = errDeclined
+	}
+	return err
 }
 
-// confirm asks a yes-or-no question. Only yes is yes.
-func (c *cli) confirm(question string) bool {
+// confirm asks a yes-or-no question. Only yes is yes. The error is [errDeclined], or
+// what ended the context.
+func (c *cli) confirm(ctx context.Context, question string) (bool, error) {
 	fmt.Fprintf(c.err, "%s [y/N] ", question)
 	_ = c.redactErr.Flush()
-	line, _ := c.lines.ReadString('\n')
+	line, err := c.readLine(ctx)
+	if err != nil {
+		return false, err
+	}
 	switch strings.ToLower(strings.TrimSpace(line)) {
 	case "y", "yes":
-		return true
+		return true, nil
 	}
-	return false
+	return false, nil
 }

@@ -59,7 +59,7 @@ func (c *cli) deploy(ctx context.Context, o deployOptions, version string) error
 		packages = state.Current.Lock.Requirements
 	}
 	fmt.Fprint(c.err, renderPlan(lock, packages, in.config.Host.Address, &plan))
-	if err := c.approve(o.yesFlag, "Deploy "+version+"?"); err != nil {
+	if err := c.approve(ctx, o.yesFlag, "Deploy "+version+"?"); err != nil {
 		return err
 	}
 	w := c.watch("Deploy of " + version)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -250,7 +251,9 @@ func (c *cli) chooseApps(ctx context.Context, o initOptions, s start) ([]starter
 	if err != nil {
 		return nil, err
 	}
-	c.log.Info().Msg("asking for the newest tags of the apps")
+	if slices.ContainsFunc(list, func(app starter.App) bool { return app.Ref == "" }) {
+		c.log.Info().Msg("asking for the newest tags of the apps")
+	}
 	var side sync.WaitGroup
 	errs := make([]error, len(list))
 	for i := range list {

@@ -64,13 +64,13 @@ func (c *cli) setUpGitHub(ctx context.Context, o initOptions, s start, settings 
 			fmt.Fprintf(c.err, "      %s\n", name)
 		}
 	}
-	if err := c.approve(o.yesFlag, "Do this?"); err != nil {
+	if err := c.approve(ctx, o.yesFlag, "Do this?"); err != nil {
 		return err
 	}
 	if err := plan.Apply(ctx); err != nil {
 		return reported(err)
 	}
-	_, err = fmt.Fprintf(c.out, "GitHub: the environment %s of %s is set up. A pushed tag releases: git tag site-v1.0.0 && git push origin site-v1.0.0\n", o.environment, s.repository)
+	_, err = fmt.Fprintf(c.out, "GitHub: the environment %s of %s is set up. Commit and push the files; then a tag releases: git tag site-v1.0.0 && git push origin site-v1.0.0\n", o.environment, s.repository)
 	return err
 }
 

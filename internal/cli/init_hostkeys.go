@@ -48,11 +48,11 @@ func (c *cli) learnHostKeys(ctx context.Context, o initOptions, s *start) error 
 		fmt.Fprintf(c.err, "    %s\n    %s\n\n", key.Line, key.Fingerprint)
 	}
 	if c.terminal {
-		answer, err := c.ask(ctx, "Are they the same there? They are written to known_hosts only then [y/N]", "")
+		same, err := c.confirm(ctx, "Are they the same there? They are written to known_hosts only then.")
 		if err != nil {
 			return err
 		}
-		if answer := strings.ToLower(answer); answer == "y" || answer == "yes" {
+		if same {
 			for _, key := range shown {
 				s.hostKeys = append(s.hostKeys, key.Line)
 			}

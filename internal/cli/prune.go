@@ -68,7 +68,7 @@ func (c *cli) prune(ctx context.Context, o pruneOptions) error {
 	for _, run := range plan.Unneeded.Backups {
 		fmt.Fprintln(c.out, "backup of run "+run)
 	}
-	if err := c.approve(o.yesFlag, "Remove these?"); err != nil {
+	if err := c.approve(ctx, o.yesFlag, "Remove these?"); err != nil {
 		return err
 	}
 	w := c.watch("Prune")

@@ -59,7 +59,7 @@ func (c *cli) pruneStages(ctx context.Context, o pruneOptions) error {
 		fmt.Fprintln(c.out, tag)
 	}
 	c.log.Info().Int("stages", len(found.Stages)).Str("size", megabytes(found.Size)).Msg("not used for " + o.olderThan)
-	if err := c.approve(o.yesFlag, "Remove these?"); err != nil {
+	if err := c.approve(ctx, o.yesFlag, "Remove these?"); err != nil {
 		return err
 	}
 	remove := func(ctx context.Context) error {

@@ -52,7 +52,7 @@ type released struct {
 func (c *cli) release(ctx context.Context, o releaseOptions) (done released, err error) {
 	err = c.withCandidate(ctx, o.globalFlags, o.buildFlags, c.needs(o.globalFlags), func(next candidate, r registries, s *session) error {
 		fmt.Fprint(c.err, next.render())
-		if err := c.approve(o.yesFlag, "Release "+next.config.Lock.SiteVersion+"?"); err != nil {
+		if err := c.approve(ctx, o.yesFlag, "Release "+next.config.Lock.SiteVersion+"?"); err != nil {
 			return err
 		}
 		var b built

@@ -44,7 +44,7 @@ func (c *cli) rollback(ctx context.Context, o rollbackOptions, version string) e
 		return err
 	}
 	fmt.Fprint(c.err, renderRollback(in.config.Host.Address, plan))
-	if err := c.approve(o.yesFlag, rollbackQuestion(plan)); err != nil {
+	if err := c.approve(ctx, o.yesFlag, rollbackQuestion(plan)); err != nil {
 		return err
 	}
 	w := c.watch("Rollback to " + plan.Version)
