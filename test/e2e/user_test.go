@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"io"
 	"os"
 	"path/filepath"
@@ -32,6 +33,8 @@ type user struct {
 	printed *syncedBuffer
 	turn    *turn
 	link    *hostLink
+	// https is set where visitors come by https.
+	https *tls.Config
 }
 
 // turn is the user's share of the machine.

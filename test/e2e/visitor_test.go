@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ type visitor struct {
 	t       *testing.T
 	client  *http.Client
 	address string
+	scheme  string
 	end     context.CancelFunc
 	asking  sync.WaitGroup
 
@@ -66,7 +68,11 @@ func (u *user) visitEach(every time.Duration) *visitor {
 	ctx, end := context.WithCancel(u.t.Context())
 	u.t.Cleanup(end)
 	site := u.site()
-	v := &visitor{t: u.t, end: end, address: site.Address, client: site.Client}
+	v := &visitor{t: u.t, end: end, address: site.Address, scheme: "http", client: site.Client}
+	if u.https != nil {
+		v.scheme, v.address = "https", strings.TrimSuffix(site.Address, u.env("HTTP_PORT"))+u.env("HTTPS_PORT")
+		v.client.Transport.(*http.Transport).TLSClientConfig = u.https
+	}
 	// A site that was made a moment ago is slow to answer for the first time.
 	for deadline := time.Now().Add(time.Minute); len(v.assets) == 0; time.Sleep(visitEvery) {
 		if v.login(); time.Now().After(deadline) {
@@ -210,7 +216,7 @@ func (v *visitor) note(a answer) {
 
 // get returns the body, or what is wrong.
 func (v *visitor) get(path string) (body, fault string) {
-	request, err := http.NewRequestWithContext(v.t.Context(), http.MethodGet, "http://"+v.address+path, nil)
+	request, err := http.NewRequestWithContext(v.t.Context(), http.MethodGet, v.scheme+"://"+v.address+path, nil)
 	if err != nil {
 		return "", err.Error()
 	}
