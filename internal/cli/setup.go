@@ -111,7 +111,7 @@ func (c *cli) setup(ctx context.Context, o setupOptions) error {
 	}
 	fmt.Fprint(c.err, text)
 	if len(plan.Pending()) > 0 {
-		if err := c.approve(o.yesFlag, "Set up "+in.config.Host.Address+"?"); err != nil {
+		if err := c.approve(ctx, o.yesFlag, "Set up "+in.config.Host.Address+"?"); err != nil {
 			return err
 		}
 		if err := c.carryOutSetup(ctx, h, plan); err != nil {
