@@ -37,6 +37,7 @@ exec engine "$@"
 // An ordinary user of a machine with Docker has the sandbox, and nothing is built
 // from source or installed for it. TEST_DOCKER=demo runs the whole demo there.
 func TestDemoInDocker(t *testing.T) {
+	t.Parallel() // beside TestRelease, which waits more than it works
 	if testing.Short() {
 		t.Skip("needs an engine and Docker")
 	}

@@ -17,6 +17,7 @@ import (
 
 // TestSetup makes a bare server ready, and releases to it.
 func TestSetup(t *testing.T) {
+	t.Parallel() // beside TestRelease, which waits more than it works
 	u := newUser(t, sandbox.Options{Name: "bare", HTTPPort: 8094, Bare: true})
 	list[*user]{
 		{"check says what to do first", (*user).notSetUp},
