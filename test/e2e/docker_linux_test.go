@@ -69,7 +69,7 @@ func TestDemoInDocker(t *testing.T) {
 	} else {
 		t.Log(d.run("sh", "-euc", `./pipeline sandbox --port 8095 >out 2>&1 &
 until [ -s .env.sandbox ]; do kill -0 $! || { cat out; exit 1; }; sleep 1; done
-./pipeline check --env-file .env.sandbox || { cat out; exit 1; }
+./pipeline check --env-file .env.sandbox || { kill -INT $!; wait $! || :; cat out; exit 1; }
 kill -INT $!
 wait $!
 cat out`))
