@@ -145,7 +145,7 @@ func (u *user) setUp(*testing.T) {
 	u.has(u.onHost("sh", "-c", "id; docker compose version; docker run --rm debian:bookworm-slim echo in a container; systemctl --user is-system-running"),
 		"(docker)", "Docker Compose version", "in a container", "running")
 	// What the server's owner had set is there still.
-	u.has(u.asRoot("cat /etc/docker/daemon.json"), `"registry-mirrors": ["http://mirror:`, `"storage-driver": "overlay2"`, `"max-size": "10m"`)
+	u.has(u.asRoot("cat /etc/docker/daemon.json"), `"http://mirror:`, `"storage-driver": "overlay2"`, `"max-size": "10m"`)
 	u.has(u.asRoot("getent shadow deploy"), "deploy:*:")
 	_, _, said := u.run(u.command("check", "1.0.0", apps.Version1())...)
 	u.has(said, "no problem found")
