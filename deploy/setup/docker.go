@@ -5,12 +5,14 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
 	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/armor"
 
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 )
@@ -189,7 +191,7 @@ func installDocker(ctx context.Context, r root, f Facts, o Options, packages []s
 		if key, err = quiet.do(ctx, "docker-key", "", repository); err != nil {
 			return fmt.Errorf("ask %s for its key: %w", repository, err)
 		}
-		if err := checkKey(key, cmp.Or(o.RepositoryKey, dockerKey)); err != nil {
+		if key, err = checkKey(key, cmp.Or(o.RepositoryKey, dockerKey)); err != nil {
 			return fmt.Errorf("check the key of %s: %w", repository, err)
 		}
 	}
@@ -210,22 +212,31 @@ func (o Options) repositoryName() string {
 	return strings.TrimSuffix(cmp.Or(o.Repository, dockerSite), "/")
 }
 
-// checkKey reports a text that is anything else than the one OpenPGP key with a
-// fingerprint.
-func checkKey(text, fingerprint string) error {
+// checkKey returns the one OpenPGP key with a fingerprint that a text is, written anew:
+// apt reads more into a text than one key, such as a second block behind the first. A
+// text that is anything else is an error.
+func checkKey(text, fingerprint string) (string, error) {
 	keys, err := openpgp.ReadArmoredKeyRing(strings.NewReader(text))
 	if err != nil {
 		keys, err = openpgp.ReadKeyRing(bytes.NewReader([]byte(text)))
 	}
 	if err != nil {
-		return fmt.Errorf("read it: %w", err)
+		return "", fmt.Errorf("read it: %w", err)
 	}
 	if len(keys) != 1 {
-		return fmt.Errorf("it has %d keys, and one is expected", len(keys))
+		return "", fmt.Errorf("it has %d keys, and one is expected", len(keys))
 	}
 	want := strings.ToUpper(strings.ReplaceAll(fingerprint, " ", ""))
 	if got := strings.ToUpper(hex.EncodeToString(keys[0].PrimaryKey.Fingerprint)); got != want {
-		return fmt.Errorf("its fingerprint is %s, and %s is expected", got, want)
+		return "", fmt.Errorf("its fingerprint is %s, and %s is expected", got, want)
 	}
-	return nil
+	var written bytes.Buffer
+	block, err := armor.Encode(&written, openpgp.PublicKeyType, nil)
+	if err != nil {
+		return "", fmt.Errorf("write it: %w", err)
+	}
+	if err := errors.Join(keys[0].Serialize(block), block.Close()); err != nil {
+		return "", fmt.Errorf("write it: %w", err)
+	}
+	return written.String() + "\n", nil
 }

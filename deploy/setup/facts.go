@@ -152,7 +152,7 @@ func look(ctx context.Context, r root, o Options, sshPort int) (Facts, error) {
 // ports are those that have to be reached from outside; SSH's is left out where it is
 // not known.
 func (o Options) ports(ssh int) (ports []int) {
-	for _, port := range []int{ssh, o.HTTPPort, 443} {
+	for _, port := range []int{ssh, o.HTTPPort, o.HTTPSPort} {
 		if port != 0 && !slices.Contains(ports, port) {
 			ports = append(ports, port)
 		}

@@ -97,15 +97,19 @@ func TestKeyOfRepository(t *testing.T) {
 	other, _ := made()
 	for _, c := range []struct{ name, text, fingerprint, want string }{
 		{"armored", text(true, one), fingerprint, ""},
+		{"another block behind it", text(true, one) + "\n" + text(true, other), fingerprint, ""},
 		{"as bytes, and a fingerprint with blanks", text(false, one), strings.ToUpper(fingerprint[:20] + " " + fingerprint[20:]), ""},
 		{"another", text(true, other), fingerprint, "and " + strings.ToUpper(fingerprint) + " is expected"},
 		{"one beside another", text(true, one, other), fingerprint, "it has 2 keys"},
 		{"a page", "<html>not found</html>", fingerprint, "read it"},
 		{"nothing", "", fingerprint, "it has 0 keys"},
 	} {
-		err := checkKey(c.text, c.fingerprint)
+		written, err := checkKey(c.text, c.fingerprint)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+		if err == nil && written != text(true, one)+"\n" {
+			t.Errorf("%s is written as\n%s", c.name, written)
 		}
 	}
 }

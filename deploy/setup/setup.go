@@ -65,8 +65,8 @@ type Options struct {
 	// Key is the line of authorized_keys that lets the user in, with a comment or
 	// without, and Fingerprint how it is called.
 	Key, Fingerprint string
-	// HTTPPort is the port that visitors come to.
-	HTTPPort int
+	// HTTPPort and HTTPSPort are the ports that visitors come to.
+	HTTPPort, HTTPSPort int
 	// Docker is where Docker comes from where there is none: [FromDistribution],
 	// [FromDocker], or empty for the distribution's where it has compose v2.
 	Docker string

@@ -11,7 +11,7 @@ import (
 const bookworm = "root yes\nsystem Debian GNU/Linux 12 (bookworm)\nid debian\nrelease 12\ncodename bookworm\narchitecture amd64\nsystemd yes\n" +
 	"docker-error sh: docker: not found\ncontainers 0\nfolder absent\nstarts ssh.service\nmemory 8000000\nroot-type ext2/ext3\nroot-free 40000000\n"
 
-var wanted = Options{User: "deploy", Dir: "/opt/erpnext", HTTPPort: 80, Key: "ssh-ed25519 AAAA pipeline", Fingerprint: "ssh-ed25519 SHA256:x"}
+var wanted = Options{User: "deploy", Dir: "/opt/erpnext", HTTPPort: 80, HTTPSPort: 443, Key: "ssh-ed25519 AAAA pipeline", Fingerprint: "ssh-ed25519 SHA256:x"}
 
 // findingOf returns what a step says about facts.
 func findingOf(t *testing.T, name string, f Facts, o Options) (done, missing, does string) {

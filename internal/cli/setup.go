@@ -123,7 +123,12 @@ func (c *cli) setup(ctx context.Context, o setupOptions) error {
 
 // setupFor returns what the configuration wants a host to be ready for.
 func setupFor(in inputs) setup.Options {
-	return setup.Options{User: in.config.Host.User, Dir: in.target.Dir, HTTPPort: in.target.HTTPPort}
+	// Without https as well, for which a server is made ready once.
+	https := 443
+	if in.target.TLS.Ends() {
+		https = in.target.TLS.Port
+	}
+	return setup.Options{User: in.config.Host.User, Dir: in.target.Dir, HTTPPort: in.target.HTTPPort, HTTPSPort: https}
 }
 
 // carryOutSetup does what a plan says, and logs each step.

@@ -162,7 +162,7 @@ func (l *loader) https(c *Config) {
 		return
 	}
 	if l.need&(Deploy|Certificate) == 0 {
-		*t = compose.TLS{Mode: t.Mode}
+		*t = compose.TLS{Mode: t.Mode, Port: t.Port}
 		return
 	}
 	if len(t.Domains) == 0 && !l.isSet("SITE_DOMAINS") && len(c.Target.Sites) > 0 {

@@ -1,10 +1,11 @@
 # Writes Docker's settings, which come on standard input, and has Docker start with them
 # where $1 is not empty. If it does not, the old ones are put back.
 set -eu
-settings=/etc/docker/daemon.json
 install -d -m 755 /etc/docker
-cat >"$settings.part"
-chmod 644 "$settings.part"
+# Where it is a link, the file that it leads to is written.
+settings=$(readlink -f /etc/docker/daemon.json)
+(umask 077 && cat >"$settings.part")
+[ -e "$settings" ] || chmod 644 "$settings.part"
 rm -f "$settings.before"
 if [ -e "$settings" ]; then
 	chmod --reference="$settings" "$settings.part"
@@ -25,7 +26,12 @@ restart() {
 		sleep 0.1
 	done
 }
-if [ -n "$1" ] && ! restart; then
+wanted=$1
+if [ -n "$wanted" ] && ! { running=$(docker ps --quiet </dev/null) && [ -z "$running" ]; }; then
+	echo "a container runs by now: the settings count when Docker is restarted"
+	wanted=
+fi
+if [ -n "$wanted" ] && ! restart; then
 	if [ -e "$settings.before" ]; then mv -f "$settings.before" "$settings"; else rm -f "$settings"; fi
 	restart || true
 	echo "Docker does not start with these settings: the old ones were put back" >&2

@@ -34,8 +34,13 @@ fact dockerd "$(command -v dockerd)"
 for package in docker-ce docker.io; do
 	[ "$(answer dpkg-query --show --showformat '${db:Status-Status}' "$package")" != installed ] || fact docker-package "$package"
 done
-fact containers "$(answer docker ps --quiet | grep -c .)"
-if grep -rqsF "$repository" /etc/apt/sources.list /etc/apt/sources.list.d; then fact docker-source yes; fi
+if running=$(answer docker ps --quiet); then fact containers "$(printf %s "$running" | grep -c .)"; fi
+for list in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
+	if grep -v '^[[:space:]]*#' "$list" 2>/dev/null | grep -qF "$repository" && ! grep -qi '^enabled:[[:space:]]*no' "$list"; then
+		fact docker-source yes
+		break
+	fi
+done
 
 # Docker's settings, in one line. Those on its command line win.
 settings=/etc/docker/daemon.json
