@@ -23,10 +23,10 @@ var cycle = strategy{
 	critical: []step{
 		down,
 		up,
+		putCertificate,
 		beforeMigrate,
 		migrate,
 		afterMigrate,
-		putCertificate,
 		verify,
 		awaitCertificate,
 		setURL,

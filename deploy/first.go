@@ -17,10 +17,10 @@ var first = strategy{
 	},
 	critical: []step{
 		upFirst,
+		putCertificate,
 		beforeMigrate,
 		migrate,
 		afterMigrate,
-		putCertificate,
 		verify,
 		awaitCertificate,
 		setURL,

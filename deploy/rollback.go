@@ -1,9 +1,11 @@
 package deploy
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
+	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/release"
 )
@@ -109,9 +111,10 @@ func PlanRollback(s State, t Target, version string, restoreData bool) (Plan, pr
 	p.back = s.history[back]
 	report.Add(t.notBeside(*s.Current)...)
 	report.Add(t.notBeside(p.back)...)
-	if s.Current.TLS != "" && p.back.TLS == "" && t.TLS.On() {
-		report.Addf("rollback.tls", "release "+version, "set TLS=off for this rollback to go back to http, or release its apps under a new version, which keeps https",
-			"is from before TLS=%s: its proxy answers http alone, and visitors of %s would get no answer", s.Current.TLS, strings.Join(s.Current.URLs, ", "))
+	now, then := compose.TLS{Mode: s.Current.TLS}, compose.TLS{Mode: cmp.Or(p.back.TLS, compose.TLSOff)}
+	if now.Ends() && !then.Ends() && cmp.Or(t.TLS.Mode, compose.TLSOff) != then.Mode {
+		report.Addf("rollback.tls", "release "+version, "set TLS="+then.Mode+" for this rollback to go back to that, or release its apps under a new version, which keeps https",
+			"has TLS=%s and not %s: its proxy answers http alone, and visitors of %s would get no answer", then.Mode, s.Current.TLS, strings.Join(s.Current.URLs, ", "))
 	}
 	p.lock, p.Sites, p.knownSites = p.back.Lock, s.sites(t), s.knownSites()
 	p.Apps = changes(s.Current, p.lock.Apps)

@@ -29,7 +29,8 @@ type Set struct {
 	Roles map[string]Role
 	// Images are the images of these services, each once.
 	Images []string
-	// Ports are the TCP ports that services publish on the host.
+	// Ports are the TCP ports that services publish at every address of the host: one
+	// at a single address may be another program's at the next.
 	Ports []int
 	// NotBeside is what keeps two releases from running side by side: the
 	// strategy swap can't be used with it.
@@ -144,7 +145,8 @@ func (s *Set) readServices(project *types.Project, image string) {
 		s.Roles[service.Name] = roleOf(service, image, awaited[service.Name])
 		images[service.Image] = true
 		for _, port := range service.Ports {
-			if number, err := strconv.Atoi(port.Published); err == nil && port.Protocol != "udp" {
+			everywhere := slices.Contains([]string{"", "0.0.0.0", "::"}, port.HostIP)
+			if number, err := strconv.Atoi(port.Published); err == nil && port.Protocol != "udp" && everywhere {
 				ports[number] = true
 			}
 		}

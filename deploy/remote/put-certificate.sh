@@ -8,19 +8,20 @@ umask 077
 dir=$1 project=$2 look=$3 port=$4
 shift 4
 [ ! -e "$dir/lock" ] || exit 44
-kept=$dir/current/certificate.yaml
+kept=$(readlink -f "$dir/current")/certificate.yaml
 [ -e "$kept" ] || exit 45
 proxy=$(docker ps --quiet --filter "label=com.docker.compose.project=$project" --filter label=com.docker.compose.service=traefik </dev/null)
 [ -n "$proxy" ] || exit 46
 trap 'rm -f -- "$kept.part"' EXIT
 cat >"$kept.part"
+[ ! -e "$dir/lock" ] || exit 44
 for one in $proxy; do
 	docker exec -i "$one" sh -euc 'umask 077; cd /certificates; cat >.certificate.part; mv .certificate.part certificate.yaml' <"$kept.part"
 	at=$(docker port "$one" 443/tcp </dev/null | sed -n 's/:[0-9]*$//p' | head -n 1)
 done
 mv "$kept.part" "$kept"
 case $at in 0.0.0.0 | '' | '[::]' | ::) at=127.0.0.1 ;; esac
-image=$(images "$(basename "$(readlink "$dir/current")")" | cut -d ' ' -f 2)
+image=$(images "$(basename "${kept%/*}")" | cut -d ' ' -f 2)
 tries=0
 until said=$(docker run --rm --init --interactive --network host --pull never --entrypoint /home/frappe/frappe-bench/env/bin/python "$image" \
 	-c "$look" "$at" "$port" "$@" <"$kept" 2>&1); do

@@ -31,6 +31,14 @@ def look(domain):
         return f"{domain} has only the proxy's own, which stands in for one", ""
     if wanted and raw != wanted:
         return f"{domain} has another one than the one given", ""
+    # Whoever has signed it: whether it is for this domain, and not over.
+    trusting = ssl.create_default_context(cadata=raw)
+    trusting.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    trusting.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    try:
+        served(name, trusting)
+    except ssl.SSLCertVerificationError as error:
+        return f"{domain} has a certificate that visitors can't take: {error.verify_message}", ""
     try:
         until = served(name, ssl.create_default_context())[0]["notAfter"]
     except ssl.SSLCertVerificationError as error:

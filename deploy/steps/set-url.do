@@ -17,14 +17,14 @@ if [ ! -e urls-before ]; then
 	mv urls-before.part urls-before
 fi
 : >urls-now
-while read -r one was; do
+while read -r one was where; do
 	url=$(url_of "$one") own=$(awk -v site="$one" '$1 == site { print $2 }' urls-ours)
 	if [ -n "$was" ] && [ "$was" != "$own" ] && [ "$was" != "$url" ]; then
-		# An operator has set it.
+		# An operator has set it, for this site or in the configuration of all.
 		[ -z "$url" ] || echo "note: links to $one begin with $was, its host_name, which stays: bench --site $one set-config host_name $url has them lead to $url"
 		continue
 	fi
-	[ "$was" = "$url" ] || site "$version" set_url "$one" "$url" </dev/null
+	[ "$was" = "$url" ] && [ "$where" != common ] || site "$version" set_url "$one" "$url" </dev/null
 	[ -z "$url" ] || echo "$one $url" >>urls-now
 done <urls-before
 cp urls-now "$dir/.urls-$id"

@@ -74,9 +74,12 @@ def change(site, key, value):
 
 
 def get_url(*sites):
-    """Prints each site with the address that links to it begin with, if it has one."""
+    """Prints each site with the address that links to it begin with, if it has one, and
+    the word common where that is from the configuration of all sites."""
+    common = read("common_site_config.json").get("host_name")
     for site in sites:
-        print(site, read(f"{site}/site_config.json").get("host_name") or "")
+        own = read(f"{site}/site_config.json").get("host_name")
+        print(site, own or (f"{common} common" if common else ""))
 
 
 def set_url(site, url):

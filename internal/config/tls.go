@@ -32,7 +32,7 @@ func tlsKeys(c *Config) []Key {
 		{Name: "ACME_CA_FILE", ReleaseOnly: true, parse: acmeCA(&t.CA),
 			Doc: "File with the CAs in PEM that an ACME server of your own is trusted by."},
 		{Name: "ACME_DNS_PROVIDER", ReleaseOnly: true, parse: text(&t.DNSProvider).where(dnsProvider),
-			Doc: "Who runs the domains' DNS, by the name that lego has for it, such as cloudflare, hetzner or route53: https://go-acme.github.io/lego/dns/. Needed where TLS is dns."},
+			Doc: "Who runs the domains' DNS, by the name that lego has for it, such as cloudflare or hetzner: https://go-acme.github.io/lego/dns/. Needed where TLS is dns."},
 		{Name: "ACME_DNS_VARIABLES", Secret: true, ReleaseOnly: true, parse: dnsVariables(&t.DNSVariables),
 			Doc: "What lego wants to know for that provider, as NAME=value, separated by blanks or line breaks, such as CF_DNS_API_TOKEN=…. Needed where TLS is dns."},
 		{Name: "TLS_CERT", ReleaseOnly: true, parse: text(&t.Certificate),
@@ -113,6 +113,10 @@ func dnsVariables(field *map[string]secret.Secret) parser {
 				l.bad(key, "write NAME=value for each, separated by blanks or line breaks", "has something other than NAME=value as its %d. entry", i+1)
 				continue
 			}
+			if strings.HasSuffix(name, "_FILE") || strings.HasPrefix(name, "AWS_") {
+				l.bad(key, "take a provider, or a way to log in to it, whose variables lego reads from NAME_FILE as well", "has %s: the proxy gets each variable as a file that NAME_FILE names, and lego does not read this one so", name)
+				continue
+			}
 			if *field == nil {
 				*field = map[string]secret.Secret{}
 			}
@@ -172,6 +176,11 @@ func (l *loader) https(c *Config) {
 		} else {
 			t.Domains = []string{name}
 		}
+	}
+	// Line breaks of Windows would not be read by the proxy.
+	t.Certificate = strings.ReplaceAll(t.Certificate, "\r\n", "\n")
+	if t.Key.IsSet() {
+		t.Key = secret.New(strings.ReplaceAll(t.Key.Reveal(), "\r\n", "\n"))
 	}
 	needs := func(keys ...string) {
 		if !slices.ContainsFunc(keys, l.isSet) {
