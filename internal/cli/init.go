@@ -214,8 +214,9 @@ func (s start) envValues(tokens []string) map[string]secret.Secret {
 			values[name] = secret.Secret{}
 		}
 	}
-	if len(s.hostKeys) > 0 {
-		values["DEPLOY_KNOWN_HOSTS_FILE"] = secret.New("known_hosts")
+	told := values["DEPLOY_KNOWN_HOSTS"].IsSet() || values["DEPLOY_KNOWN_HOSTS_FILE"].IsSet()
+	if len(s.hostKeys) > 0 || exists(keysFile) && !told && s.value("DEPLOY_HOST") != "" {
+		values["DEPLOY_KNOWN_HOSTS_FILE"] = secret.New(keysFile)
 	}
 	for _, name := range []string{"ADMIN_PASSWORD", "DB_ROOT_PASSWORD"} {
 		values[name] = secret.New(newPassword())

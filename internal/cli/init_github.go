@@ -64,7 +64,10 @@ func (c *cli) setUpGitHub(ctx context.Context, o initOptions, s start, settings 
 			fmt.Fprintf(c.err, "      %s\n", name)
 		}
 	}
-	if err := c.approve(ctx, o.yesFlag, "Do this?"); err != nil {
+	if err := c.approve(ctx, o.yesFlag, "Do this?"); errors.Is(err, errDeclined) {
+		// The files are written by now.
+		return fmt.Errorf("%w at GitHub", err)
+	} else if err != nil {
 		return err
 	}
 	if err := plan.Apply(ctx); err != nil {

@@ -62,7 +62,7 @@ func TestInitGitHub(t *testing.T) {
 	}
 
 	code, _, errs := run("ghp_admin", "no\n", append(args, "--github=acme/erp", "--project", "acme", "--registry=", "--frappe-version", "15")...)
-	if code != ExitUsage || !strings.Contains(errs, "declined") {
+	if code != ExitUsage || !strings.Contains(errs, "✗ declined: nothing was changed at GitHub\n") {
 		t.Fatalf("the answer no: exit %d\n%s", code, errs)
 	}
 	if _, made := server.Environment("acme/erp", "production"); made {

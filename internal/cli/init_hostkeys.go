@@ -6,18 +6,29 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 )
+
+// keysFile is the file in the folder with the keys of the host.
+const keysFile = "known_hosts"
 
 // learnHostKeys asks the host for its keys, shows them, and takes those that the user
 // has compared with the host's own.
 func (c *cli) learnHostKeys(ctx context.Context, o initOptions, s *start) error {
 	address := s.value("DEPLOY_HOST")
-	if address == "" || exists("known_hosts") || exists(o.envFile) && len(o.hostKeys) == 0 {
-		return nil
+	if text := s.value("DEPLOY_KNOWN_HOSTS"); text != "" {
+		return haveKeys("DEPLOY_KNOWN_HOSTS", text, o.hostKeys)
 	}
-	if known, _ := s.known.Lookup("DEPLOY_KNOWN_HOSTS"); known != "" {
+	if exists(keysFile) {
+		return haveKeys(keysFile, readText(keysFile), o.hostKeys)
+	}
+	if address == "" && len(o.hostKeys) > 0 {
+		return problem.Report{{Code: "init.host-key", Subject: "--host-key", Detail: "there is no host that could have it", Remedy: "give --host, or leave --host-key out"}}.Err()
+	}
+	if address == "" || exists(o.envFile) && len(o.hostKeys) == 0 {
 		return nil
 	}
 	if s.value("DEPLOY_JUMP_HOST") != "" {
@@ -61,6 +72,29 @@ func (c *cli) learnHostKeys(ctx context.Context, o initOptions, s *start) error 
 	}
 	fmt.Fprintf(c.err, "They are left out. Where they are the same: init --host-key %s\n\n", shown[0].Fingerprint)
 	return nil
+}
+
+// haveKeys looks whether lines that are there, and are left as they are, have the keys
+// with the fingerprints. where is what has the lines.
+func haveKeys(where, lines string, fingerprints []string) error {
+	var have []string
+	for rest := []byte(lines); ; {
+		marker, _, key, _, more, err := ssh.ParseKnownHosts(rest)
+		if err != nil {
+			// The end, or a line that check names.
+			break
+		}
+		if rest = more; marker == "" {
+			have = append(have, ssh.FingerprintSHA256(key))
+		}
+	}
+	var report problem.Report
+	for _, fingerprint := range fingerprints {
+		if !slices.Contains(have, fingerprint) {
+			report.Addf("init.host-key", "--host-key "+fingerprint, "add the host's line to it, or take it away and run init again", "%s is there already, without that key, and is left as it is", where)
+		}
+	}
+	return report.Err()
 }
 
 // takeKeys takes the keys with the fingerprints. Each has to be there: who has

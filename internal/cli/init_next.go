@@ -18,9 +18,6 @@ import (
 func (c *cli) afterStart(ctx context.Context, o initOptions, s start) error {
 	tokens := tokenNames(s.known.Apps.Path)
 	c.sayMissingTokens(tokens)
-	if len(s.hostKeys) > 0 && !strings.Contains(readText(o.envFile), "DEPLOY_KNOWN_HOSTS_FILE=") {
-		fmt.Fprintf(c.err, "Add DEPLOY_KNOWN_HOSTS_FILE=known_hosts to %s: it was there before, and is left as it is.\n", o.envFile)
-	}
 	if strings.Contains(readText(starter.DeployWorkflow), "desiredeffect/erpnext-pipeline@main") {
 		c.log.Warn().Str("fix", "put the commit of a release there").Msg(starter.DeployWorkflow + " takes the program from its branch main, which moves: this build of it is of no release and no commit")
 	}
@@ -33,6 +30,7 @@ func (c *cli) afterStart(ctx context.Context, o initOptions, s start) error {
 	if err := report.Err(); err != nil && s.repository != "" {
 		return err
 	}
+	c.sayUnnamed(ctx, o, s, settings)
 	var b strings.Builder
 	fmt.Fprintf(&b, "Next:\n\n")
 	if open := settings.open(); len(open) > 0 {
@@ -48,7 +46,22 @@ func (c *cli) afterStart(ctx context.Context, o initOptions, s start) error {
 	return c.setUpGitHub(ctx, o, s, settings)
 }
 
-// open returns the names that have no value and that a file on this machine can't
+// sayUnnamed says which files are not found where they are read: known_hosts, if .env
+// does not name it, and files that a workflow reads in a repository that lacks them.
+func (c *cli) sayUnnamed(ctx context.Context, o initOptions, s start, settings settings) {
+	named := settings.From["DEPLOY_KNOWN_HOSTS"] != "" || settings.Variables["DEPLOY_KNOWN_HOSTS"] != ""
+	if !named && (len(s.hostKeys) > 0 || exists(keysFile) && settings.Variables["DEPLOY_HOST"] != "") {
+		fmt.Fprintf(c.err, "Add DEPLOY_KNOWN_HOSTS_FILE=%s to %s: it was there before, and is left as it is.\n", keysFile, o.envFile)
+	}
+	for _, key := range slices.Sorted(maps.Keys(settings.Paths)) {
+		if file := settings.Paths[key]; c.git(ctx, "ls-files", "--error-unmatch", "--", file) == "" {
+			c.log.Warn().Str("fix", "put it into the repository, commit it, and have "+key+" name it by its path there").
+				Msg(key + " names " + file + ", which is not in git: workflows get this path, and not the file")
+		}
+	}
+}
+
+// open returns the names that have no value and that nothing else on this machine can
 // stand for.
 func (s settings) open() []string {
 	return slices.DeleteFunc(slices.Clone(s.Missing), func(name string) bool { return name == "DEPLOY_SSH_KEY" || name == "DEPLOY_KNOWN_HOSTS" })
@@ -63,10 +76,11 @@ func (s settings) commands(o initOptions, repository string) string {
 	var b strings.Builder
 	repository = cmp.Or(repository, "OWNER/NAME")
 	environment := "--env " + o.environment + " --repo " + repository
-	fmt.Fprintf(&b, "So that a pushed tag site-v1.0.0 releases, GitHub needs the environment %s. With a token of the repository,\n\n    GITHUB_TOKEN=… pipeline init --github=%s\n\nmakes it, limits it to tags site-v* and the default branch, and sets what the workflows read. By hand it is\n\n", o.environment, repository)
-	fmt.Fprintf(&b, "    gh api -X PUT repos/%s/environments/%s -F 'deployment_branch_policy[protected_branches]=false' -F 'deployment_branch_policy[custom_branch_policies]=true'\n", repository, o.environment)
+	fmt.Fprintf(&b, "So that a pushed tag site-v1.0.0 releases, GitHub needs the environment %s. With a token of the repository,\n\n    GITHUB_TOKEN=… pipeline init --github=%s\n\nmakes it, limits it to tags site-v* and the default branch, and sets what the workflows read. By hand it is the following; an environment that is there keeps its rules, and if it takes every branch and tag, choose selected ones in its settings before:\n\n", o.environment, repository)
+	// What is left out when an environment is put is reset: one that is there keeps its rules.
+	fmt.Fprintf(&b, "    gh api repos/%[1]s/environments/%[2]s >/dev/null 2>&1 || gh api -X PUT repos/%[1]s/environments/%[2]s -F 'deployment_branch_policy[protected_branches]=false' -F 'deployment_branch_policy[custom_branch_policies]=true'\n", repository, o.environment)
 	fmt.Fprintf(&b, "    gh api repos/%s/environments/%s/deployment-branch-policies -f name='site-v*' -f type=tag\n", repository, o.environment)
-	fmt.Fprintf(&b, "    gh api repos/%s/environments/%s/deployment-branch-policies -f name=main -f type=branch\n", repository, o.environment)
+	fmt.Fprintf(&b, "    gh api repos/%[1]s/environments/%[2]s/deployment-branch-policies -f name=\"$(gh api repos/%[1]s --jq .default_branch)\" -f type=branch\n", repository, o.environment)
 	for _, name := range slices.Sorted(maps.Keys(s.Variables)) {
 		if file := s.From[name]; file != "" {
 			fmt.Fprintf(&b, "    gh variable set %s %s <%s\n", name, environment, file)
@@ -83,7 +97,7 @@ func (s settings) commands(o initOptions, repository string) string {
 	}
 	for _, name := range s.Missing {
 		kind := "secret"
-		if name == "DEPLOY_KNOWN_HOSTS" {
+		if config.IsVariable(name) {
 			kind = "variable"
 		}
 		fmt.Fprintf(&b, "    gh %s set %s %s   # asks; it has no value yet\n", kind, name, environment)

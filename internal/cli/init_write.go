@@ -8,11 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
 
+	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/starter"
 )
 
@@ -25,7 +25,7 @@ func (c *cli) writeStart(ctx context.Context, o initOptions, files []starter.Fil
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read %s: %w", gitignore, err)
 	}
-	missing := starter.Ignored(old, o.envFile)
+	missing := starter.Ignored(old, below(o.envFile))
 	var wanted []starter.File
 	var text strings.Builder
 	table := newTable(&text)
@@ -55,14 +55,12 @@ func (c *cli) writeStart(ctx context.Context, o initOptions, files []starter.Fil
 			return err
 		}
 	}
-	if c.git(ctx, "ls-files", "--error-unmatch", "--", o.envFile) != "" {
-		c.log.Warn().Str("fix", "git rm --cached "+o.envFile+", commit, and change what it has of passwords and tokens").Msg(o.envFile + " is in git, with the secrets in it")
+	if err := c.keptOutOfGit(ctx, o.envFile); err != nil {
+		return err
 	}
 	for _, file := range wanted {
-		if dir := path.Dir(file.Path); dir != "." {
-			if err := os.MkdirAll(filepath.FromSlash(dir), 0o755); err != nil {
-				return fmt.Errorf("make folder: %w", err)
-			}
+		if err := os.MkdirAll(filepath.Dir(filepath.FromSlash(file.Path)), 0o755); err != nil {
+			return fmt.Errorf("make folder: %w", err)
 		}
 		if err := writeStarted(file); err != nil {
 			return fmt.Errorf("write %s: %w", file.Path, err)
@@ -71,13 +69,84 @@ func (c *cli) writeStart(ctx context.Context, o initOptions, files []starter.Fil
 	return nil
 }
 
-// writeStarted writes a file that was not there.
+// below returns the path of a file from this folder, with slashes; empty for one that
+// is not below it.
+func below(file string) string {
+	dir, err := os.Getwd()
+	if err != nil {
+		return ""
+	}
+	file, err = filepath.Abs(file)
+	if err != nil {
+		return ""
+	}
+	rel, err := filepath.Rel(dir, file)
+	if err != nil || !filepath.IsLocal(rel) {
+		// Either may be named through a symbolic link.
+		rel, err = filepath.Rel(realPath(dir), realPath(file))
+	}
+	if err != nil || !filepath.IsLocal(rel) {
+		return ""
+	}
+	return filepath.ToSlash(rel)
+}
+
+// realPath returns a path without symbolic links, of which the end need not be there.
+func realPath(file string) string {
+	if real, err := filepath.EvalSymlinks(file); err == nil {
+		return real
+	}
+	dir := filepath.Dir(file)
+	if dir == file {
+		return file
+	}
+	return filepath.Join(realPath(dir), filepath.Base(file))
+}
+
+// keptOutOfGit asks git whether it ignores the file with the secrets, in the repository
+// that the file is or will be in: later lines and other files can undo a line of
+// .gitignore. One that is there already is named, and no other may be written.
+func (c *cli) keptOutOfGit(ctx context.Context, envFile string) error {
+	dir, base := filepath.Split(realPath(envFile))
+	for dir = filepath.Clean(dir); !exists(dir) && dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		base = filepath.Join(filepath.Base(dir), base)
+	}
+	if c.git(ctx, "-C", dir, "ls-files", "--error-unmatch", "--", base) != "" {
+		fix := "git rm --cached " + envFile + ", commit, and change what it has of passwords and tokens"
+		if exists(envFile) {
+			c.log.Warn().Str("fix", fix).Msg(envFile + " is in git, with the secrets in it")
+			return nil
+		}
+		return problem.Report{{Code: "init.in-git", Subject: envFile, Detail: "is in git, and would have secrets in it", Remedy: fix}}.Err()
+	}
+	var exit *exec.ExitError
+	// 1 is for a file that is not ignored; where there is no repository it is 128.
+	if err := exec.CommandContext(ctx, "git", "-C", dir, "check-ignore", "-q", "--", base).Run(); !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		return ctx.Err()
+	}
+	const detail = "is not ignored by git, so that its secrets could be committed"
+	fix := "have " + gitignore + " name it, after every line with ! in front that takes it out again"
+	if below(envFile) == "" {
+		fix = "have the " + gitignore + " of the repository that it is in name it"
+	}
+	if exists(envFile) {
+		c.log.Warn().Str("fix", fix).Msg(envFile + " " + detail)
+		return nil
+	}
+	return problem.Report{{Code: "init.not-ignored", Subject: envFile, Detail: detail, Remedy: fix + "; then run init again"}}.Err()
+}
+
+// writeStarted writes a file that was not there, and leaves none that is half written.
 func writeStarted(file starter.File) (err error) {
 	out, err := os.OpenFile(filepath.FromSlash(file.Path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, file.Mode)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, out.Close()) }()
+	defer func() {
+		if err = errors.Join(err, out.Close()); err != nil {
+			err = errors.Join(err, os.Remove(out.Name()))
+		}
+	}()
 	_, err = out.Write(file.Text)
 	return err
 }

@@ -170,6 +170,7 @@ func (c Config) Secrets() []secret.Secret {
 	}
 	more := append([]secret.Secret{c.SigningKey.PEM, c.Target.TLS.Key}, passwordsIn(c.Target.Secrets["EXTRA_CONFIG"])...)
 	more = slices.AppendSeq(more, maps.Values(c.Target.TLS.DNSVariables))
+	more = append(more, repositoryLogin(c.Target.Secrets["RESTIC_REPOSITORY"]))
 	for _, mirror := range []secret.Secret{c.Image.Mirrors.PyPI, c.Image.Mirrors.NPM, c.Image.Mirrors.Apt} {
 		more = append(more, mirror, credentials(mirror))
 	}

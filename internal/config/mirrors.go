@@ -135,6 +135,15 @@ func credentials(mirror secret.Secret) secret.Secret {
 	return secret.New(u.User.Username())
 }
 
+// repositoryLogin returns what of restic's repository is secret: restic puts a word for
+// the kind, such as rest:, in front of the URL.
+func repositoryLogin(repository secret.Secret) secret.Secret {
+	if kind, rest, found := strings.Cut(repository.Reveal(), ":"); found && !strings.HasPrefix(rest, "//") && !strings.ContainsAny(kind, "@/") {
+		repository = secret.New(rest)
+	}
+	return credentials(repository)
+}
+
 // imageMirror is the rule of a registry, or a path in one, in place of Docker
 // Hub.
 func imageMirror(value string) (wrong, remedy string) {

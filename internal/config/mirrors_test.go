@@ -146,7 +146,7 @@ func TestSecretsWithinValues(t *testing.T) {
 		"DE_SITE_VERSION=1", "IMAGE_NAME=acme/erpnext",
 		"PYPI_INDEX_URL=https://bot:p%40ss-word@pypi.example.com/simple/", "NPM_REGISTRY_URL=https://npm-token@npm.example.com", "APT_MIRROR_URL=https://deb.example.com",
 		"NPM_REGISTRIES=@acme=https://_authToken:npm_secret@npm.acme.example, https://bot:p%2Cword@npm.example.com/x/",
-		"SIGNING_KEY_FILE=cosign.key",
+		"SIGNING_KEY_FILE=cosign.key", "RESTIC_REPOSITORY=rest:https://bot:restic-login@backup.example.com/", "RESTIC_PASSWORD=restic-pw",
 	)
 	w.write("cosign.key", pemOf("PRIVATE KEY"))
 	config, report := w.load(Push)
@@ -159,13 +159,13 @@ func TestSecretsWithinValues(t *testing.T) {
 	}
 	want := []string{
 		"https://deb.example.com", "@acme=https://_authToken:npm_secret@npm.acme.example, https://bot:p%2Cword@npm.example.com/x/", "https://npm-token@npm.example.com", "https://bot:p%40ss-word@pypi.example.com/simple/",
-		pemOf("PRIVATE KEY"), "https://bot:p%40ss-word@pypi.example.com/simple", "p@ss-word", "npm-token",
+		"restic-pw", "rest:https://bot:restic-login@backup.example.com/", pemOf("PRIVATE KEY"), "restic-login", "https://bot:p%40ss-word@pypi.example.com/simple", "p@ss-word", "npm-token",
 		"https://_authToken:npm_secret@npm.acme.example", "npm_secret", "https://bot:p%2Cword@npm.example.com/x", "p,word",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("the secrets are\n%q\nwant\n%q", got, want)
 	}
-	for _, key := range []string{"PYPI_INDEX_URL", "NPM_REGISTRY_URL", "NPM_REGISTRIES", "APT_MIRROR_URL"} {
+	for _, key := range []string{"PYPI_INDEX_URL", "NPM_REGISTRY_URL", "NPM_REGISTRIES", "APT_MIRROR_URL", "RESTIC_REPOSITORY"} {
 		if text, ok := config.Lookup(key); ok {
 			t.Errorf("%s may be printed: %s", key, text)
 		}

@@ -281,8 +281,8 @@ func composeKeys(c *Config) []Key {
 			Doc: "How long the frontend waits for an answer of the backend, in seconds or nginx's notation."},
 		{Name: "EXTRA_CONFIG", Secret: true, ReleaseOnly: true, PlaceOnly: true, parse: hiddenVariable(c.Target.Secrets).where(benchConfig),
 			Doc: "More keys of common_site_config.json, for all sites, as a JSON object. They win over the program's own, and go when they are left out."},
-		{Name: "RESTIC_REPOSITORY", ReleaseOnly: true, PlaceOnly: true, parse: hiddenVariable(c.Target.Secrets),
-			Doc: "Where restic stores backups. Needs RESTIC_PASSWORD."},
+		{Name: "RESTIC_REPOSITORY", Secret: true, ReleaseOnly: true, PlaceOnly: true, parse: hiddenVariable(c.Target.Secrets),
+			Doc: "Where restic stores backups. It may have user:password@ in it. Needs RESTIC_PASSWORD."},
 		{Name: "RESTIC_PASSWORD", Secret: true, ReleaseOnly: true, PlaceOnly: true, parse: secretVariable(c.Target.Secrets),
 			Doc: "Password of restic's repository. Needs RESTIC_REPOSITORY."},
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/desiredeffect/erpnext-pipeline/deploy/compose"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
 	"github.com/desiredeffect/erpnext-pipeline/internal/secret"
 )
@@ -16,15 +17,27 @@ type Settings struct {
 	Secrets   map[string]secret.Secret
 	// From are the files that values were read from, by these names.
 	From map[string]string
+	// Paths are values that name a file of the repository, which a workflow reads
+	// there, by their keys.
+	Paths map[string]string
 	// Missing are names that a release needs and that have no value.
 	Missing []string
 }
 
-// files are the keys that name a file on this machine, whose text a workflow gets.
-var fileKeys = map[string]string{
-	"DEPLOY_SSH_KEY_FILE":     "DEPLOY_SSH_KEY",
-	"DEPLOY_KNOWN_HOSTS_FILE": "DEPLOY_KNOWN_HOSTS",
-	"SIGNING_KEY_FILE":        "SIGNING_KEY",
+// fileKeys returns the keys that name a file on this machine, whose text a workflow
+// gets, with the keys that have the text there.
+func fileKeys(schema []Key) map[string]Key {
+	byName := map[string]Key{}
+	for _, k := range schema {
+		byName[k.Name] = k
+	}
+	files := map[string]Key{}
+	for _, k := range schema {
+		if text, isKey := byName[k.Elsewhere]; isKey && strings.HasSuffix(k.Name, "_FILE") {
+			files[k.Name] = text
+		}
+	}
+	return files
 }
 
 // WorkflowSettings returns what a .env file says for the workflows. Of the environment
@@ -34,20 +47,26 @@ func WorkflowSettings(envFile string, environ, tokens []string) (Settings, probl
 		return !strings.HasPrefix(pair, "HOME=") && !strings.HasPrefix(pair, "USERPROFILE=")
 	})
 	l := newLoader(Schema(), Sources{Environ: home, EnvFile: envFile}, HostAccess, tokens)
-	s := Settings{Variables: map[string]string{}, Secrets: map[string]secret.Secret{}, From: map[string]string{}}
+	s := Settings{Variables: map[string]string{}, Secrets: map[string]secret.Secret{}, From: map[string]string{}, Paths: map[string]string{}}
+	files, tls := fileKeys(l.schema), l.values["TLS"].text
 	for _, k := range l.schema {
-		if workflowKey, isFile := fileKeys[k.Name]; isFile && l.isSet(k.Name) {
+		// A certificate of one's own is read for that way to https alone.
+		unread := strings.HasPrefix(k.Name, "TLS_") && tls != compose.TLSFiles
+		if target, isFile := files[k.Name]; isFile && l.isSet(k.Name) && !unread {
 			file := l.expand(k.Name, l.values[k.Name].text)
-			if text, ok := l.contents(k.Name, file, "the file", "", k.Name != "DEPLOY_KNOWN_HOSTS_FILE"); ok {
-				s.put(l, workflowKey, string(text))
-				s.From[workflowKey] = l.values[k.Name].text
+			if text, ok := l.contents(k.Name, file, "the file", "", target.Secret); ok {
+				s.put(target, string(text))
+				s.From[target.Name] = l.values[k.Name].text
 			}
 		}
 		if k.Elsewhere != "" || k.Expression != "" {
 			continue
 		}
 		if l.isSet(k.Name) {
-			s.put(l, k.Name, l.values[k.Name].text)
+			s.put(k, l.values[k.Name].text)
+			if strings.HasSuffix(k.Name, "_FILE") {
+				s.Paths[k.Name] = l.values[k.Name].text
+			}
 		}
 	}
 	for _, name := range tokens {
@@ -62,15 +81,11 @@ func WorkflowSettings(envFile string, environ, tokens []string) (Settings, probl
 }
 
 // put stores a value where the workflows read the key from.
-func (s Settings) put(l *loader, key, value string) {
-	for _, k := range l.schema {
-		switch {
-		case k.Name != key:
-		case k.Secret:
-			s.Secrets[key] = secret.New(value)
-		default:
-			s.Variables[key] = value
-		}
+func (s Settings) put(k Key, value string) {
+	if k.Secret {
+		s.Secrets[k.Name] = secret.New(value)
+	} else {
+		s.Variables[k.Name] = value
 	}
 }
 
@@ -79,11 +94,25 @@ func (s *Settings) findMissing(schema []Key) {
 	if s.Variables["DEPLOY_HOST"] == "" {
 		return
 	}
+	more := []string{"DEPLOY_SSH_KEY", "DEPLOY_KNOWN_HOSTS"}
+	switch s.Variables["TLS"] {
+	case compose.TLSFiles:
+		more = append(more, "TLS_CERT", "TLS_KEY")
+	case compose.TLSDNS:
+		more = append(more, "ACME_DNS_PROVIDER", "ACME_DNS_VARIABLES")
+	case compose.TLSProxy:
+		more = append(more, "TRUSTED_PROXIES")
+	}
 	for _, k := range schema {
-		needed := k.Need&(Build|Push|Deploy) != 0 && k.Default == "" && k.Elsewhere == "" ||
-			k.Name == "DEPLOY_SSH_KEY" || k.Name == "DEPLOY_KNOWN_HOSTS"
+		needed := k.Need&(Build|Push|Deploy) != 0 && k.Default == "" && k.Elsewhere == "" || slices.Contains(more, k.Name)
 		if _, variable := s.Variables[k.Name]; needed && !variable && !s.Secrets[k.Name].IsSet() {
 			s.Missing = append(s.Missing, k.Name)
 		}
 	}
+}
+
+// IsVariable reports whether the workflows read a name from a variable, and not from a
+// secret, as those of tokens are.
+func IsVariable(name string) bool {
+	return slices.ContainsFunc(Schema(), func(k Key) bool { return k.Name == name && !k.Secret })
 }

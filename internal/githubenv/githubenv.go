@@ -197,6 +197,10 @@ func (p *Plan) Changes() []Change {
 		changes = append(changes, Change{What: "make the environment, for chosen tags and branches alone"})
 	case !p.restricted() && !p.Protected():
 		changes = append(changes, Change{What: "limit the environment, which every branch and tag may reach now"})
+		if bypass := p.environment.CanAdminsBypass; bypass != nil && !*bypass {
+			// GitHub describes no way to say so again, and what is left out may be reset.
+			changes = append(changes, Change{What: "which may let administrators pass over its rules, as they may not now: see to it in its settings afterwards"})
+		}
 	}
 	for _, one := range p.policies {
 		kind := "the branch "

@@ -66,8 +66,10 @@ func TestLimits(t *testing.T) {
 		policies []string
 		all      bool
 	}{
-		"none yet":                {"", append([]string{"make the environment, for chosen tags and branches alone"}, both...), []string{"tag site-v*", "branch main"}, false},
-		"open to all":             {`{"wait_timer": 7}`, append([]string{"limit the environment, which every branch and tag may reach now"}, both...), []string{"tag site-v*", "branch main"}, false},
+		"none yet":    {"", append([]string{"make the environment, for chosen tags and branches alone"}, both...), []string{"tag site-v*", "branch main"}, false},
+		"open to all": {`{"wait_timer": 7}`, append([]string{"limit the environment, which every branch and tag may reach now"}, both...), []string{"tag site-v*", "branch main"}, false},
+		"closed to administrators": {`{"wait_timer": 7, "can_admins_bypass": false}`, append([]string{"limit the environment, which every branch and tag may reach now",
+			"which may let administrators pass over its rules, as they may not now: see to it in its settings afterwards"}, both...), []string{"tag site-v*", "branch main"}, false},
 		"with patterns":           {`{"wait_timer": 7, ` + custom + `}`, both, []string{"tag site-v*", "branch main"}, false},
 		"protected branches only": {`{"wait_timer": 7, "deployment_branch_policy": {"protected_branches": true, "custom_branch_policies": false}}`, nil, nil, false},
 	} {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"strings"
 
 	erpnextpipeline "github.com/desiredeffect/erpnext-pipeline"
@@ -89,11 +90,12 @@ func KnownHosts(lines []string) File {
 }
 
 // Ignored returns the lines that .gitignore needs and does not have: without them the
-// file with the secrets could be committed. envFile is its name.
+// file with the secrets could be committed. envFile is its path from the folder of
+// .gitignore, with slashes and clean; empty where it is elsewhere.
 func Ignored(gitignore []byte, envFile string) []string {
 	wanted := []string{".env", ".env.*"}
-	if !strings.HasPrefix(envFile, ".env.") && envFile != ".env" {
-		wanted = append(wanted, envFile)
+	if envFile != "" && envFile != ".env" && (!strings.HasPrefix(envFile, ".env.") || strings.Contains(envFile, "/")) {
+		wanted = append(wanted, "/"+special.ReplaceAllString(envFile, `\$0`))
 	}
 	has := map[string]bool{}
 	for line := range bytes.Lines(gitignore) {
@@ -102,9 +104,12 @@ func Ignored(gitignore []byte, envFile string) []string {
 	var missing []string
 	for _, line := range wanted {
 		// .env* is the usual shorter form of both.
-		if !has[line] && !(has[".env*"] && strings.HasPrefix(line, ".env")) {
+		if !has[strings.TrimPrefix(line, "/")] && !(has[".env*"] && strings.HasPrefix(line, ".env")) {
 			missing = append(missing, line)
 		}
 	}
 	return missing
 }
+
+// special is what stands for something else in .gitignore, or is cut off.
+var special = regexp.MustCompile(`[\\*?[]| +$`)

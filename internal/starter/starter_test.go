@@ -41,7 +41,12 @@ func TestIgnored(t *testing.T) {
 		{".env*\n", ".env", nil},
 		{"# .env\n!.env\n", ".env", []string{".env", ".env.*"}},
 		{".env\n.env.*\n", ".env.staging", nil},
-		{".env*\n", "secrets/erp.env", []string{"secrets/erp.env"}},
+		{".env*\n", "secrets/erp.env", []string{"/secrets/erp.env"}},
+		{".env*\nprod.env\n", "prod.env", nil},
+		{".env*\n", "prod.env", []string{"/prod.env"}},
+		{"/.env*\n", "sub/.env", []string{"/sub/.env"}},
+		{".env*\n", `a*b?[c]\d `, []string{`/a\*b\?\[c]\\d\ `}},
+		{".env*\n", "", nil},
 	} {
 		if got := starter.Ignored([]byte(test.has), test.envFile); !slices.Equal(got, test.want) {
 			t.Errorf("%q for %s: %q are missing, want %q", test.has, test.envFile, got, test.want)

@@ -24,9 +24,11 @@ type environment struct {
 	// branches, or those of policies; neither for all.
 	protected, custom bool
 	waitTimer         int
-	policies          []object
-	variables         map[string]string
-	secrets           map[string]string
+	// strict keeps administrators from passing over the rules.
+	strict    bool
+	policies  []object
+	variables map[string]string
+	secrets   map[string]string
 	// times are when a variable or a secret was made.
 	times map[string]time.Time
 	// public and private are the key that secrets are sealed for.
@@ -133,7 +135,9 @@ func (s *Server) putEnvironment(r repo, request *http.Request) (any, error) {
 	}
 	var asked struct {
 		WaitTimer int `json:"wait_timer"`
-		Policy    *struct {
+		// Bypass is not in GitHub's description, whose answers have it.
+		Bypass *bool `json:"can_admins_bypass"`
+		Policy *struct {
 			Protected bool `json:"protected_branches"`
 			Custom    bool `json:"custom_branch_policies"`
 		} `json:"deployment_branch_policy"`
@@ -164,6 +168,7 @@ func (s *Server) putEnvironment(r repo, request *http.Request) (any, error) {
 	}
 	// What is left out is reset.
 	e.updated, e.waitTimer, e.protected, e.custom = now, asked.WaitTimer, false, false
+	e.strict = asked.Bypass != nil && !*asked.Bypass
 	if asked.Policy != nil {
 		e.protected, e.custom = asked.Policy.Protected, asked.Policy.Custom
 	}
@@ -193,7 +198,7 @@ func environmentObject(r repo, e *environment, _ *http.Request) (any, error) {
 		"url":        r.apiURL() + "/environments/" + escapePath(e.name),
 		"html_url":   r.htmlURL() + "/deployments/activity_log?environments_filter=" + escapePath(e.name),
 		"created_at": e.created.UTC().Format(time.RFC3339), "updated_at": e.updated.UTC().Format(time.RFC3339),
-		"protection_rules": rules, "deployment_branch_policy": policy,
+		"protection_rules": rules, "deployment_branch_policy": policy, "can_admins_bypass": !e.strict,
 	}, nil
 }
 
