@@ -249,6 +249,10 @@ func allOfHTTPS() bool { return os.Getenv("TEST_HTTPS") == "all" }
 // renewedDuringSwap: the proxy renews the certificate while one release takes the place
 // of the other, and goes back, and visitors notice nothing of it.
 func (s *secureSite) renewedDuringSwap(t *testing.T) {
+	s.alone(func() { s.renewed(t) })
+}
+
+func (s *secureSite) renewed(t *testing.T) {
 	before := s.served().SerialNumber
 	v := s.secure().visitEach(eachHandshake)
 	s.must(s.command("release", "1.1.0", apps.Version1(), "--yes", "--strategy", "swap", "--skip-smoke-test")...)
@@ -272,6 +276,10 @@ func (s *secureSite) ownCertificate(t *testing.T) {
 	if !allOfHTTPS() {
 		t.Skip("takes two more releases: TEST_HTTPS=all")
 	}
+	s.alone(func() { s.replaced(t) })
+}
+
+func (s *secureSite) replaced(t *testing.T) {
 	given := func(strategy, version string) {
 		chain, key := s.ca.issue(t, s.domain)
 		own := s.with("TLS=files", "TLS_CERT="+chain, "TLS_KEY="+key)
