@@ -125,7 +125,7 @@ func TestRollbackFromHTTPS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, report := PlanRollback(state, m.secureTarget(), "", false); len(report) != 1 || !strings.Contains(report.Err().Error(), "is from before TLS=acme") {
+	if _, report := PlanRollback(state, m.secureTarget(), "", false); len(report) != 1 || !strings.Contains(report.Err().Error(), "has TLS=off and not acme") {
 		t.Errorf("%v", report.Err())
 	}
 	plan, report := PlanRollback(state, m.target(), "", false)

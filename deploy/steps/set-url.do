@@ -24,7 +24,7 @@ while read -r one was where; do
 		[ -z "$url" ] || echo "note: links to $one begin with $was, its host_name, which stays: bench --site $one set-config host_name $url has them lead to $url"
 		continue
 	fi
-	[ "$was" = "$url" ] && [ "$where" != common ] || site "$version" set_url "$one" "$url" </dev/null
+	[ "$was" = "$url" ] || site "$version" set_url "$one" "$url" </dev/null
 	[ -z "$url" ] || echo "$one $url" >>urls-now
 done <urls-before
 cp urls-now "$dir/.urls-$id"
