@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -215,11 +216,11 @@ func (s start) envValues(tokens []string) map[string]secret.Secret {
 		}
 	}
 	told := values["DEPLOY_KNOWN_HOSTS"].IsSet() || values["DEPLOY_KNOWN_HOSTS_FILE"].IsSet()
-	if len(s.hostKeys) > 0 || exists(keysFile) && !told && s.value("DEPLOY_HOST") != "" {
-		values["DEPLOY_KNOWN_HOSTS_FILE"] = secret.New(keysFile)
+	if len(s.hostKeys) > 0 || exists(starter.KnownHostsFile) && !told && s.value("DEPLOY_HOST") != "" {
+		values["DEPLOY_KNOWN_HOSTS_FILE"] = secret.New(starter.KnownHostsFile)
 	}
 	for _, name := range []string{"ADMIN_PASSWORD", "DB_ROOT_PASSWORD"} {
-		values[name] = secret.New(newPassword())
+		values[name] = secret.New(rand.Text())
 	}
 	return values
 }

@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -245,6 +244,3 @@ var notInProject = regexp.MustCompile(`[^a-z0-9]+`)
 func projectGuess(site string) string {
 	return cmp.Or(strings.Trim(notInProject.ReplaceAllString(strings.ToLower(site), "-"), "-"), "erpnext")
 }
-
-// newPassword returns a password with more than 128 bits of chance.
-func newPassword() string { return rand.Text() }

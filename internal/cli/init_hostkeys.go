@@ -10,10 +10,8 @@ import (
 
 	"github.com/desiredeffect/erpnext-pipeline/deploy/host"
 	"github.com/desiredeffect/erpnext-pipeline/internal/problem"
+	"github.com/desiredeffect/erpnext-pipeline/internal/starter"
 )
-
-// keysFile is the file in the folder with the keys of the host.
-const keysFile = "known_hosts"
 
 // learnHostKeys asks the host for its keys, shows them, and takes those that the user
 // has compared with the host's own.
@@ -22,8 +20,8 @@ func (c *cli) learnHostKeys(ctx context.Context, o initOptions, s *start) error 
 	if text := s.value("DEPLOY_KNOWN_HOSTS"); text != "" {
 		return haveKeys("DEPLOY_KNOWN_HOSTS", text, o.hostKeys)
 	}
-	if exists(keysFile) {
-		return haveKeys(keysFile, readText(keysFile), o.hostKeys)
+	if exists(starter.KnownHostsFile) {
+		return haveKeys(starter.KnownHostsFile, readText(starter.KnownHostsFile), o.hostKeys)
 	}
 	if address == "" && len(o.hostKeys) > 0 {
 		return problem.Report{{Code: "init.host-key", Subject: "--host-key", Detail: "there is no host that could have it", Remedy: "give --host, or leave --host-key out"}}.Err()
@@ -59,7 +57,7 @@ func (c *cli) learnHostKeys(ctx context.Context, o initOptions, s *start) error 
 		fmt.Fprintf(c.err, "    %s\n    %s\n\n", key.Line, key.Fingerprint)
 	}
 	if c.terminal {
-		same, err := c.confirm(ctx, "Are they the same there? They are written to known_hosts only then.")
+		same, err := c.confirm(ctx, "Are they the same there? They are written to "+starter.KnownHostsFile+" only then.")
 		if err != nil {
 			return err
 		}

@@ -50,8 +50,8 @@ func (c *cli) afterStart(ctx context.Context, o initOptions, s start) error {
 // does not name it, and files that a workflow reads in a repository that lacks them.
 func (c *cli) sayUnnamed(ctx context.Context, o initOptions, s start, settings settings) {
 	named := settings.From["DEPLOY_KNOWN_HOSTS"] != "" || settings.Variables["DEPLOY_KNOWN_HOSTS"] != ""
-	if !named && (len(s.hostKeys) > 0 || exists(keysFile) && settings.Variables["DEPLOY_HOST"] != "") {
-		fmt.Fprintf(c.err, "Add DEPLOY_KNOWN_HOSTS_FILE=%s to %s: it was there before, and is left as it is.\n", keysFile, o.envFile)
+	if !named && (len(s.hostKeys) > 0 || exists(starter.KnownHostsFile) && settings.Variables["DEPLOY_HOST"] != "") {
+		fmt.Fprintf(c.err, "Add DEPLOY_KNOWN_HOSTS_FILE=%s to %s: it was there before, and is left as it is.\n", starter.KnownHostsFile, o.envFile)
 	}
 	for _, key := range slices.Sorted(maps.Keys(settings.Paths)) {
 		if file := settings.Paths[key]; c.git(ctx, "ls-files", "--error-unmatch", "--", file) == "" {
@@ -79,7 +79,7 @@ func (s settings) commands(o initOptions, repository string) string {
 	fmt.Fprintf(&b, "So that a pushed tag site-v1.0.0 releases, GitHub needs the environment %s. With a token of the repository,\n\n    GITHUB_TOKEN=… pipeline init --github=%s\n\nmakes it, limits it to tags site-v* and the default branch, and sets what the workflows read. By hand it is the following; an environment that is there keeps its rules, and if it takes every branch and tag, choose selected ones in its settings before:\n\n", o.environment, repository)
 	// What is left out when an environment is put is reset: one that is there keeps its rules.
 	fmt.Fprintf(&b, "    gh api repos/%[1]s/environments/%[2]s >/dev/null 2>&1 || gh api -X PUT repos/%[1]s/environments/%[2]s -F 'deployment_branch_policy[protected_branches]=false' -F 'deployment_branch_policy[custom_branch_policies]=true'\n", repository, o.environment)
-	fmt.Fprintf(&b, "    gh api repos/%s/environments/%s/deployment-branch-policies -f name='site-v*' -f type=tag\n", repository, o.environment)
+	fmt.Fprintf(&b, "    gh api repos/%s/environments/%s/deployment-branch-policies -f name='%s' -f type=tag\n", repository, o.environment, siteTags)
 	fmt.Fprintf(&b, "    gh api repos/%[1]s/environments/%[2]s/deployment-branch-policies -f name=\"$(gh api repos/%[1]s --jq .default_branch)\" -f type=branch\n", repository, o.environment)
 	for _, name := range slices.Sorted(maps.Keys(s.Variables)) {
 		if file := s.From[name]; file != "" {

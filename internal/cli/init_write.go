@@ -62,7 +62,7 @@ func (c *cli) writeStart(ctx context.Context, o initOptions, files []starter.Fil
 		if err := os.MkdirAll(filepath.Dir(filepath.FromSlash(file.Path)), 0o755); err != nil {
 			return fmt.Errorf("make folder: %w", err)
 		}
-		if err := writeStarted(file); err != nil {
+		if err := writeNew(file.Path, file.Text, file.Mode); err != nil {
 			return fmt.Errorf("write %s: %w", file.Path, err)
 		}
 	}
@@ -136,9 +136,9 @@ func (c *cli) keptOutOfGit(ctx context.Context, envFile string) error {
 	return problem.Report{{Code: "init.not-ignored", Subject: envFile, Detail: detail, Remedy: fix + "; then run init again"}}.Err()
 }
 
-// writeStarted writes a file that was not there, and leaves none that is half written.
-func writeStarted(file starter.File) (err error) {
-	out, err := os.OpenFile(filepath.FromSlash(file.Path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, file.Mode)
+// writeNew writes a file that was not there, and leaves none that is half written.
+func writeNew(name string, text []byte, mode fs.FileMode) (err error) {
+	out, err := os.OpenFile(filepath.FromSlash(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func writeStarted(file starter.File) (err error) {
 			err = errors.Join(err, os.Remove(out.Name()))
 		}
 	}()
-	_, err = out.Write(file.Text)
+	_, err = out.Write(text)
 	return err
 }
 

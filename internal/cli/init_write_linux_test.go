@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-
-	"github.com/desiredeffect/erpnext-pipeline/internal/starter"
 )
 
 // A file that is written in part would be taken for a whole one the next time.
@@ -21,7 +19,7 @@ func TestHalfWrittenFileIsRemoved(t *testing.T) {
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 100, Max: before.Max}); err != nil {
 		t.Fatal(err)
 	}
-	err := writeStarted(starter.File{Path: name, Mode: 0o600, Text: make([]byte, 200)})
+	err := writeNew(name, make([]byte, 200), 0o600)
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
 		t.Fatal(err)
 	}

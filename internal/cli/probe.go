@@ -127,7 +127,7 @@ func pushedBefore(ctx context.Context, target registry.Target, lock release.Lock
 func (c *cli) inspect(ctx context.Context, in inputs) (*deploy.State, problem.Report) {
 	h, err := c.dial(ctx, in.config)
 	if err != nil {
-		return nil, setUpFirst(host.Problems(err))
+		return nil, ifRefused(host.Problems(err), "on a new server pipeline setup makes the user with its key")
 	}
 	defer h.Close()
 	state, err := deploy.Inspect(ctx, h, in.target)

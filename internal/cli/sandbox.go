@@ -326,7 +326,7 @@ func (c *cli) sandbox(ctx context.Context, o sandboxOptions) error {
 		}
 		// As it is about to be printed, and is one for this alone.
 		password := place["ADMIN_PASSWORD"]
-		if err := writeNew(o.write, text); err != nil {
+		if err := writeNew(o.write, text, 0o600); err != nil {
 			return err
 		}
 		defer c.removeUnchanged(o.write, text)
@@ -341,17 +341,6 @@ func (c *cli) sandbox(ctx context.Context, o sandboxOptions) error {
 		<-ctx.Done()
 		return nil
 	})
-}
-
-// writeNew writes a file with secrets that was not there.
-func writeNew(name string, text []byte) (err error) {
-	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	_, err = file.Write(text)
-	return err
 }
 
 // removeUnchanged removes a file that has the text that was written to it.

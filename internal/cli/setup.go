@@ -88,13 +88,7 @@ func (c *cli) setup(ctx context.Context, o setupOptions) error {
 	login.Host.User = o.as
 	h, err := c.dial(ctx, login)
 	if err != nil {
-		report := host.Problems(err)
-		for i := range report {
-			if report[i].Code == "host.auth-refused" {
-				report[i].Remedy += "; --as NAME logs in as another user whom sudo makes root"
-			}
-		}
-		return report.Err()
+		return ifRefused(host.Problems(err), "--as NAME logs in as another user whom sudo makes root").Err()
 	}
 	defer h.Close()
 	plan, report, err := setup.MakePlan(ctx, h, wanted)
@@ -230,12 +224,12 @@ func renderSetup(address, as string, plan setup.Plan) string {
 	return b.String()
 }
 
-// setUpFirst adds to a login that was refused how it is made.
-func setUpFirst(report problem.Report) problem.Report {
+// ifRefused adds to the remedy of a login that was refused.
+func ifRefused(report problem.Report, remedy string) problem.Report {
 	report = slices.Clone(report)
 	for i := range report {
 		if report[i].Code == "host.auth-refused" {
-			report[i].Remedy += "; on a new server pipeline setup makes the user with its key"
+			report[i].Remedy += "; " + remedy
 		}
 	}
 	return report

@@ -36,6 +36,15 @@ func (l *loader) pairs(*Config) {
 	}
 }
 
+// notBoth reports a text that is given itself and as a file, and whether it is.
+func (l *loader) notBoth(key, fileKey string) bool {
+	both := l.isSet(key) && l.isSet(fileKey)
+	if both {
+		l.bad(key, "keep one of them", "and %s are both set", fileKey)
+	}
+	return both
+}
+
 // frappe leaves the default repository to an apps file without frappe: only
 // what was chosen may contradict one with it.
 func (l *loader) frappe(c *Config) {

@@ -27,10 +27,8 @@ func signingKeyFile(field *secret.Secret) parser {
 // after the push.
 func (l *loader) signing(c *Config) {
 	const key, fileKey, passwordKey = "SIGNING_KEY", "SIGNING_KEY_FILE", "SIGNING_KEY_PASSWORD"
-	switch {
-	case l.isSet(key) && l.isSet(fileKey):
-		l.bad(key, "keep one of them", "and %s are both set", fileKey)
-	case !l.isSet(key) && !l.isSet(fileKey) && l.isSet(passwordKey):
+	l.notBoth(key, fileKey)
+	if !l.isSet(key) && !l.isSet(fileKey) && l.isSet(passwordKey) {
 		// Images would go out unsigned though they are meant to be signed.
 		l.bad(passwordKey, "set "+key+" or "+fileKey+" as well, or none of them", "is set, but there is no key to sign with")
 	}

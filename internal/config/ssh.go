@@ -17,13 +17,8 @@ import (
 func (l *loader) access(c *Config) {
 	const keyName, keyFile, knownName, knownFile = "DEPLOY_SSH_KEY", "DEPLOY_SSH_KEY_FILE", "DEPLOY_KNOWN_HOSTS", "DEPLOY_KNOWN_HOSTS_FILE"
 	key, known := c.Host.Keys[0], &c.Host.KnownHosts[0]
-	if l.isSet(keyName) && l.isSet(keyFile) {
-		l.bad(keyName, "keep one of them", "and %s are both set", keyFile)
-	}
-	switch {
-	case l.isSet(knownName) && l.isSet(knownFile):
-		l.bad(knownName, "keep one of them", "and %s are both set", knownFile)
-	case l.isSet(knownName):
+	l.notBoth(keyName, keyFile)
+	if !l.notBoth(knownName, knownFile) && l.isSet(knownName) {
 		known.Path = ""
 	}
 	if !key.PEM.IsSet() && key.Path == "" {

@@ -207,11 +207,8 @@ func (l *loader) https(c *Config) {
 	if t.Ends() && t.Port == c.Target.HTTPPort {
 		l.bad("HTTPS_PORT", "set another one", "and HTTP_PORT are both %d", t.Port)
 	}
-	for _, pair := range [][2]string{{"TLS_CERT", "TLS_CERT_FILE"}, {"TLS_KEY", "TLS_KEY_FILE"}} {
-		if l.isSet(pair[0]) && l.isSet(pair[1]) {
-			l.bad(pair[0], "keep one of them", "and %s are both set", pair[1])
-		}
-	}
+	l.notBoth("TLS_CERT", "TLS_CERT_FILE")
+	l.notBoth("TLS_KEY", "TLS_KEY_FILE")
 }
 
 // keyOf returns which of two keys has a value.

@@ -84,9 +84,12 @@ func HooksReadme() (File, error) {
 	return File{name, 0o644, bytes.ReplaceAll(text, []byte("](../../docs/"), []byte("]("+home+"/blob/main/docs/")), "where your own steps go"}, nil
 }
 
+// KnownHostsFile is the path of the file with the keys of the host.
+const KnownHostsFile = "known_hosts"
+
 // KnownHosts returns the file with the host keys that a person has compared.
 func KnownHosts(lines []string) File {
-	return File{"known_hosts", 0o644, []byte(strings.Join(lines, "\n") + "\n"), "keys of the host, which you have compared"}
+	return File{KnownHostsFile, 0o644, []byte(strings.Join(lines, "\n") + "\n"), "keys of the host, which you have compared"}
 }
 
 // Ignored returns the lines that .gitignore needs and does not have: without them the
